@@ -1,0 +1,42 @@
+# `make demo` and `make test` set up what they need: Python 3.11 or newer, make and git are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# CI runs the tests' CPU-bound half on every core; a person may say WORKERS=0 to debug.
+WORKERS ?= auto
+
+.PHONY: help demo test lint types format clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+$(VENV)/runtime: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/dev: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/runtime
+
+demo: $(VENV)/runtime ## the main job on the embedded emulator: no cloud account, half a minute
+	@$(BIN)/python -m ecs_waiter.cli.demo
+
+test: lint types $(VENV)/dev ## everything that must pass: lint, types, floors, tests with coverage
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term
+
+lint: $(VENV)/dev ## ruff and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/dev ## mypy --strict over package and tests
+	$(BIN)/mypy
+
+format: $(VENV)/dev ## put the code in shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## forget the virtual environment and every cache
+	rm -rf $(VENV) build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""One signed call to ECS: knows nothing of waiting."""

@@ -1,0 +1,178 @@
+"""What the service says of a task, as typed and frozen values that tolerate what the wire may hold.
+
+The wire format: https://www.alibabacloud.com/help/en/ecs/developer-reference/api-ecs-2014-05-26-describetasks
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_pascal
+
+__all__ = ["OperationProgress", "Task", "TaskDetail", "TaskPage", "TaskStatus"]
+
+
+class TaskStatus(StrEnum):
+    """The words the service's documentation uses for a task's state, today's and those of older pages."""
+
+    PROCESSING = "Processing"
+    FINISHED = "Finished"
+    FAILED = "Failed"
+    WAITING = "Waiting"
+    PENDING = "Pending"
+    PAUSED = "Paused"
+    DELETED = "Deleted"
+    CANCELED = "Canceled"
+    CANCELLED = "Cancelled"
+
+    @property
+    def is_canceled(self) -> bool:
+        """Whether this word means that the task was canceled: the service says Deleted for it."""
+        return self in {TaskStatus.DELETED, TaskStatus.CANCELED, TaskStatus.CANCELLED}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    # A number where a word is due keeps its meaning; a list or a map has none.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def _status(value: object) -> TaskStatus | str:
+    word = value if isinstance(value, str) else ""
+    try:
+        return TaskStatus(word)
+    except ValueError:
+        return word
+
+
+def _time(value: object) -> datetime | None:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        return None
+
+
+def _flag(value: object) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else None
+
+
+_COUNT = re.compile(r"\s*([0-9]{1,18})\s*", re.ASCII)
+_PERCENT = re.compile(r"\s*(100|[0-9]{1,2})(?:\.[0-9]{1,9})?\s*%?\s*", re.ASCII)
+
+
+def _matched(pattern: re.Pattern[str], value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    found = pattern.fullmatch(value if isinstance(value, str) else repr(value))
+    return int(found[1]) if found else None
+
+
+def _count(value: object) -> int | None:
+    return _matched(_COUNT, value)
+
+
+def _percent(value: object) -> int | None:
+    return _matched(_PERCENT, value)
+
+
+def rows_of(value: object, name: str) -> list[Any]:
+    """The rows of one of the service's sets: ``{"Task": [...]}`` by the book, a bare list or a single map as seen."""
+    if isinstance(value, dict):
+        value = value.get(name)
+    if isinstance(value, dict):
+        return [value]
+    return value if isinstance(value, list) else []
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+Status = Annotated[TaskStatus | str, BeforeValidator(_status), Field(union_mode="left_to_right")]
+Time = Annotated[datetime | None, BeforeValidator(_time)]
+Flag = Annotated[bool | None, BeforeValidator(_flag)]
+Count = Annotated[int | None, BeforeValidator(_count)]
+Percent = Annotated[int | None, BeforeValidator(_percent)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", alias_generator=to_pascal, populate_by_name=True, strict=False
+    )
+
+
+class Task(_Model):
+    """One task as DescribeTasks lists it. What the service left out is empty text or None."""
+
+    region_id: str
+    task_id: str
+    task_action: Text = ""
+    task_status: Status = ""
+    resource_id: Text = ""
+    creation_time: Time = None
+    finished_time: Time = None
+    support_cancel: Flag = None
+
+
+class OperationProgress(_Model):
+    """One step of a task and, if it failed, why."""
+
+    operation_status: Text = ""
+    error_code: Text = ""
+    error_msg: Text = ""
+    related_items: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_wire(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return {}
+        if "RelatedItemSet" not in data:
+            return data
+        items = [row for row in rows_of(data["RelatedItemSet"], "RelatedItem") if isinstance(row, dict)]
+        return {**data, "related_items": {_text(row.get("Name")): _text(row.get("Value")) for row in items}}
+
+
+class TaskDetail(Task):
+    """One task as DescribeTaskAttribute tells it: with its progress in percent and the reason of a failure."""
+
+    task_process: Percent = None
+    total_count: Count = None
+    success_count: Count = None
+    failed_count: Count = None
+    operations: tuple[OperationProgress, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_wire(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "OperationProgressSet" not in data:
+            return data
+        return {**data, "operations": rows_of(data["OperationProgressSet"], "OperationProgress")}
+
+    @property
+    def reason(self) -> str | None:
+        """The service's own words for what went wrong: each distinct ``code: message`` of the operations."""
+        told = (": ".join(filter(None, (step.error_code, step.error_msg))) for step in self.operations)
+        return "; ".join(dict.fromkeys(filter(None, told))) or None
+
+
+class TaskPage(_Model):
+    """One answer of DescribeTasks."""
+
+    tasks: tuple[Task, ...]
+    total_count: int
+    page_number: int
+    page_size: int
+    region_id: str
+    request_id: str

@@ -1,0 +1,1 @@
+"""Who is asked about when: knows nothing of HTTP."""
