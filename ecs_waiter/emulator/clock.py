@@ -1,0 +1,82 @@
+"""The emulator's clock: wall time at the start, then as fast as the event loop's time, virtual or real."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Clock", "Moment"]
+
+_STAMP = "%Y-%m-%dT%H:%M:%SZ"
+_READABLE = (_STAMP, "%Y-%m-%dT%H:%MZ")
+
+
+class Clock:
+    """Tells the time in UTC.
+
+    Args:
+        start: What it shows when it begins to run; None takes the wall clock's time.
+        time: A clock in seconds to follow; None takes the `time` of the first event loop that it is asked in.
+            Until then it stands still at `start`.
+    """
+
+    def __init__(self, start: datetime | None = None, time: Callable[[], float] | None = None) -> None:
+        if start is not None and start.tzinfo is None:
+            raise ValueError("start takes an aware datetime, such as datetime(2026, 1, 1, tzinfo=UTC)")
+        self._start = start
+        self._time = time
+        self._began: float | None = None
+
+    def now(self) -> datetime:
+        """Return the present time."""
+        if self._time is None:
+            try:
+                self._time = asyncio.get_running_loop().time
+            except RuntimeError:
+                return self._start or datetime.now(UTC)
+        if self._start is None:
+            self._start = datetime.now(UTC)
+        if self._began is None:
+            self._began = self._time()
+        return self._start + timedelta(seconds=self._time() - self._began)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One moment of the service, as a client is told of it: `shift` is how far its public clock is off."""
+
+    now: datetime
+    shift: timedelta = timedelta()
+
+    def tell(self, time: datetime) -> str:
+        """Write a time as the service does."""
+        return (time + self.shift).strftime(_STAMP)
+
+    def read(self, text: str) -> datetime:
+        """Read a time as the service does.
+
+        Raises:
+            ValueError: It is not written in either of the service's two ways.
+        """
+        for form in _READABLE:
+            try:
+                return datetime.strptime(text, form).replace(tzinfo=UTC) - self.shift
+            except (ValueError, OverflowError):
+                continue
+        raise ValueError(f"not a UTC time: {text!r}")
+
+    @property
+    def date(self) -> str:
+        """The `Date` header."""
+        return format_datetime(self.public, usegmt=True)
+
+    @property
+    def public(self) -> datetime:
+        """What the service's clock shows to a client."""
+        return self.now + self.shift

@@ -1,0 +1,7 @@
+"""Faults on demand: what can go wrong with an answer, and when it does."""
+
+from __future__ import annotations
+
+from ecs_waiter.emulator.faults.injection import Faults, Injection
+
+__all__ = ["Faults", "Injection"]

@@ -1,0 +1,178 @@
+"""Faults in what an answer of status 200 says: its rows, its figures, its clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ecs_waiter.emulator.faults.base import Fault, check_number
+
+if TYPE_CHECKING:
+    from ecs_waiter.emulator.answer import Answer
+    from ecs_waiter.emulator.request import Request
+
+__all__ = ["Backwards", "Body", "Clock", "CutShort", "Double", "Drop", "Foreign", "Rewrite"]
+
+
+class RowFault(Fault):
+    """A fault of DescribeTasks' rows; several of them add up."""
+
+    alone: ClassVar[bool] = False
+
+    def applies(self, request: Request) -> bool:
+        return request.action == "DescribeTasks"
+
+    def spoil(self, request: Request, answer: Answer) -> None:
+        content = answer.content
+        if isinstance(content, dict) and "TaskSet" in content:
+            self.change(request, content, content["TaskSet"]["Task"])
+
+    def change(self, request: Request, content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        """Change the rows in place."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Drop(RowFault):
+    """Tasks are missing from the answer as if they were unknown.
+
+    Attributes:
+        task_id: The task; None drops all of them.
+    """
+
+    task_id: str | None = None
+
+    def change(self, _request: Request, content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        kept = [row for row in rows if self.task_id not in (None, row["TaskId"])]
+        content["TotalCount"] -= len(rows) - len(kept)
+        rows[:] = kept
+
+
+@dataclass(kw_only=True)
+class CutShort(RowFault):
+    """Fewer rows than `TotalCount` and the page's size promise.
+
+    Attributes:
+        rows: How many are left.
+    """
+
+    rows: int = 0
+
+    def __post_init__(self) -> None:
+        check_number("rows", self.rows)
+
+    def change(self, _request: Request, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        del rows[int(self.rows) :]
+
+
+@dataclass(kw_only=True)
+class Double(RowFault):
+    """Every row stands twice.
+
+    Attributes:
+        task_id: Only this task's; None doubles all.
+    """
+
+    task_id: str | None = None
+
+    def change(self, _request: Request, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        rows[:] = [row for row in rows for _ in range(2 if self.task_id in (None, row["TaskId"]) else 1)]
+
+
+@dataclass(kw_only=True)
+class Foreign(RowFault):
+    """Rows of tasks that nobody asked for.
+
+    Attributes:
+        rows: How many.
+    """
+
+    rows: int = 1
+
+    def __post_init__(self) -> None:
+        check_number("rows", self.rows)
+
+    def change(self, _request: Request, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        pattern = rows[0] if rows else {"TaskAction": "ImportImage", "SupportCancel": "true", "ResourceId": "m-foreign"}
+        more = [{**pattern, "TaskId": f"t-foreign{n}", "TaskStatus": "Finished"} for n in range(int(self.rows))]
+        rows[:] = more + rows
+
+
+@dataclass(kw_only=True)
+class Backwards(RowFault):
+    """A status that goes back to an earlier one.
+
+    Attributes:
+        task_id: The task; None takes all of them.
+        status: What it goes back to.
+    """
+
+    task_id: str | None = None
+    status: str = "Processing"
+
+    def change(self, _request: Request, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            if self.task_id in (None, row["TaskId"]):
+                row["TaskStatus"] = self.status
+                row.pop("FinishedTime", None)
+
+
+@dataclass(kw_only=True)
+class Rewrite(Fault):
+    """Any other change of an answer's fields.
+
+    Attributes:
+        change: Takes the fields and returns those to send instead, or changes them in place and returns None.
+    """
+
+    alone: ClassVar[bool] = False
+    change: Callable[[dict[str, Any]], dict[str, Any] | None]
+
+    def __post_init__(self) -> None:
+        if not callable(self.change):
+            raise ValueError(f"change takes a function of the answer's fields, not {self.change!r}")  # noqa: TRY004
+
+    def spoil(self, _request: Request, answer: Answer) -> None:
+        if isinstance(answer.content, dict):
+            answer.content = self.change(answer.content) or answer.content
+
+
+@dataclass(kw_only=True)
+class Body(Fault):
+    """Another body altogether.
+
+    Attributes:
+        content: Bytes and text are sent as they are; anything else as JSON.
+        content_type: Its media type.
+        status: Its HTTP status.
+    """
+
+    content: Any = b""
+    content_type: str = "application/json;charset=utf-8"
+    status: int = 200
+
+    def spoil(self, _request: Request, answer: Answer) -> None:
+        content = self.content if isinstance(self.content, bytes | str) else json.dumps(self.content)
+        answer.content = content.encode() if isinstance(content, str) else content
+        answer.status = self.status
+        answer.headers["Content-Type"] = self.content_type
+
+
+@dataclass(kw_only=True)
+class Clock(Fault):
+    """The service's clock is off from the client's.
+
+    Attributes:
+        offset: By how many seconds: positive is fast.
+    """
+
+    alone: ClassVar[bool] = False
+    offset: float = 0
+
+    def __post_init__(self) -> None:
+        check_number("offset", self.offset, least=-1e9, most=1e9)
+
+    def clock_offset(self) -> float:
+        return self.offset
