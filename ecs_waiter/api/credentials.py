@@ -1,0 +1,305 @@
+"""Who calls: the values that sign, and the providers that give them."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import re
+import threading
+import time
+from asyncio import wrap_future
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn, Protocol, Self, cast
+
+from ecs_waiter.api.official_chain import OfficialChain
+from ecs_waiter.errors import AuthenticationError, EcsWaiterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Credentials", "CredentialsProvider", "DefaultCredentials", "StaticCredentials", "check_provider"]
+
+_SENDABLE = re.compile(r"[!-~]+", re.ASCII)
+
+
+class _Secretive:
+    """What holds secrets stays in this process, and copies of it are itself."""
+
+    __slots__ = ()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} does not pickle: a pickle would hold the secret in plain text")
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Credentials(_Secretive):
+    """What one call is signed with. Its repr hides the secrets.
+
+    Raises:
+        TypeError: A part is no text.
+        ValueError: A part is empty or cannot go into a header; the message does not repeat it.
+    """
+
+    access_key_id: str
+    access_key_secret: str
+    security_token: str | None = None
+
+    def __post_init__(self) -> None:
+        _check("access_key_id", self.access_key_id)
+        _check("access_key_secret", self.access_key_secret)
+        if self.security_token == "":
+            object.__setattr__(self, "security_token", None)
+        if self.security_token is not None:
+            _check("security_token", self.security_token)
+
+    def _values(self) -> tuple[str, str, str | None]:
+        return self.access_key_id, self.access_key_secret, self.security_token
+
+    # By hand, for test runners print the differing fields of two dataclasses whose own comparison failed.
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if isinstance(other, Credentials) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        return f"Credentials({_shown(self)})"
+
+
+def _shown(credentials: Credentials) -> str:
+    token = "None" if credentials.security_token is None else "***"
+    return f"access_key_id={credentials.access_key_id!r}, access_key_secret=***, security_token={token}"
+
+
+def _check(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} takes text, not {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{name} is empty")
+    if not _SENDABLE.fullmatch(value):
+        raise ValueError(f"{name} holds white space, a control character or one beyond ASCII")
+
+
+class CredentialsProvider(Protocol):
+    """Anything that gives credentials when asked; it is asked before every HTTP attempt, so it should cache."""
+
+    async def get_credentials(self) -> Credentials:
+        """Return what the next call is signed with; an exception counts as refused credentials."""
+        ...
+
+
+class StaticCredentials(_Secretive):
+    """A provider of the same credentials for ever. Its repr hides the secrets; equal values are equal providers.
+
+    Raises:
+        TypeError: A part is no text.
+        ValueError: A part is empty or cannot go into a header; the message does not repeat it.
+    """
+
+    __slots__ = ("_credentials",)
+
+    def __init__(self, access_key_id: str, access_key_secret: str, security_token: str | None = None) -> None:
+        self._credentials = Credentials(access_key_id, access_key_secret, security_token)
+
+    async def get_credentials(self) -> Credentials:
+        """Return the credentials given."""
+        return self._credentials
+
+    def __eq__(self, other: object) -> bool:
+        return self._credentials == other._credentials if isinstance(other, StaticCredentials) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((StaticCredentials, self._credentials))
+
+    def __repr__(self) -> str:
+        return f"StaticCredentials({_shown(self._credentials)})"
+
+
+_KEY_VARIABLES = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN")
+# Whatever else the environment says of credentials counts from the next fetch; these are looked at on every call.
+_VARIABLES = (
+    *_KEY_VARIABLES,
+    "ALIBABA_CLOUD_PROFILE",
+    "ALIBABA_CLOUD_CREDENTIALS_FILE",
+    "ALIBABA_CLOUD_CREDENTIALS_URI",
+    "HOME",
+)
+_REFRESH = 60.0  # seconds
+_NONE_FOUND = (
+    "no credentials found: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, configure a profile of"
+    " the official command line (ALIBABA_CLOUD_PROFILE names another than the current), or pass"
+    " credentials=StaticCredentials(...)"
+)
+
+_Environment = tuple[str | None, ...]
+
+
+class _Chain(Protocol):
+    def fetch(self) -> tuple[str, str, str | None]: ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Held:
+    credentials: Credentials
+    environment: _Environment
+    until: float
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Mark:
+    """What an answer depends on: one fetched under another mark is none for a later call."""
+
+    environment: _Environment
+    forgotten: int
+
+
+class _Flight:
+    """One fetch, which any number of callers on any number of loops await."""
+
+    __slots__ = ("answer", "mark")
+
+    def __init__(self) -> None:
+        self.mark: _Mark | None = None  # set as it begins
+        self.answer: Future[Credentials | AuthenticationError] = Future()
+        # A running future cannot be canceled: a caller who gives up takes it from no one.
+        self.answer.set_running_or_notify_cancel()
+
+
+class DefaultCredentials:
+    """A provider that looks where the official tools look: the environment, profiles, the instance's RAM role, ...
+
+    The environment's access key counts as it is at each call. All else is fetched in a thread, one fetch at a time for
+    all callers of all loops, and held for a minute.
+    """
+
+    def __init__(
+        self, *, clock: Callable[[], float] = time.monotonic, chain: Callable[[], _Chain] = OfficialChain
+    ) -> None:
+        self._clock = clock
+        self._new_chain = chain
+        self._turn = threading.Lock()  # held by the one fetch that is asking the chain
+        self._chain: tuple[_Mark, _Chain] | None = None
+        self._lock = threading.Lock()  # guards what follows; never held across anything slow
+        self._held: _Held | None = None
+        self._forgotten = 0
+        self._flight: _Flight | None = None
+
+    async def get_credentials(self) -> Credentials:
+        """Return the credentials as of now.
+
+        Raises:
+            AuthenticationError: There are none; its cause tells where was looked, free of secrets.
+        """
+        environment = _environment()
+        held = self._held
+        if held is not None and held.environment == environment and self._clock() < held.until:
+            return held.credentials
+        if environment[0] and environment[1]:
+            return self._of_environment(environment)
+        answer = await wrap_future(self._joined(environment).answer)
+        if isinstance(answer, AuthenticationError):
+            raise copy.copy(answer)
+        return answer
+
+    def forget(self) -> None:
+        """Let the next call fetch anew, as after the service has said that the security token is expired."""
+        with self._lock:
+            self._forgotten += 1
+            self._held = None
+
+    def _of_environment(self, environment: _Environment) -> Credentials:
+        access_key_id, access_key_secret, security_token = environment[:3]
+        try:
+            credentials = Credentials(access_key_id or "", access_key_secret or "", security_token)
+        except ValueError as error:
+            raise AuthenticationError(None, f"the environment's credentials cannot be used: {error}") from None
+        self._held = _Held(credentials, environment, math.inf)
+        return credentials
+
+    def _joined(self, environment: _Environment) -> _Flight:
+        with self._lock:
+            flight = self._flight
+            # One that has not begun is as good as a new one: it will see what is now.
+            if flight is None or flight.mark not in {None, _Mark(environment, self._forgotten)}:
+                flight = _Flight()
+                # A daemon, not an executor's thread: neither a loop's end nor the interpreter's waits for a slow chain.
+                threading.Thread(target=self._fly, args=(flight,), name="ecs_waiter-credentials", daemon=True).start()
+                self._flight = flight
+            return flight
+
+    def _fly(self, flight: _Flight) -> None:
+        with self._turn:
+            with self._lock:
+                flight.mark = mark = _Mark(_environment(), self._forgotten)
+            answer = self._fetched(mark)
+            with self._lock:
+                if self._flight is flight:
+                    self._flight = None
+                if mark.forgotten == self._forgotten:
+                    answer = self._kept(answer, mark.environment)
+            if isinstance(answer, AuthenticationError):
+                self._chain = None
+        flight.answer.set_result(answer)
+
+    def _fetched(self, mark: _Mark) -> Credentials | AuthenticationError:
+        try:
+            # A chain remembers: which provider answered, what it said, and the environment it was made in.
+            if self._chain is None or self._chain[0] != mark:
+                self._chain = mark, self._new_chain()
+            found = self._chain[1].fetch()
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+            failure = AuthenticationError(None, _NONE_FOUND)
+            # Only our own errors and those of a broken installation are known to be free of secrets.
+            safe = isinstance(error, EcsWaiterError | ImportError)
+            failure.__cause__ = error.with_traceback(None) if safe else EcsWaiterError(type(error).__name__)
+            return failure
+        try:
+            return Credentials(*found)
+        except (TypeError, ValueError) as error:
+            return AuthenticationError(None, f"the credentials found cannot be used: {error}")
+
+    def _kept(
+        self, answer: Credentials | AuthenticationError, environment: _Environment
+    ) -> Credentials | AuthenticationError:
+        if isinstance(answer, AuthenticationError):
+            if self._held is None or self._held.environment != environment:
+                return answer
+            # A refresh that failed takes nothing away: the service will say so if the earlier ones have expired.
+            answer = self._held.credentials
+        self._held = _Held(answer, environment, self._clock() + _REFRESH)
+        return answer
+
+
+def _environment() -> _Environment:
+    return tuple(map(os.environ.get, _VARIABLES))
+
+
+_DEFAULT = DefaultCredentials()
+
+
+def check_provider(credentials: object) -> CredentialsProvider:
+    """Return the provider that `credentials` means: None is the process's one `DefaultCredentials`.
+
+    Raises:
+        TypeError: It is no provider; the message says what to pass.
+    """
+    if credentials is None:
+        return _DEFAULT
+    if isinstance(credentials, type):
+        raise TypeError(f"credentials takes a provider, not the class {credentials.__name__}: make an object of it")
+    if isinstance(credentials, Credentials):
+        raise TypeError("credentials takes a provider, not Credentials: wrap them as StaticCredentials(...)")
+    if not callable(getattr(credentials, "get_credentials", None)):
+        raise TypeError(
+            "credentials takes None, StaticCredentials(access_key_id, access_key_secret) or any object with"
+            f" `async def get_credentials()`, not {type(credentials).__name__}"
+        )
+    return cast("CredentialsProvider", credentials)
