@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from aiohttp import web
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp import web
 
 __all__ = ["Answer", "Delivery", "Packet", "ServiceError", "as_html", "as_json", "as_xml"]
 

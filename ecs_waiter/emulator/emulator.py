@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, Self
 
+import aiohttp
 from aiohttp import web
 
 from ecs_waiter.emulator.clock import Clock
 from ecs_waiter.emulator.faults import Faults, Injection
 from ecs_waiter.emulator.faults.injection import make_fault
+from ecs_waiter.emulator.memory import MemoryConnector
 from ecs_waiter.emulator.regions import PUBLIC_REGIONS
 from ecs_waiter.emulator.server import HttpFace
 from ecs_waiter.emulator.service import Service
@@ -26,10 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["EcsEmulator"]
 
 _STOP_TIMEOUT = 0.1
+# Nothing listens there, so that a request which misses the connection in memory is refused.
+_MEMORY_URL = "http://127.0.0.1:1"
 
 
 class EcsEmulator:
-    """The ECS task API of many regions; `async with` makes it listen on loopback.
+    """The ECS task API of many regions; `async with` makes it listen on loopback, `session` joins it in memory.
 
     Args:
         host: Where to listen.
@@ -72,8 +76,7 @@ class EcsEmulator:
         if self._runner is not None:
             raise RuntimeError(f"this emulator listens already, on {self.url}")
         self._clock.now()
-        server = web.Server(self._face.handle, handler_cancellation=True, access_log=None)
-        runner = web.ServerRunner(server, shutdown_timeout=_STOP_TIMEOUT)
+        runner = web.ServerRunner(self._server(), shutdown_timeout=_STOP_TIMEOUT)
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, self._port).start()
@@ -98,15 +101,27 @@ class EcsEmulator:
             connection.force_close()
         await runner.cleanup()
 
+    def _server(self) -> web.Server:
+        # What waits for a client that is gone, as a hanging answer does, ends with its connection.
+        return web.Server(self._face.handle, handler_cancellation=True, access_log=None)
+
+    def connector(self, *, force_close: bool = False) -> aiohttp.BaseConnector:
+        """Return a connector of the running loop whose every connection leads here, in memory.
+
+        Args:
+            force_close: Use each connection once.
+        """
+        return MemoryConnector(self._server(), force_close=force_close)
+
+    def session(self) -> aiohttp.ClientSession:
+        """Return a session of the running loop whose every request, to whatever host, comes here without a socket."""
+        return aiohttp.ClientSession(connector=self.connector(), cookie_jar=aiohttp.DummyCookieJar())
+
     @property
     def url(self) -> str:
-        """Where it listens, e.g. ``http://127.0.0.1:43210``.
-
-        Raises:
-            RuntimeError: It does not listen.
-        """
+        """The endpoint, e.g. ``http://127.0.0.1:43210``; unless it listens, only sessions in memory lead to it."""
         if self._runner is None:
-            raise RuntimeError("the emulator does not listen: use `async with EcsEmulator() as ecs`")
+            return _MEMORY_URL
         host, port = self._runner.addresses[0][:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ecs_waiter.emulator.clock import Moment
     from ecs_waiter.emulator.request import Request
 
-__all__ = ["Fault", "check_choice", "check_number"]
+__all__ = ["Fault", "check_choice", "check_number", "check_whole"]
 
 
 def check_number(name: str, value: object, *, least: float = 0, most: float = math.inf) -> None:
@@ -23,6 +23,17 @@ def check_number(name: str, value: object, *, least: float = 0, most: float = ma
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         bounds = f"{least:g} or more" if math.isinf(most) else f"from {least:g} to {most:g}"
         raise ValueError(f"{name} takes a number, {bounds}, not {value!r}")
+
+
+def check_whole(name: str, value: object, *, least: int = 0, most: float = math.inf) -> None:
+    """Refuse a setting that is no whole number within its bounds.
+
+    Raises:
+        ValueError: It is not.
+    """
+    check_number(name, value, least=least, most=most)
+    if not isinstance(value, int):
+        raise ValueError(f"{name} takes a whole number, not {value!r}")  # noqa: TRY004 - a setting that cannot be
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

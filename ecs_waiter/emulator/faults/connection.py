@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from aiohttp import web
 
-from ecs_waiter.emulator.faults.base import Fault, check_choice, check_number
+from ecs_waiter.emulator.faults.base import Fault, check_choice, check_number, check_whole
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator.answer import Answer, Packet
@@ -151,13 +151,13 @@ class Drip(ConnectionFault):
     pause: float = 1
 
     def __post_init__(self) -> None:
-        check_number("size", self.size, least=1)
+        check_whole("size", self.size, least=1)
         check_number("pause", self.pause, most=1e9)
 
     async def deliver(self, request: web.BaseRequest, packet: Packet) -> web.StreamResponse:
         response = await begin(request, packet)
-        for at in range(0, len(packet.body), int(self.size)):
-            await response.write(packet.body[at : at + int(self.size)])
+        for at in range(0, len(packet.body), self.size):
+            await response.write(packet.body[at : at + self.size])
             await asyncio.sleep(self.pause)
         return response
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.emulator.faults import connection, refusals, rows
-from ecs_waiter.emulator.faults.base import Fault, check_number
+from ecs_waiter.emulator.faults.base import Fault, check_number, check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,8 +80,8 @@ class Injection:
         action: str | None,
         region_id: str | None,
     ) -> None:
-        if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
-            raise ValueError(f"times takes a whole number, 1 or more, not {times!r}; None strikes for ever")
+        if times is not None:
+            check_whole("times", times, least=1)
         check_number("probability", probability, most=1)
         if where is not None and not callable(where):
             raise ValueError(f"where takes a function of the request, not {where!r}")

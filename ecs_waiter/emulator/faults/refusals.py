@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.emulator.answer import Answer
-from ecs_waiter.emulator.faults.base import Fault, check_choice, check_number
+from ecs_waiter.emulator.faults.base import Fault, check_choice, check_number, check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,13 @@ __all__ = ["Quota", "Refuse", "Reject", "Status", "Throttle"]
 
 _FIRST_STATUS, _LAST_STATUS = 200, 599
 _BODIES = ("json", "xml", "html")
-_DEFAULT_CODES = {400: "InvalidParameter", 403: "Forbidden.RAM", 404: "InvalidAction.NotFound", 429: "Throttling"}
+_DEFAULT_CODES = {
+    400: "InvalidParameter",
+    403: "Forbidden.RAM",
+    404: "InvalidAction.NotFound",
+    429: "Throttling",
+    500: "InternalError",
+}
 
 
 def _refusal(status: int, code: str, message: str, *, body: str = "json", headers: dict[str, str]) -> Answer:
@@ -54,7 +60,7 @@ class Throttle(Fault):
     def __post_init__(self) -> None:
         if self.retry_after is not None:
             check_number("retry_after", self.retry_after)
-        check_number("status", self.status, least=400, most=_LAST_STATUS)
+        check_whole("status", self.status, least=400, most=_LAST_STATUS)
 
     def instead(self, _request: Request, _moment: Moment) -> Answer:
         headers = _retry_headers(self.retry_after, older=self.older_header)
@@ -76,8 +82,7 @@ class Quota(Throttle):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.calls, bool) or not isinstance(self.calls, int) or self.calls < 0:
-            raise ValueError(f"calls takes a whole number, 0 or more, not {self.calls!r}")
+        check_whole("calls", self.calls)
         check_number("per", self.per)
         self._passed = defaultdict(deque)
 
@@ -111,15 +116,11 @@ class Status(Fault):
     executed: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.status, bool) or not isinstance(self.status, int):
-            raise ValueError(f"status takes a whole number, not {self.status!r}")
-        check_number("status", self.status, least=_FIRST_STATUS, most=_LAST_STATUS)
+        check_whole("status", self.status, least=_FIRST_STATUS, most=_LAST_STATUS)
         check_choice("body", self.body, _BODIES)
 
     def _answer(self) -> Answer:
-        code = self.code or _DEFAULT_CODES.get(
-            self.status, "ServiceUnavailable" if self.status != 500 else "InternalError"
-        )  # noqa: PLR2004
+        code = self.code or _DEFAULT_CODES.get(self.status, "ServiceUnavailable")
         return _refusal(self.status, code, self.message, body=self.body, headers=dict(self.headers))
 
     def instead(self, _request: Request, _moment: Moment) -> Answer | None:
@@ -143,7 +144,7 @@ class Refuse(Fault):
     message: str = "User not authorized to operate on the specified resource, or this API doesn't support RAM."
 
     def __post_init__(self) -> None:
-        check_number("status", self.status, least=400, most=_LAST_STATUS)
+        check_whole("status", self.status, least=400, most=_LAST_STATUS)
 
     def instead(self, _request: Request, _moment: Moment) -> Answer:
         return _refusal(self.status, self.code, self.message, headers={})
@@ -163,7 +164,7 @@ class Reject(Fault):
     message: str = "The specified task ID is not valid."
 
     def __post_init__(self) -> None:
-        check_number("status", self.status, least=400, most=_LAST_STATUS)
+        check_whole("status", self.status, least=400, most=_LAST_STATUS)
 
     def applies(self, request: Request) -> bool:
         return self.task_id in request.task_ids

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ecs_waiter.emulator.faults.base import Fault, check_number
+from ecs_waiter.emulator.faults.base import Fault, check_number, check_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ecs_waiter.emulator.answer import Answer
     from ecs_waiter.emulator.request import Request
 
@@ -61,10 +62,10 @@ class CutShort(RowFault):
     rows: int = 0
 
     def __post_init__(self) -> None:
-        check_number("rows", self.rows)
+        check_whole("rows", self.rows)
 
     def change(self, _request: Request, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        del rows[int(self.rows) :]
+        del rows[self.rows :]
 
 
 @dataclass(kw_only=True)
@@ -92,11 +93,11 @@ class Foreign(RowFault):
     rows: int = 1
 
     def __post_init__(self) -> None:
-        check_number("rows", self.rows)
+        check_whole("rows", self.rows)
 
     def change(self, _request: Request, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         pattern = rows[0] if rows else {"TaskAction": "ImportImage", "SupportCancel": "true", "ResourceId": "m-foreign"}
-        more = [{**pattern, "TaskId": f"t-foreign{n}", "TaskStatus": "Finished"} for n in range(int(self.rows))]
+        more = [{**pattern, "TaskId": f"t-foreign{n}", "TaskStatus": "Finished"} for n in range(self.rows)]
         rows[:] = more + rows
 
 

@@ -1,0 +1,29 @@
+"""An emulator in memory and on virtual time, to which the library's own sessions lead."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from unittest import mock
+
+from ecs_waiter.api import transport
+from ecs_waiter.emulator import EcsEmulator
+from ecs_waiter.testing.virtual_time import VirtualTime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["virtual"]
+
+# A fixed time, so that two runs differ in nothing.
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@contextlib.contextmanager
+def virtual() -> Iterator[EcsEmulator]:
+    """Put this thread's event loops on virtual time and lead the library's connections to an emulator in memory."""
+    clock = VirtualTime()
+    ecs = EcsEmulator(start=_START, time=clock.time)
+    with clock.rule(), mock.patch.object(transport, "new_connector", ecs.connector):
+        yield ecs
