@@ -1,0 +1,104 @@
+"""From the service's parsed JSON to our models; one unreadable row harms that row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from ecs_waiter.errors import ServiceUnavailableError
+from ecs_waiter.models import Task, TaskDetail, TaskPage
+
+if TYPE_CHECKING:
+    from ecs_waiter.api.transport import Answer
+
+__all__ = ["Snapshot", "detail_of", "page_of", "snapshot_of", "task_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One answer to a poll, its rows as they came.
+
+    Attributes:
+        rows: The tasks listed, of any type and shape.
+        total_count: How many the service says there are, where it says; more than `rows` if the answer is cut short.
+        date: The service's clock, in seconds since the epoch, where it says.
+    """
+
+    rows: list[Any]
+    total_count: int | None
+    date: float | None
+
+
+def snapshot_of(answer: Answer) -> Snapshot:
+    """Return the raw rows of a DescribeTasks answer.
+
+    Raises:
+        ServiceUnavailableError: It holds no set of tasks, which is a fault of the service and no absence of tasks.
+    """
+    found = answer.data.get("TaskSet")
+    # By the book a map with a list; the bare list and a single row have been seen, and no rows may be null.
+    rows = (found.get("Task") or []) if isinstance(found, dict) else found
+    if isinstance(rows, dict):
+        rows = [rows]
+    if not isinstance(rows, list):
+        raise _unreadable(answer, "a set of tasks")
+    return Snapshot(rows, _whole(answer.data.get("TotalCount")), answer.date)
+
+
+def task_of(region_id: str, row: object) -> Task | None:
+    """Return the task that a row tells of, in the region asked; None if it cannot be read."""
+    if not isinstance(row, dict) or not isinstance(row.get("TaskId"), str):
+        return None
+    try:
+        return Task.model_validate({**row, "RegionId": region_id})
+    except ValidationError:
+        return None
+
+
+def page_of(region_id: str, answer: Answer, *, page_number: int, page_size: int) -> TaskPage:
+    """Return a DescribeTasks answer as a page; what the service left out is as asked.
+
+    Raises:
+        ServiceUnavailableError: It holds no set of tasks.
+    """
+    snapshot = snapshot_of(answer)
+    tasks = [task for row in snapshot.rows if (task := task_of(region_id, row)) is not None]
+    return TaskPage(
+        tasks=tuple(tasks),
+        total_count=len(tasks) if snapshot.total_count is None else snapshot.total_count,
+        page_number=_whole(answer.data.get("PageNumber")) or page_number,
+        page_size=_whole(answer.data.get("PageSize")) or page_size,
+        region_id=region_id,
+        request_id=_request_id(answer) or "",
+    )
+
+
+def detail_of(region_id: str, task_id: str, answer: Answer) -> TaskDetail:
+    """Return a DescribeTaskAttribute answer.
+
+    Raises:
+        ServiceUnavailableError: It tells of another task, or cannot be read.
+    """
+    if answer.data.get("TaskId", task_id) != task_id:
+        raise _unreadable(answer, "the task asked for")
+    try:
+        return TaskDetail.model_validate({**answer.data, "TaskId": task_id, "RegionId": region_id})
+    except ValidationError:
+        raise _unreadable(answer, "a readable task") from None
+
+
+def _unreadable(answer: Answer, what: str) -> ServiceUnavailableError:
+    return ServiceUnavailableError(None, f"the answer does not hold {what}", _request_id(answer), 200)
+
+
+def _request_id(answer: Answer) -> str | None:
+    request_id = answer.data.get("RequestId")
+    return request_id if isinstance(request_id, str) else None
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:18])
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,287 @@
+"""EcsClient: one coroutine per API operation, each with its limits, retries and typed answer."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import aiohttp
+
+from ecs_waiter.api.answers import Snapshot, detail_of, page_of, snapshot_of, task_of
+from ecs_waiter.api.credentials import check_provider
+from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
+from ecs_waiter.api.filters import filters, whole
+from ecs_waiter.api.limiter import Priority, RegionLimiter
+from ecs_waiter.api.operations import is_repeatable
+from ecs_waiter.api.policy import CallPolicy
+from ecs_waiter.api.retry import retrying
+from ecs_waiter.api.signing import canonical_query, flatten
+from ecs_waiter.api.task_ids import MAX_BATCH, check_task_id
+from ecs_waiter.api.transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from datetime import datetime
+    from types import TracebackType
+
+    from tenacity import AsyncRetrying
+
+    from ecs_waiter.api.credentials import CredentialsProvider
+    from ecs_waiter.api.transport import Answer, Counters
+    from ecs_waiter.models import Task, TaskDetail, TaskPage
+
+__all__ = ["EcsClient"]
+
+T = TypeVar("T")
+
+_ACTION = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}", re.ASCII)
+
+
+class EcsClient:
+    """Calls ECS in any region: signed, within each region's rate, and again after faults that pass.
+
+    Args:
+        credentials: A provider; None for the official chain, loaded when first used.
+        endpoint: One base URL for every region; None for ``ECS_WAITER_ENDPOINT`` or each region's own.
+        policy: Limits and budgets, in seconds; a PollPolicy is one too.
+        session: An aiohttp session of yours, never closed here; None for one of our own.
+
+    Every call may raise:
+        ThrottledError: The service asked for patience to the end of the policy's `outage_budget`.
+        AuthenticationError: The credentials were refused, or there are none.
+        ServiceUnavailableError: No good answer came for as long; `__cause__` is the last fault.
+        ApiError: The service refused the call for another reason.
+        ValueError, TypeError: Misuse, before anything is sent.
+        RuntimeError: The client is closed.
+    """
+
+    def __init__(
+        self,
+        credentials: CredentialsProvider | None = None,
+        endpoint: str | None = None,
+        policy: CallPolicy | None = None,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        policy = CallPolicy() if policy is None else policy
+        if not isinstance(policy, CallPolicy):
+            raise TypeError(f"policy takes a PollPolicy, not {type(policy).__name__}")
+        if session is not None and not isinstance(session, aiohttp.ClientSession):
+            raise TypeError(f"session takes an aiohttp.ClientSession, not {type(session).__name__}")
+        self._policy = policy
+        self._transport = Transport(
+            provider=check_provider(credentials), endpoint=resolve_endpoint(endpoint), policy=policy, session=session
+        )
+        self._limiters: dict[str, RegionLimiter] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection of our own; calls under way fail."""
+        await self._transport.aclose()
+
+    def limiter(self, region_id: str) -> RegionLimiter:
+        """Return the gate that every call to a region passes."""
+        limiter = self._limiters.get(region_id)
+        if limiter is None:
+            limiter = self._limiters[region_id] = RegionLimiter(self._policy)
+        return limiter
+
+    def counters(self, region_id: str) -> Counters:
+        """Return the running counters of a region's calls."""
+        return self._transport.counters(region_id)
+
+    def prepare(self, region_id: str, task_ids: Sequence[str]) -> str:
+        """Return the query of a poll for up to 100 checked IDs, to be used as often as they are polled."""
+        return canonical_query(
+            {
+                "PageNumber": "1",
+                "PageSize": str(len(task_ids)),
+                "RegionId": region_id,
+                "TaskIds": ",".join(sorted(task_ids)),
+            }
+        )
+
+    async def poll(self, region_id: str, query: str) -> Snapshot:
+        """Make one attempt at a prepared poll, for which the caller holds a place of the region's limiter.
+
+        A fault is raised at once: the poller puts the IDs back and decides when to ask again.
+        """
+        answer = await self._transport.send(
+            region_id, "DescribeTasks", query, limiter=self.limiter(region_id), priority=Priority.POLL
+        )
+        return snapshot_of(answer)
+
+    async def describe_tasks(  # noqa: PLR0913 - the operation's parameters
+        self,
+        region_id: str | None = None,
+        *,
+        task_ids: Iterable[str] | None = None,
+        task_action: str | None = None,
+        task_status: str | None = None,
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+        resource_ids: Iterable[str] | None = None,
+        page_number: int = 1,
+        page_size: int | None = None,
+    ) -> TaskPage:
+        """Return one page of tasks, by one call.
+
+        Args:
+            region_id: The region; None for ``ALIBABA_CLOUD_REGION_ID``.
+            task_ids: Up to 100 IDs; None for all tasks.
+            task_action: The operation that started the tasks, e.g. ``ImportImage``.
+            task_status: ``Processing``, ``Finished`` or ``Failed``.
+            start_time: Tasks created at this time or later; with a time zone.
+            end_time: Tasks created at this time or earlier; with a time zone.
+            resource_ids: Up to 100 images, instances or disks.
+            page_number: From 1.
+            page_size: From 1 to 100; None for all of `task_ids`, or 100.
+        """
+        region = resolve_region(region_id)
+        params = filters(
+            task_ids=task_ids,
+            task_action=task_action,
+            task_status=task_status,
+            start_time=start_time,
+            end_time=end_time,
+            resource_ids=resource_ids,
+        )
+        asked = params["TaskIds"].count(",") + 1 if "TaskIds" in params else MAX_BATCH
+        size = whole("page_size", asked if page_size is None else page_size, MAX_BATCH)
+        number = whole("page_number", page_number)
+
+        def page(answer: Answer) -> TaskPage:
+            return page_of(region, answer, page_number=number, page_size=size)
+
+        return await self._called(region, "DescribeTasks", _paged(region, params, number, size), page)
+
+    def iter_tasks(  # noqa: PLR0913 - the operation's parameters
+        self,
+        region_id: str | None = None,
+        *,
+        task_ids: Iterable[str] | None = None,
+        task_action: str | None = None,
+        task_status: str | None = None,
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+        resource_ids: Iterable[str] | None = None,
+    ) -> AsyncIterator[Task]:
+        """Iterate over all tasks that match, page by page; each comes once, though pages may shift meanwhile.
+
+        The arguments are those of `describe_tasks`, checked before the iteration begins.
+        """
+        region = resolve_region(region_id)
+        params = filters(
+            task_ids=task_ids,
+            task_action=task_action,
+            task_status=task_status,
+            start_time=start_time,
+            end_time=end_time,
+            resource_ids=resource_ids,
+        )
+        return self._tasks(region, params)
+
+    async def describe_task_attribute(
+        self, region_id: str | None, task_id: str, *, priority: Priority = Priority.CALL
+    ) -> TaskDetail:
+        """Return one task with its progress and, if it failed, the reason."""
+        region = resolve_region(region_id)
+        query = canonical_query({"RegionId": region, "TaskId": check_task_id(task_id)})
+
+        def detail(answer: Answer) -> TaskDetail:
+            return detail_of(region, task_id, answer)
+
+        return await self._called(region, "DescribeTaskAttribute", query, detail, priority=priority)
+
+    async def cancel_task(self, region_id: str | None, task_id: str) -> None:
+        """Ask the service to cancel a task; only imports and exports of images can be canceled."""
+        region = resolve_region(region_id)
+        query = canonical_query({"RegionId": region, "TaskId": check_task_id(task_id)})
+        # Canceling twice cancels once.
+        await self._called(region, "CancelTask", query, _data)
+
+    async def call(
+        self, action: str, *, region_id: str | None = None, params: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the parsed answer of any RPC operation of ECS.
+
+        What may have happened is not tried again, unless the operation only reads or `params` has a ``ClientToken``:
+        its ServiceUnavailableError says that it may have started.
+
+        Args:
+            action: The operation's name, e.g. ``ExportImage``.
+            region_id: The region; None for ``ALIBABA_CLOUD_REGION_ID``.
+            params: Its parameters; lists and maps are flattened, ``RegionId`` is added.
+        """
+        if not isinstance(action, str):
+            raise TypeError(f"action takes an operation's name, not {type(action).__name__}")
+        if not _ACTION.fullmatch(action):
+            raise ValueError(f"action takes an operation's name such as 'ExportImage', not {action[:80]!r}")
+        if params is not None and not isinstance(params, Mapping):
+            raise TypeError(f"params takes a mapping, not {type(params).__name__}")
+        region = resolve_region(region_id)
+        flat = {"RegionId": region, **flatten(params or {})}
+        repeatable = is_repeatable(action, flat)
+        return await self._called(region, action, canonical_query(flat), _data, repeatable=repeatable)
+
+    async def _tasks(self, region: str, params: Mapping[str, str]) -> AsyncIterator[Task]:
+        seen: set[str] = set()
+        for number in itertools.count(1):
+            query = _paged(region, params, number, MAX_BATCH)
+            page = await self._called(region, "DescribeTasks", query, snapshot_of)
+            new = [task for row in page.rows if (task := task_of(region, row)) and task.task_id not in seen]
+            for task in new:
+                if task.task_id not in seen:
+                    seen.add(task.task_id)
+                    yield task
+            if not new or (page.total_count is not None and number * MAX_BATCH >= page.total_count):
+                return
+
+    async def _called(  # noqa: PLR0913 - each is one property of the call
+        self,
+        region: str,
+        action: str,
+        query: str,
+        read: Callable[[Answer], T],
+        *,
+        repeatable: bool = True,
+        priority: Priority = Priority.CALL,
+    ) -> T:
+        """Attempt the call until an answer comes that `read` finds no fault with."""
+
+        async def attempt() -> T:
+            limiter = self.limiter(region)
+            await limiter.acquire(priority)
+            try:
+                answer = await self._transport.send(
+                    region, action, query, limiter=limiter, fresh=not repeatable, priority=priority
+                )
+            finally:
+                limiter.release(priority)
+            return read(answer)
+
+        return await self._retrying(region, repeatable=repeatable)(attempt)
+
+    def _retrying(self, region: str, *, repeatable: bool) -> AsyncRetrying:
+        counters = self.counters(region)
+
+        def on_retry() -> None:
+            counters.retried += 1
+
+        return retrying(self._policy, repeatable=repeatable, on_retry=on_retry)
+
+
+def _paged(region: str, params: Mapping[str, str], number: int, size: int) -> str:
+    return canonical_query({**params, "PageNumber": str(number), "PageSize": str(size), "RegionId": region})
+
+
+def _data(answer: Answer) -> dict[str, Any]:
+    return answer.data

@@ -1,0 +1,193 @@
+"""What an answer means that is no success: pure functions from the wire to our errors."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from ecs_waiter.api.redaction import printable
+from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = [
+    "Told",
+    "date_of",
+    "error_of",
+    "is_error_object",
+    "is_expired_token",
+    "is_wrong_clock",
+    "parsed",
+    "retry_after",
+    "told_by",
+]
+
+_TOO_MANY = 429
+_UNAUTHORIZED = 401
+_OTHER = 300
+_REFUSALS = range(400, 500)
+_LONGEST_WAIT = 86_400.0
+
+# By the start of the code, in lower case: the service appends reasons, as in InvalidSecurityToken.Expired.
+_WRONG_CLOCK = ("invalidtimestamp", "illegaltimestamp")
+_EXPIRED_TOKEN = ("invalidsecuritytoken", "securitytokenexpired")
+_PASSING = ("serviceunavailable", "internalerror", "unknownerror", "signaturenonceused", *_WRONG_CLOCK)
+_REFUSED = (
+    "accessdenied",
+    "forbidden",
+    "illegalaccesskey",
+    "incompletesignature",
+    "invalidaccesskey",
+    "invalidcredential",
+    "invalidsignature",
+    "missingaccesskey",
+    "missingsecuritytoken",
+    "nopermission",
+    "notauthorized",
+    "signaturedoesnotmatch",
+    "unauthorized",
+    *_EXPIRED_TOKEN,
+)
+
+# The parts of an error; an answer that has any other part tells of something done.
+_ERROR_KEYS = frozenset(
+    {
+        "accessdenieddetail",
+        "code",
+        "description",
+        "detail",
+        "hostid",
+        "message",
+        "recommend",
+        "request_id",
+        "requestid",
+        "success",
+    }
+)
+_NO_ERROR = frozenset({"", "200", "ok", "success"})
+_XML = re.compile(r"<(Code|Message|RequestId)>\s*(?:<!\[CDATA\[)?([^<]*?)(?:\]\]>)?\s*</\1>")
+_HTML = re.compile(r"<(?:!doctype\s+html|html|body)\b", re.IGNORECASE)
+# The service shows what it would have signed: our request, whole, with the security token in it.
+_ECHO = re.compile(r"string ?to ?sign|canonical ?request", re.IGNORECASE)
+_POSITIVE = re.compile(r"\s*0*([1-9][0-9]{0,14})\s*", re.ASCII)
+_TIME_LEFT = re.compile(r"TimeLeft:\s*0*([1-9][0-9]{0,14})", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the service itself said of an error, in its raw words: unfit for a message until redacted.
+
+    `date` is its clock in seconds since the epoch, where it said.
+    """
+
+    code: str | None = None
+    message: str = ""
+    request_id: str | None = None
+    date: float | None = None
+
+
+def parsed(body: bytes) -> Any:
+    """Return the JSON in `body`.
+
+    Raises:
+        ValueError: It is none, or none that can be read: too deep, or with too large a number.
+    """
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
+
+
+def told_by(data: Any, body: bytes = b"", date: float | None = None) -> Told:
+    """Return what an answer says of an error: parsed JSON, or else XML in its body; a gateway's page says nothing."""
+    parts: dict[str, Any] = {}
+    if isinstance(data, dict):
+        parts = {key.lower().replace("_", ""): value for key, value in data.items()}
+    elif data is None:
+        text = body.decode("utf-8", "replace")
+        if not _HTML.search(text):
+            parts = {name.lower(): html.unescape(value.strip()) for name, value in _XML.findall(text)}
+    code, message, request_id = (_text(parts.get(name)) for name in ("code", "message", "requestid"))
+    # A bare number repeats the HTTP status: a gateway's, for the service names its errors.
+    return Told(None if code.isdigit() else code or None, message, request_id or None, date)
+
+
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def is_error_object(data: Mapping[str, Any]) -> bool:
+    """Whether an answer that came as a success is an error and nothing else."""
+    code = told_by(data).code
+    return code is not None and code.lower() not in _NO_ERROR and all(key.lower() in _ERROR_KEYS for key in data)
+
+
+def is_wrong_clock(told: Told) -> bool:
+    """Whether the service found the request's time too far from its own."""
+    return told.code is not None and told.code.lower().startswith(_WRONG_CLOCK)
+
+
+def is_expired_token(told: Told) -> bool:
+    """Whether the service refused the security token, which fresh credentials may mend."""
+    return told.code is not None and told.code.lower().startswith(_EXPIRED_TOKEN)
+
+
+def error_of(status: int, told: Told, headers: Mapping[str, str], clean: Callable[[str], str]) -> ApiError:
+    """Return the error for an answer that is no success.
+
+    Args:
+        status: The HTTP status.
+        told: What the service said.
+        headers: The answer's headers, by any case of their names.
+        clean: Removes our secrets from the service's words.
+    """
+
+    def shown(text: str) -> str:
+        return printable(clean(text))
+
+    kind = (told.code or "").lower()
+    code = shown(told.code) if told.code else None
+    words = told.message
+    if "signature" in kind and (echo := _ECHO.search(words)):
+        words = words[: echo.start()].removesuffix("server ").rstrip(" ,;:")
+    message = shown(words) or f"HTTP status {status}"
+    request_id = shown(told.request_id) if told.request_id else None
+    if status == _TOO_MANY or kind.startswith("throttling"):
+        return ThrottledError(code, message, request_id, status, retry_after=retry_after(headers))
+    if code is None:
+        # Words without a code are a gateway's, or those of a page that is no answer at all.
+        words = f"HTTP status {status} without {'a readable answer' if status < _OTHER else 'a code of the service'}"
+        return ServiceUnavailableError(None, words, request_id, status)
+    if status not in _REFUSALS or kind.startswith(_PASSING):
+        return ServiceUnavailableError(code, message, request_id, status)
+    if status == _UNAUTHORIZED or kind.startswith(_REFUSED):
+        return AuthenticationError(code, message, request_id, status)
+    return ApiError(code, message, request_id, status)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that the service asks to wait, a day at most; None if it does not say."""
+    if found := _POSITIVE.fullmatch(headers.get("x-acs-retry-after", "")):
+        return min(int(found[1]) / 1000, _LONGEST_WAIT)
+    left = [
+        int(found[1])
+        for name in ("x-ratelimit-user-api", "x-ratelimit-user")
+        if (found := _TIME_LEFT.search(headers.get(name, "")))
+    ]
+    if left:
+        return min(max(left) / 1000, _LONGEST_WAIT)
+    found = _POSITIVE.fullmatch(headers.get("Retry-After", ""))
+    return min(float(found[1]), _LONGEST_WAIT) if found else None
+
+
+def date_of(headers: Mapping[str, str]) -> float | None:
+    """Return the service's clock in seconds since the epoch, to the second; None if the answer does not say."""
+    try:
+        return parsedate_to_datetime(headers["Date"]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return None

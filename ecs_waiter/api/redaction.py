@@ -1,0 +1,83 @@
+"""Redactor: no secret of ours survives in what the service says, however it is spelled there."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from ecs_waiter.api.credentials import Credentials
+
+__all__ = ["Redactor", "printable"]
+
+_MASK = "***"
+# Shorter ones are no real secrets, and would strike out parts of ordinary words.
+_SHORTEST_IN_TEXT = 4
+_SHORTEST_IN_DATA = 6
+_LONGEST_TEXT = 1000
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, without control codes or lone surrogates, and not longer than a message may be.
+
+    The service's words end in logs and terminals: they may neither forge a line there nor steer it.
+    """
+    shown = _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text[: _LONGEST_TEXT + 1])
+    return shown if len(shown) <= _LONGEST_TEXT else f"{shown[: _LONGEST_TEXT - 3]}..."
+
+
+class Redactor:
+    """Strikes out the secrets of one set of credentials: raw, percent-encoded or escaped."""
+
+    __slots__ = ("_in_data", "_in_text", "_needles")
+
+    def __init__(self, credentials: Credentials) -> None:
+        secrets = [s for s in (credentials.access_key_secret, credentials.security_token) if s]
+        self._in_text = _pattern(secrets, _SHORTEST_IN_TEXT)
+        self._in_data = _pattern(secrets, _SHORTEST_IN_DATA)
+        spelled = dict.fromkeys(
+            form for s in secrets for form in (s, quote(s, safe="~")) if len(s) >= _SHORTEST_IN_DATA
+        )
+        self._needles = tuple(form.encode() for form in spelled)
+
+    def text(self, text: str, *signed: str) -> str:
+        """Return `text` without the secrets, nor the `signed` values of this very attempt."""
+        for value in signed:
+            text = text.replace(value, _MASK)
+        return self._in_text.sub(_MASK, text) if self._in_text is not None else text
+
+    def is_clean(self, body: bytes, signature: str) -> bool:
+        """Whether no string parsed from `body` can hold a secret: a look that costs next to nothing."""
+        # A backslash may spell any character: only the parsed strings tell then.
+        return b"\\" not in body and signature.encode() not in body and not any(n in body for n in self._needles)
+
+    def data(self, data: Any, signature: str) -> Any:
+        """Return a copy of parsed JSON without the secrets, and without this attempt's `signature`.
+
+        Raises:
+            RecursionError: It is nested too deeply.
+        """
+        if isinstance(data, str):
+            clean = data.replace(signature, _MASK)
+            return self._in_data.sub(_MASK, clean) if self._in_data is not None else clean
+        if isinstance(data, dict):
+            return {self.data(key, signature): self.data(value, signature) for key, value in data.items()}
+        if isinstance(data, list):
+            return [self.data(item, signature) for item in data]
+        return data
+
+
+def _pattern(secrets: list[str], shortest: int) -> re.Pattern[str] | None:
+    # The longest first: one secret may begin with the other.
+    told = sorted((s for s in secrets if len(s) >= shortest), key=len, reverse=True)
+    return re.compile("|".join("".join(map(_spellings, secret)) for secret in told)) if told else None
+
+
+def _spellings(char: str) -> str:
+    if char.isalnum():
+        return char
+    # Credentials are printable ASCII. %25 stands for a percent sign that was encoded once more.
+    code = f"{ord(char):02x}"
+    return rf"(?:{re.escape(char)}|%(?:25)?(?i:{code})|\\(?:u00(?i:{code})|{re.escape(char)}))"

@@ -1,0 +1,240 @@
+"""Transport: one attempt at a call, from the credentials to the parsed answer or the error that it means."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import aiohttp
+
+from ecs_waiter.api import faults
+from ecs_waiter.api.credentials import Credentials
+from ecs_waiter.api.endpoints import base_url
+from ecs_waiter.api.exchange import exchange
+from ecs_waiter.api.limiter import Priority
+from ecs_waiter.api.request import Signer
+from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ecs_waiter.api.credentials import CredentialsProvider
+    from ecs_waiter.api.exchange import Reply
+    from ecs_waiter.api.limiter import RegionLimiter
+    from ecs_waiter.api.policy import CallPolicy
+    from ecs_waiter.api.request import SignedRequest
+
+__all__ = ["Answer", "Counters", "Transport", "new_connector"]
+
+# Longer than the pause between two polls, shorter than the minute after which servers drop an idle connection.
+_KEEPALIVE = 45.0
+_GOOD = range(200, 300)
+
+_log = logging.getLogger("ecs_waiter.api")
+
+
+def new_connector(*, force_close: bool = False) -> aiohttp.BaseConnector:
+    """Return the connector of a session of our own; without a limit, for no region may delay another."""
+    if force_close:
+        return aiohttp.TCPConnector(limit=0, force_close=True)
+    return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A good answer: its parsed JSON, and the service's clock in seconds since the epoch, where it said."""
+
+    data: dict[str, Any]
+    date: float | None
+
+
+@dataclass(slots=True)
+class Counters:
+    """HTTP attempts at one region, those of them that were throttled, and those that repeated a call."""
+
+    calls: int = 0
+    throttled: int = 0
+    retried: int = 0
+
+
+class Transport:
+    """Sends signed requests. It binds no loop until the first one.
+
+    Args:
+        provider: Asked for credentials before every attempt.
+        endpoint: One base URL for every region, or None for each region's own.
+        policy: Its `call_timeout` bounds an attempt, from the connection to the last byte, in seconds.
+        session: Used as it is and never closed; None for sessions of our own.
+        clock: The local wall clock, in seconds since the epoch.
+        nonce: Gives a new value for every attempt.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a thing that a caller or a test replaces
+        self,
+        *,
+        provider: CredentialsProvider,
+        endpoint: str | None,
+        policy: CallPolicy,
+        session: aiohttp.ClientSession | None = None,
+        clock: Callable[[], float] = time.time,
+        nonce: Callable[[], str] = lambda: uuid4().hex,
+    ) -> None:
+        self._provider = provider
+        self._endpoint = endpoint
+        # Half of the time for the connection alone: one that never came up did not start anything.
+        self._timeout = aiohttp.ClientTimeout(
+            total=policy.call_timeout, connect=policy.call_timeout / 2, ceil_threshold=float("inf")
+        )
+        self._patience = policy.call_timeout
+        self._given = session
+        self._own: dict[bool, aiohttp.ClientSession] = {}
+        self._clock = clock
+        self._nonce = nonce
+        self._signers: dict[str, Signer] = {}
+        self._counters: dict[str, Counters] = {}
+        self._closed = False
+
+    async def aclose(self) -> None:
+        """Close the sessions of our own; one that was given stays open."""
+        self._closed = True
+        while self._own:
+            await self._own.popitem()[1].close()
+
+    def counters(self, region_id: str) -> Counters:
+        """Return the running counters of a region."""
+        return self._counters.setdefault(region_id, Counters())
+
+    async def send(  # noqa: PLR0913 - each is one property of the call
+        self,
+        region_id: str,
+        action: str,
+        query: str,
+        *,
+        limiter: RegionLimiter,
+        fresh: bool = False,
+        priority: Priority = Priority.CALL,
+    ) -> Answer:
+        """Make one attempt at a call, for which the caller holds a place of the limiter.
+
+        A wrong local clock and an expired security token are mended, and the request is sent once more.
+
+        Args:
+            region_id: The region asked.
+            action: The operation's name.
+            query: All its parameters, as `canonical_query` writes them; sent as it is.
+            limiter: Paces a request that is sent once more, and is told what came of it.
+            fresh: Not on an idle connection, which the server may just have closed.
+            priority: What the place was acquired with.
+
+        Raises:
+            ThrottledError: Too many calls.
+            AuthenticationError: The credentials were refused, or there are none.
+            ServiceUnavailableError: A passing fault.
+            ApiError: The service refused the call for another reason.
+            RuntimeError: The transport, or the session given, is closed.
+        """
+        signer = self._signer(region_id)
+        credentials = await self._credentials()
+        corrected = renewed = False
+        while True:
+            request = signer.sign(action, query, credentials)
+            result, told = await self._attempt(region_id, action, request, limiter, fresh=fresh)
+            if isinstance(result, Answer):
+                return result
+            if faults.is_wrong_clock(told) and told.date is not None and not corrected:
+                corrected = True
+                signer.correct(told.date)
+            elif faults.is_expired_token(told) and credentials.security_token is not None and not renewed:
+                renewed = True
+                refused, credentials = credentials, await self._renewed(credentials)
+                if credentials == refused:
+                    raise result
+            else:
+                raise result
+            await limiter.pace(priority)
+
+    async def _attempt(
+        self, region_id: str, action: str, request: SignedRequest, limiter: RegionLimiter, *, fresh: bool
+    ) -> tuple[Answer | ApiError, faults.Told]:
+        session = self._session(fresh=fresh)
+        counters = self.counters(region_id)
+        counters.calls += 1
+        sent_at = asyncio.get_running_loop().time()
+        reply = await exchange(session, request, self._timeout)
+        if isinstance(reply, ServiceUnavailableError):
+            _log.debug("%s in %s: %s", action, region_id, reply)
+            raise reply
+        _log.debug("%s in %s: HTTP status %d", action, region_id, reply.status)
+        result, told = _judged(reply, request)
+        if isinstance(result, Answer):
+            limiter.succeeded()
+        elif isinstance(result, ThrottledError):
+            counters.throttled += 1
+            limiter.throttled(result.retry_after, sent_at=sent_at)
+        return result, told
+
+    def _signer(self, region_id: str) -> Signer:
+        signer = self._signers.get(region_id)
+        if signer is None:
+            url = base_url(region_id, self._endpoint)
+            signer = self._signers[region_id] = Signer(url, clock=self._clock, nonce=self._nonce)
+        return signer
+
+    def _session(self, *, fresh: bool) -> aiohttp.ClientSession:
+        if self._closed:
+            raise RuntimeError("this EcsClient is closed")
+        if self._given is not None:
+            return self._given
+        if fresh not in self._own:
+            self._own[fresh] = aiohttp.ClientSession(
+                connector=new_connector(force_close=fresh), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            )
+        return self._own[fresh]
+
+    async def _credentials(self) -> Credentials:
+        try:
+            async with asyncio.timeout(self._patience) as limit:
+                credentials: object = await self._provider.get_credentials()
+        except ApiError:
+            raise
+        except Exception as error:
+            if isinstance(error, TimeoutError) and limit.expired():
+                raise ServiceUnavailableError(
+                    None, f"the credentials provider gave nothing within {self._patience:g} s", sent=False
+                ) from error
+            raise AuthenticationError(None, f"the credentials provider raised {type(error).__name__}") from error
+        if not isinstance(credentials, Credentials):
+            cause = TypeError(f"get_credentials() returned {type(credentials).__name__}, not Credentials")
+            raise AuthenticationError(None, "the credentials provider gave no Credentials") from cause
+        return credentials
+
+    async def _renewed(self, refused: Credentials) -> Credentials:
+        """Other credentials than those refused, where the provider has some."""
+        credentials = await self._credentials()
+        forget = getattr(self._provider, "forget", None)
+        if credentials == refused and callable(forget):
+            # Only now: another call may have renewed them in the meantime.
+            forget()
+            credentials = await self._credentials()
+        return credentials
+
+
+def _judged(reply: Reply, request: SignedRequest) -> tuple[Answer | ApiError, faults.Told]:
+    """What a reply means, all secrets removed; and the raw words of an error, to decide by."""
+    date = faults.date_of(reply.headers)
+    try:
+        data = faults.parsed(reply.body)
+        if not request.redactor.is_clean(reply.body, request.signature):
+            clean = request.redactor.data(data, request.signature)
+        else:
+            clean = data
+    except (ValueError, RecursionError):
+        data = clean = None
+    if reply.status in _GOOD and isinstance(clean, dict) and not faults.is_error_object(clean):
+        return Answer(clean, date), faults.Told()
+    told = faults.told_by(data, reply.body, date)
+    return faults.error_of(reply.status, told, reply.headers, request.clean), told
