@@ -15,6 +15,7 @@ from ecs_waiter.emulator.memory import MemoryConnector
 from ecs_waiter.emulator.regions import PUBLIC_REGIONS
 from ecs_waiter.emulator.server import HttpFace
 from ecs_waiter.emulator.service import Service
+from ecs_waiter.emulator.signatures import Gatekeeper
 from ecs_waiter.emulator.starts import STARTS, Plan
 from ecs_waiter.emulator.state import EmulatedTask, Identifiers, check_plan
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ecs_waiter.emulator.request import Request
+    from ecs_waiter.emulator.signatures import KeyPair
 
 __all__ = ["EcsEmulator"]
 
@@ -38,6 +40,8 @@ class EcsEmulator:
     Args:
         host: Where to listen.
         port: Where to listen; 0 takes any free port.
+        key_pairs: Each (access key ID, secret) or (access key ID, secret, STS token). If any is given, only requests
+            signed with one of them are let in, and nonces and time stamps are checked; else whatever comes.
         regions: The regions that exist; adding a task to another one opens that too.
         start: What its clock shows at first; None takes the wall clock's time. From then on it follows `time`.
         time: A clock in seconds; None takes the time of the event loop it is used in, virtual or real.
@@ -50,6 +54,7 @@ class EcsEmulator:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        key_pairs: Iterable[KeyPair | tuple[str, ...]] = (),
         regions: Iterable[str] = PUBLIC_REGIONS,
         start: datetime | None = None,
         time: Callable[[], float] | None = None,
@@ -63,7 +68,7 @@ class EcsEmulator:
         self._ids = Identifiers(seed)
         self._faults = Faults()
         self._service = Service(regions, self._ids, Plan(duration=duration))
-        self._face = HttpFace(self._service, self._faults, self._clock, self._ids)
+        self._face = HttpFace(self._service, self._faults, self._clock, self._ids, Gatekeeper(key_pairs))
         self._runner: web.ServerRunner | None = None
 
     async def __aenter__(self) -> Self:

@@ -13,6 +13,7 @@ from ecs_waiter.emulator import parameters
 from ecs_waiter.emulator.answer import Answer, ServiceError
 from ecs_waiter.emulator.clock import Clock, Moment
 from ecs_waiter.emulator.request import Request
+from ecs_waiter.emulator.signatures import Gatekeeper, SignedRequest, signer_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,8 +37,11 @@ class HttpFace:
         requests: Every request seen, in the order of arrival.
     """
 
-    def __init__(self, service: Service, faults: Faults, clock: Clock, identifiers: Identifiers) -> None:
+    def __init__(
+        self, service: Service, faults: Faults, clock: Clock, identifiers: Identifiers, gatekeeper: Gatekeeper
+    ) -> None:
         self.requests: list[Request] = []
+        self._gatekeeper = gatekeeper
         self._service = service
         self._faults = faults
         self._clock = clock
@@ -54,7 +58,7 @@ class HttpFace:
             refusal = ServiceError(400, "InvalidRequestBody", "The request body cannot be read.")
         request = self._read(http, body)
         self.requests.append(request)
-        answer = self._answer(http, request, refusal)
+        answer = self._answer(http, request, body, refusal)
         if answer.delay:
             await asyncio.sleep(answer.delay)
         packet = answer.packet()
@@ -69,17 +73,19 @@ class HttpFace:
         params = dict(http.rel_url.query)
         if body and http.content_type == _FORM:
             params.update(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        headers = {name.lower(): value for name, value in http.headers.items()}
         return Request(
-            action=http.headers.get("x-acs-action") or params.get("Action", ""),
-            region_id=params.get("RegionId") or _region_of(http.headers.get("Host", "")),
+            action=headers.get("x-acs-action") or params.get("Action", ""),
+            region_id=params.get("RegionId") or _region_of(headers.get("host", "")),
             task_ids=parameters.task_ids(params),
             params=params,
             method=http.method,
-            headers={name.lower(): value for name, value in http.headers.items()},
+            headers=headers,
+            access_key_id=signer_of(headers, params),
             at=self._clock.now(),
         )
 
-    def _answer(self, http: web.BaseRequest, request: Request, refusal: ServiceError | None) -> Answer:
+    def _answer(self, http: web.BaseRequest, request: Request, body: bytes, refusal: ServiceError | None) -> Answer:
         struck = self._faults.striking(request)
         shift = timedelta(seconds=sum(fault.clock_offset() for fault in struck))
         moment = Moment(request.at, shift)
@@ -89,7 +95,8 @@ class HttpFace:
             try:
                 if refusal is not None:
                     raise refusal
-                self._check(http, request)
+                _check_call(http, request)
+                self._gatekeeper.check(_signed(http, request, body), moment.public)
                 content = self._service.answer(request, moment)
                 answer = Answer(200, {"RequestId": request_id, **content}, name=f"{request.action}Response")
             except ServiceError as error:
@@ -105,18 +112,29 @@ class HttpFace:
         answer.headers = {**_usual_headers(moment, request_id), **answer.headers}
         return answer
 
-    def _check(self, http: web.BaseRequest, request: Request) -> None:
-        if http.method not in {"GET", "POST"}:
-            raise ServiceError(405, "UnsupportedHTTPMethod", "This http method is not supported.")
-        if http.path != "/" or not request.action:
-            raise ServiceError(
-                404, "InvalidAction.NotFound", "Specified api is not found, please check your url and method."
-            )
-        version = http.headers.get("x-acs-version") or request.params.get("Version", "")
-        if not version:
-            raise ServiceError(400, "MissingVersion", "Version is mandatory for this action.")
-        if version != _VERSION:
-            raise ServiceError(400, "InvalidVersion", "Specified parameter Version is not valid.")
+
+def _check_call(http: web.BaseRequest, request: Request) -> None:
+    if http.method not in {"GET", "POST"}:
+        raise ServiceError(405, "UnsupportedHTTPMethod", "This http method is not supported.")
+    if http.path != "/" or not request.action:
+        raise ServiceError(
+            404, "InvalidAction.NotFound", "Specified api is not found, please check your url and method."
+        )
+    version = http.headers.get("x-acs-version") or request.params.get("Version", "")
+    if not version:
+        raise ServiceError(400, "MissingVersion", "Version is mandatory for this action.")
+    if version != _VERSION:
+        raise ServiceError(400, "InvalidVersion", "Specified parameter Version is not valid.")
+
+
+def _signed(http: web.BaseRequest, request: Request, body: bytes) -> SignedRequest:
+    return SignedRequest(
+        method=http.method,
+        query=http.raw_path.partition("?")[2],
+        params=request.params,
+        headers=request.headers,
+        body=body,
+    )
 
 
 def _usual_headers(moment: Moment, request_id: str) -> Mapping[str, str]:
