@@ -99,7 +99,7 @@ def rows_of(value: object, name: str) -> list[Any]:
 
 
 Text = Annotated[str, BeforeValidator(_text)]
-Status = Annotated[TaskStatus | str, BeforeValidator(_status), Field(union_mode="left_to_right")]
+Status = Annotated[TaskStatus | str, Field(union_mode="left_to_right"), BeforeValidator(_status)]
 Time = Annotated[datetime | None, BeforeValidator(_time)]
 Flag = Annotated[bool | None, BeforeValidator(_flag)]
 Count = Annotated[int | None, BeforeValidator(_count)]

@@ -1,0 +1,143 @@
+"""The same face for callers without an event loop: all threads share one background loop, and so share polls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ecs_waiter import waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from ecs_waiter.api.credentials import CredentialsProvider
+    from ecs_waiter.models import Task
+    from ecs_waiter.polling.policy import PollPolicy
+    from ecs_waiter.targets import TaskIds
+    from ecs_waiter.waiter import OnUpdate
+
+__all__ = ["wait_for_task", "wait_for_tasks"]
+
+T = TypeVar("T")
+
+_ENDED = object()
+
+
+def wait_for_tasks(  # noqa: PLR0913 - the public API
+    task_ids: TaskIds,
+    *,
+    region_id: str | None = None,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    on_update: OnUpdate | None = None,
+    fail_fast: bool = False,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+) -> dict[str, Any]:
+    """Wait until all tasks have ended, and return ID -> Task in the order asked.
+
+    Arguments and errors are those of `ecs_waiter.wait_for_tasks`; `on_update` is called in the calling thread.
+
+    Raises:
+        RuntimeError: An event loop runs in this thread: it must not be blocked.
+    """
+    return _run(
+        lambda told: waiter.wait_for_tasks(
+            task_ids,
+            region_id=region_id,
+            timeout=timeout,
+            return_exceptions=return_exceptions,
+            on_update=told,
+            fail_fast=fail_fast,
+            credentials=credentials,
+            endpoint=endpoint,
+            policy=policy,
+        ),
+        on_update,
+    )
+
+
+def wait_for_task(  # noqa: PLR0913 - the public API
+    task_id: str,
+    *,
+    region_id: str | None = None,
+    timeout: float | None = None,
+    on_update: OnUpdate | None = None,
+    fail_fast: bool = False,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+) -> Task:
+    """Wait until one task has ended, and return it.
+
+    Arguments and errors are those of `ecs_waiter.wait_for_task`; `on_update` is called in the calling thread.
+
+    Raises:
+        RuntimeError: An event loop runs in this thread: it must not be blocked.
+    """
+    return _run(
+        lambda told: waiter.wait_for_task(
+            task_id,
+            region_id=region_id,
+            timeout=timeout,
+            on_update=told,
+            fail_fast=fail_fast,
+            credentials=credentials,
+            endpoint=endpoint,
+            policy=policy,
+        ),
+        on_update,
+    )
+
+
+class _Background:
+    """One event loop in a daemon thread, made at the first wait, and anew in a forked process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._loop = None
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The running loop."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="ecs_waiter", daemon=True).start()
+            return self._loop
+
+
+_background = _Background()
+
+
+def _run(work: Callable[[OnUpdate | None], Coroutine[Any, Any, T]], on_update: OnUpdate | None) -> T:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise RuntimeError(
+            "an event loop runs in this thread: write `await ecs_waiter.wait_for_tasks(...)` instead of blocking it"
+        )
+    waiter._check_callback(on_update)  # noqa: SLF001 - the queue's `put` would pass where the caller's would not
+    events: SimpleQueue[Any] = SimpleQueue()
+    told = events.put if on_update is not None else None
+    future = asyncio.run_coroutine_threadsafe(work(told), _background.loop())
+    future.add_done_callback(lambda _: events.put(_ENDED))
+    try:
+        while (event := events.get()) is not _ENDED:
+            if on_update is not None:
+                on_update(event)
+    except BaseException:
+        # Ctrl-C, or the caller's own callback: this wait ends here, and no one else's.
+        future.cancel()
+        raise
+    return future.result()

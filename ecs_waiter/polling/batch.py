@@ -1,0 +1,124 @@
+"""Entry and Batch: what the schedule holds, an ID that somebody waits for and the group of IDs that share a call."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+__all__ = ["BATCH_SIZE", "Batch", "Entry", "Missing"]
+
+BATCH_SIZE = 100
+"""IDs to a DescribeTasks call, at most.
+
+https://www.alibabacloud.com/help/en/ecs/developer-reference/api-ecs-2014-05-26-describetasks
+"""
+
+
+class Missing:
+    """How long an ID has been absent from answers that should hold it."""
+
+    __slots__ = ("cuts", "since")
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+        self.cuts = 0
+
+    def __repr__(self) -> str:
+        return f"Missing(since={self.since}, cuts={self.cuts})"
+
+
+class Entry:
+    """An ID that somebody waits for.
+
+    Attributes:
+        task_id: The ID.
+        watchers: Who waits: the poller's business, the schedule does not look.
+        status: The status last seen, or None.
+        born: When the task was created, on the clock that the schedule is told; when the ID was added until it is seen.
+        missing: Set while the answers lack the ID.
+        batch: The batch that holds the ID, in the queue or in flight; None if it is new or has left.
+    """
+
+    __slots__ = ("batch", "born", "missing", "status", "task_id", "watchers")
+
+    def __init__(self, task_id: str, born: float) -> None:
+        self.task_id = task_id
+        self.watchers: Any = None
+        self.status: str | None = None
+        self.born = born
+        self.missing: Missing | None = None
+        self.batch: Batch | None = None
+
+    def __repr__(self) -> str:
+        return f"Entry({self.task_id!r}, {self.status or ('missing' if self.missing else 'unseen')})"
+
+
+class Batch:
+    """IDs that are asked together. One that nothing leaves or joins stays one item of the schedule, poll after poll.
+
+    Attributes:
+        entries: Its IDs, sorted; some may have left since (`live` counts those that have not).
+        due: When to ask.
+        polls: How often it was asked.
+        alone: Whether it takes no riders: it is under suspicion, or its IDs go missing among others.
+        in_flight: Whether its call is under way.
+        prepared: What the client made of its IDs, kept while they stay the same.
+        seen: The answer's IDs and statuses the last time, if it held every entry.
+        answered: When it last had a good answer, on the clock that outages stop.
+        faults: Faults in a row of this very batch.
+        trail: Faults in a row of this batch and those it was halved from.
+        heard: Good answers of the region when the last fault came.
+    """
+
+    __slots__ = (
+        "alone",
+        "answered",
+        "due",
+        "entries",
+        "faults",
+        "heard",
+        "in_flight",
+        "live",
+        "polls",
+        "prepared",
+        "seen",
+        "trail",
+    )
+
+    def __init__(self, entries: list[Entry], *, due: float, polls: int = 0, answered: float = -math.inf) -> None:
+        self.entries = sorted(entries, key=_by_id)
+        self.live = len(entries)
+        self.due = due
+        self.polls = polls
+        self.answered = answered
+        self.alone = False
+        self.in_flight = False
+        self.prepared: Any = None
+        self.seen: tuple[list[str], list[str]] | None = None
+        self.faults = 0
+        self.trail = 0
+        self.heard = 0
+        for entry in entries:
+            entry.batch = self
+
+    @property
+    def task_ids(self) -> list[str]:
+        """Its IDs, sorted: requests are deterministic."""
+        return [entry.task_id for entry in self.entries]
+
+    def drop_those_who_left(self) -> None:
+        """Forget entries that have left, and with them what was prepared for the old set."""
+        if self.live < len(self.entries):
+            self.entries = [entry for entry in self.entries if entry.batch is self]
+            self.prepared = self.seen = None
+
+    def __lt__(self, other: Batch) -> bool:
+        return self.due < other.due
+
+    def __repr__(self) -> str:
+        kind = "alone, " if self.alone else ""
+        return f"Batch({self.live} IDs, {kind}due={self.due:g}, polls={self.polls})"
+
+
+def _by_id(entry: Entry) -> str:
+    return entry.task_id

@@ -1,0 +1,113 @@
+"""PollPolicy and wait_proportional: how often one looks."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from tenacity import AsyncRetrying, Future, RetryCallState
+from tenacity.wait import wait_base
+
+from ecs_waiter.api.policy import CallPolicy, check_seconds
+
+__all__ = ["PollPolicy", "WaitStrategy", "ask", "wait_proportional"]
+
+WaitStrategy: TypeAlias = Callable[[RetryCallState], float]
+"""Any of tenacity's wait strategies, or a function like one: the state of the polling in, seconds out."""
+
+
+@dataclass(frozen=True)
+class wait_proportional(wait_base):  # noqa: N801 - named like tenacity's own strategies, beside which it is used
+    """A tenacity wait strategy: a share of the task's age, so that lateness stays in proportion to what was waited for.
+
+    Composes with tenacity's own, e.g. ``wait_proportional() + wait_random(0, 1)``.
+
+    Attributes:
+        factor: Share of the age, e.g. 0.05: a task of ten minutes is looked at every half minute.
+        min: Never sooner than this, in seconds.
+        max: Never later than this, in seconds.
+        jitter: Spread of the result as a share of itself, 0 to 1. It stays between `min` and `max`, and never vanishes:
+            at the ceiling it only shortens, at the floor it only lengthens.
+
+    Raises:
+        TypeError: A value is no number.
+        ValueError: A value is negative, infinite or NaN, `min` exceeds `max`, or `jitter` exceeds 1.
+    """
+
+    factor: float = 0.05
+    min: float = 2
+    max: float = 30
+    jitter: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("factor", "min", "max", "jitter"):
+            check_seconds(name, getattr(self, name))
+        if self.min > self.max:
+            raise ValueError(f"min={self.min} exceeds max={self.max}: swap them")
+        if self.jitter > 1:
+            raise ValueError(f"jitter is a share between 0 and 1, not {self.jitter}")
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        """Return the seconds until the next poll."""
+        age = retry_state.seconds_since_start or 0.0
+        pace = min(max(self.factor * age, self.min), self.max)
+        lowest = max(self.min, pace * (1 - self.jitter))
+        highest = min(self.max, pace * (1 + self.jitter))
+        return random.uniform(lowest, highest)  # noqa: S311 - spreads load, guards no secret
+
+
+@dataclass(frozen=True, kw_only=True)
+class PollPolicy(CallPolicy):
+    """When to look and how much trouble to bear. All times are in seconds.
+
+    Attributes:
+        wait: The cadence: any tenacity wait strategy, asked after each poll. Its ``attempt_number`` counts polls,
+            its ``seconds_since_start`` is the age of the youngest task in the batch.
+        not_found_grace: How long an ID may be absent from the answers: a new task can take a while to be listed.
+        outage_budget: How long a region may fail without one good answer.
+        max_in_flight: Calls of one region at the same time.
+        max_calls_per_second: The limiter's ceiling for one region.
+        call_timeout: One HTTP attempt.
+
+    Raises:
+        TypeError: A value is of the wrong type.
+        ValueError: A time is negative, infinite or NaN, or a limit allows nothing.
+    """
+
+    wait: WaitStrategy = field(default_factory=wait_proportional)
+    not_found_grace: float = 60
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_seconds("not_found_grace", self.not_found_grace)
+        if not callable(self.wait) or isinstance(self.wait, type):
+            raise TypeError("wait takes a tenacity wait strategy, e.g. tenacity.wait_fixed(15)")
+
+
+_CALLER = AsyncRetrying()
+_DONE: Future = Future.construct(1, None, has_exception=False)
+
+
+def ask(wait: WaitStrategy, *, polls: int, age: float) -> float:
+    """Ask the strategy how long to wait after the `polls`-th poll of tasks the youngest of which is `age` seconds old.
+
+    Raises:
+        TypeError: It gave what is no number.
+        ValueError: It gave what is no time: negative, infinite or NaN.
+        Exception: Whatever the strategy itself raises.
+    """
+    state = RetryCallState(_CALLER, None, (), {})
+    state.attempt_number = polls
+    state.outcome = _DONE
+    state.start_time = 0.0
+    state.outcome_timestamp = age
+    seconds = wait(state)
+    if isinstance(seconds, bool) or not hasattr(seconds, "__float__"):
+        raise TypeError(f"the wait strategy {wait!r} gave {seconds!r}, not a number of seconds")
+    seconds = float(seconds)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"the wait strategy {wait!r} gave {seconds}, which is no time")
+    return seconds

@@ -1,0 +1,434 @@
+"""RegionPoller: the thin async shell around PollSchedule, one per region; it runs while it has IDs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import math
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ecs_waiter.api.answers import task_of
+from ecs_waiter.api.limiter import Priority
+from ecs_waiter.api.retry import wait_backoff
+from ecs_waiter.errors import (
+    ApiError,
+    AuthenticationError,
+    EcsWaiterError,
+    ServiceUnavailableError,
+    TaskCanceledError,
+    TaskNotFoundError,
+    ThrottledError,
+)
+from ecs_waiter.models import Task, TaskStatus
+from ecs_waiter.polling.policy import PollPolicy, ask
+from ecs_waiter.polling.reasons import Reasons, ReasonSource
+from ecs_waiter.polling.schedule import Change, PollSchedule, is_settled
+from ecs_waiter.polling.watch import Copies, Watcher, attach, detach, watchers_of
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Sequence
+
+    from ecs_waiter.polling.batch import Batch, Entry
+
+__all__ = ["OddWords", "RegionPoller", "TaskSource"]
+
+logger = logging.getLogger("ecs_waiter")
+
+_DOCUMENTED = frozenset(TaskStatus)
+
+
+_backoff = wait_backoff()
+
+
+def _backoff_after(faults: int) -> float:
+    return ask(_backoff, polls=faults, age=0.0)
+
+
+class Limiter(Protocol):
+    """The region's gate: rate and calls in flight."""
+
+    async def acquire(self, priority: Priority) -> None:
+        """Wait until a call may go out, and hold its place."""
+        ...
+
+    def release(self, priority: Priority) -> None:
+        """Give the place back after the call."""
+        ...
+
+    def give_back(self, priority: Priority) -> None:
+        """Give the place back unused."""
+        ...
+
+
+class Snapshot(Protocol):
+    """A good answer of one poll."""
+
+    @property
+    def rows(self) -> Sequence[Any]:
+        """The rows as the wire had them."""
+        ...
+
+    @property
+    def total_count(self) -> int | None:
+        """How many tasks the service says there are."""
+        ...
+
+    @property
+    def date(self) -> float | None:
+        """The service's clock, in seconds since the epoch."""
+        ...
+
+
+class TaskSource(ReasonSource, Protocol):
+    """Who is asked: EcsClient, or anything like it."""
+
+    def limiter(self, region_id: str) -> Limiter:
+        """The gate of a region."""
+        ...
+
+    def prepare(self, region_id: str, task_ids: Sequence[str]) -> Any:
+        """What `poll` needs of a batch, made once while the batch stays the same."""
+        ...
+
+    async def poll(self, region_id: str, prepared: Any) -> Snapshot:
+        """Ask once, within a place of the limiter that the caller holds."""
+        ...
+
+
+class OddWords:
+    """Statuses that the documentation does not name, logged once each; a flood of them does not flood the log."""
+
+    _MOST = 20
+
+    def __init__(self) -> None:
+        self._words: set[str] = set()
+
+    def note(self, task: Task) -> None:
+        """Log the task's status if it is odd and new."""
+        word = task.task_status
+        if isinstance(word, TaskStatus) or word in self._words or len(self._words) >= self._MOST:
+            return
+        self._words.add(word)
+        logger.warning(
+            "task %s in %s has the status %.100r, which the documentation does not name: polling goes on%s",
+            ascii(task.task_id)[1:-1][:100],
+            task.region_id,
+            word,
+            "; further such words are not logged" if len(self._words) == self._MOST else "",
+        )
+
+
+class RegionPoller:
+    """Polls one region's tasks, and tells those who wait for them.
+
+    Attributes:
+        polls: Polls that were sent.
+        settled: Tasks that have ended.
+        retried: Polls that failed in passing and were tried again.
+    """
+
+    def __init__(self, region_id: str, source: TaskSource, policy: PollPolicy, odd_words: OddWords) -> None:
+        self._region_id = region_id
+        self._source = source
+        self._policy = policy
+        self._odd_words = odd_words
+        self._limiter = source.limiter(region_id)
+        self._schedule = PollSchedule(policy, _backoff_after)
+        self._reasons = Reasons(region_id, source, self._spawn)
+        self._late: dict[str, list[Watcher]] = {}
+        self._once: weakref.WeakSet[Watcher] = weakref.WeakSet()
+        self._last_fault = ApiError(None, "none yet")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._runner: asyncio.Task[None] | None = None
+        self._alarm: asyncio.Future[None] | None = None
+        self._failures = 0
+        self._is_closed = False
+        self.polls = 0
+        self.settled = 0
+        self.retried = 0
+
+    def __repr__(self) -> str:
+        return f"RegionPoller({self._region_id!r}, {self._schedule!r})"
+
+    @property
+    def waiting(self) -> int:
+        """IDs that have not settled."""
+        return len(self._schedule) + len(self._reasons)
+
+    # -- who waits ----------------------------------------------------------------------------------------------------
+
+    def add(self, task_id: str, watcher: Watcher) -> None:
+        """Have a watcher told about a task. Whoever joins late is shown the task's present state at the next answer."""
+        if self._reasons.join(task_id, watcher):
+            return
+        entry = self._schedule.add(task_id, asyncio.get_running_loop().time())
+        attach(entry, watcher)
+        if watcher.looks_once:
+            self._once.add(watcher)
+        if watcher.sees_changes and entry.batch is not None:
+            self._late.setdefault(task_id, []).append(watcher)
+            self._schedule.show(entry)
+        if self._runner is None:
+            self._runner = self._spawn(self._run())
+        else:
+            self._stir()
+
+    def discard(self, task_id: str, watcher: Watcher) -> None:
+        """A watcher loses interest; the last one takes the ID off the schedule."""
+        self._reasons.discard(task_id, watcher)
+        entry = self._schedule.find(task_id)
+        if entry is None:
+            return
+        if task_id in self._late:
+            self._late[task_id] = [late for late in self._late[task_id] if late is not watcher]
+        if detach(entry, watcher):
+            self._late.pop(task_id, None)
+            self._schedule.remove(entry)
+            if not self._schedule:
+                self._stir()
+
+    def known_failures(self, watcher: Watcher) -> list[Task]:
+        """This watcher's tasks that are known to have failed, while the reasons are being looked up."""
+        return self._reasons.known_failures(watcher)
+
+    def close(self) -> Iterable[asyncio.Task[None]]:
+        """Stop: those whose tasks are known to have failed are told so; returns what has yet to end."""
+        self._is_closed = True
+        self._reasons.give_up()
+        for task in self._tasks:
+            task.cancel()
+        return tuple(self._tasks)
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        # An empty context: what runs for all belongs to none of those who happened to come first.
+        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task is self._runner:
+            self._runner = None
+        if task.cancelled():
+            # Somebody else's cancellation, such as one that a credentials provider let out, is a death like any other.
+            error: BaseException | None = None if self._is_closed else asyncio.CancelledError()
+        else:
+            error = task.exception()
+        if error is not None:
+            self._die(error)
+
+    def _stir(self) -> None:
+        if self._alarm is not None and not self._alarm.done():
+            self._alarm.set_result(None)
+
+    async def _rest(self, until: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.create_future()
+        timer = loop.call_at(until, self._stir) if until < math.inf else None
+        try:
+            await self._alarm
+        finally:
+            self._alarm = None
+            if timer is not None:
+                timer.cancel()
+
+    async def _run(self) -> None:
+        """Pass the gate first and compose then, so that no batch goes stale while it queues."""
+        loop = asyncio.get_running_loop()
+        schedule = self._schedule
+        while schedule:
+            now = loop.time()
+            # With a call under way its answer decides; without one the outage ends by the clock.
+            patience_ends = math.inf if schedule.in_flight else schedule.outage_ends
+            if patience_ends <= now:
+                self._fail_region(self._outage())
+                continue
+            wake_at = min(schedule.wake_at(), patience_ends)
+            if wake_at > now:
+                await self._rest(wake_at)
+            elif await self._pass_gate(patience_ends):
+                batch = schedule.take(loop.time())
+                if batch is None:
+                    self._limiter.give_back(Priority.POLL)
+                else:
+                    self._spawn(self._poll(batch))
+        self._runner = None
+
+    async def _pass_gate(self, patience_ends: float) -> bool:
+        if patience_ends == math.inf:
+            await self._limiter.acquire(Priority.POLL)
+            return True
+        try:
+            async with asyncio.timeout_at(patience_ends):
+                await self._limiter.acquire(Priority.POLL)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _poll(self, batch: Batch) -> None:
+        """One call: its faults return the IDs to the schedule, which backs off."""
+        loop = asyncio.get_running_loop()
+        asked_at, failures_before = loop.time(), self._failures
+        self.polls += 1
+        try:
+            try:
+                if batch.prepared is None:
+                    batch.prepared = self._source.prepare(self._region_id, batch.task_ids)
+                snapshot = await self._source.poll(self._region_id, batch.prepared)
+            finally:
+                self._limiter.release(Priority.POLL)
+            self._take_in(batch, snapshot, loop.time())
+        except ApiError as error:
+            if self._failures > failures_before:
+                # The region failed meanwhile: this says nothing of those who came since.
+                self._schedule.returned(batch, loop.time())
+            else:
+                self._take_in_fault(batch, error, asked_at, loop.time())
+        finally:
+            self._schedule.abandon(batch)
+        if self._once:
+            self._tell_looked_at(batch)
+        self._stir()
+
+    # -- what came of it ----------------------------------------------------------------------------------------------
+
+    def _take_in(self, batch: Batch, snapshot: Snapshot, now: float) -> None:
+        rows, task_ids, statuses = _columns(snapshot.rows)
+
+        def age_of(index: int) -> float | None:
+            if snapshot.date is None:
+                return None
+            task = task_of(self._region_id, rows[index])
+            if task is None or task.creation_time is None:
+                return None
+            return max(0.0, snapshot.date - task.creation_time.timestamp())
+
+        news = self._schedule.answer(
+            batch, task_ids, statuses, total_count=snapshot.total_count, age_of=age_of, now=now
+        )
+        for change in news.changes:
+            self._tell_change(change, rows[change.index])
+        for entry in news.gone:
+            self._tell(entry, TaskNotFoundError(entry.task_id, self._region_id, self._last_known(entry)))
+        if news.error is not None:
+            self._fail_region(self._died(news.error))
+
+    def _take_in_fault(self, batch: Batch, error: ApiError, asked_at: float, now: float) -> None:
+        self._last_fault = error
+        if isinstance(error, AuthenticationError):
+            self._fail_region(error)
+            return
+        if isinstance(error, ThrottledError):
+            self.retried += 1
+            self._schedule.throttled(batch, asked_at=asked_at, retry_after=error.retry_after, now=now)
+        elif isinstance(error, ServiceUnavailableError):
+            self.retried += 1
+            verdict = self._schedule.fault(batch, asked_at=asked_at, now=now)
+            for entry in verdict.guilty:
+                self._tell(entry, self._unavailable(f"{self._region_id} keeps failing on {entry.task_id} alone"))
+        else:
+            verdict = self._schedule.rejected(batch, error, now)
+            for entry in verdict.guilty:
+                self._tell(entry, error)
+            if verdict.is_regional:
+                self._fail_region(error)
+        if self._schedule.is_spent(now):
+            self._fail_region(self._outage())
+
+    def _tell_change(self, change: Change, row: Any) -> None:
+        entry = change.entry
+        watchers = tuple(watchers_of(entry)) if change.is_new else tuple(self._late.get(entry.task_id, ()))
+        self._late.pop(entry.task_id, None)
+        status = entry.status or ""
+        settled = is_settled(status)
+        if not settled and status in _DOCUMENTED and not any(watcher.sees_changes for watcher in watchers):
+            return
+        task = task_of(self._region_id, row)
+        if task is None:
+            return
+        self._odd_words.note(task)
+        for watcher in watchers:
+            if watcher.sees_changes:
+                watcher.task_changed(task)
+        if not settled:
+            return
+        if task.task_status == TaskStatus.FAILED:
+            self.settled += 1
+            self._reasons.add(task, watchers_of(entry))
+        else:
+            self._tell(entry, task if task.task_status == TaskStatus.FINISHED else TaskCanceledError(task))
+
+    def _tell(self, entry: Entry, outcome: Task | EcsWaiterError) -> None:
+        self.settled += 1
+        self._late.pop(entry.task_id, None)
+        copies = Copies(outcome) if isinstance(outcome, EcsWaiterError) else None
+        for watcher in watchers_of(entry):
+            told = outcome if copies is None else copies.for_(watcher)
+            watcher.task_settled(entry.task_id, told, is_regional=False)
+
+    def _tell_looked_at(self, batch: Batch) -> None:
+        for entry in batch.entries:
+            if entry.task_id in self._schedule:
+                for watcher in watchers_of(entry):
+                    if watcher.looks_once:
+                        watcher.task_looked_at(entry.task_id)
+
+    def _last_known(self, entry: Entry) -> Task | None:
+        if entry.status is None:
+            return None
+        return Task(region_id=self._region_id, task_id=entry.task_id, task_status=entry.status)
+
+    # -- the end of a region's waits ----------------------------------------------------------------------------------
+
+    def _fail_region(self, error: EcsWaiterError) -> None:
+        """End all waits of the region with one error: once for each of those who wait."""
+        self._failures += 1
+        self._late.clear()
+        copies = Copies(error)
+        for entry in self._schedule.clear():
+            for watcher in watchers_of(entry):
+                watcher.task_settled(entry.task_id, copies.for_(watcher), is_regional=True)
+
+    def _outage(self) -> ServiceUnavailableError:
+        return self._unavailable(f"{self._region_id} gave no good answer for {self._policy.outage_budget:g} s")
+
+    def _unavailable(self, what: str) -> ServiceUnavailableError:
+        last = self._last_fault
+        error = ServiceUnavailableError(
+            last.code, f"{what}; the last fault: {last.message}", last.request_id, last.http_status
+        )
+        error.__cause__ = last
+        return error
+
+    def _died(self, cause: BaseException) -> EcsWaiterError:
+        error = EcsWaiterError(
+            f"polling {self._region_id} ended by {type(cause).__name__}, raised in its own code (see the cause)"
+        )
+        error.__cause__ = cause
+        return error
+
+    def _die(self, cause: BaseException) -> None:
+        """Tell everyone: should our own code raise, nobody hangs."""
+        logger.error("polling %s ended by %s", self._region_id, type(cause).__name__)
+        self._reasons.give_up()
+        self._fail_region(self._died(cause))
+
+
+def _columns(rows: Sequence[Any]) -> tuple[Sequence[Any], list[str], list[str]]:
+    """The rows that name a task, their IDs and their statuses. One unreadable row harms that row."""
+    try:
+        task_ids = [row["TaskId"] for row in rows]
+        statuses = [row["TaskStatus"] for row in rows]
+    except (KeyError, TypeError, IndexError):
+        pass
+    else:
+        if set(map(type, task_ids)) | set(map(type, statuses)) <= {str}:
+            return rows, task_ids, statuses
+    readable = [row for row in rows if isinstance(row, dict) and isinstance(row.get("TaskId"), str)]
+    words = [row.get("TaskStatus") for row in readable]
+    return readable, [row["TaskId"] for row in readable], [word if isinstance(word, str) else "" for word in words]

@@ -1,0 +1,150 @@
+"""Reasons: why a task failed, looked up once per task and never at the expense of the polls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ecs_waiter.api.limiter import Priority
+from ecs_waiter.errors import TaskFailedError
+from ecs_waiter.polling.watch import Copies, Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from ecs_waiter.models import Task, TaskDetail
+
+__all__ = ["REASON_WITHIN", "ReasonSource", "Reasons"]
+
+REASON_WITHIN = 30.0
+"""Seconds that a failure is held back at most while its reason is looked up."""
+
+_AT_ONCE = 4
+"""Look-ups of a region under way at the same time; the limiter decides how many of them may be calls."""
+
+logger = logging.getLogger("ecs_waiter.polling")
+
+
+class ReasonSource(Protocol):
+    """Who is asked for the reason: EcsClient, or anything like it."""
+
+    async def describe_task_attribute(self, region_id: str, task_id: str, *, priority: Priority) -> TaskDetail:
+        """Describe one task in full."""
+        ...
+
+
+class Failure:
+    """A task that is known to have failed, and who waits to be told why."""
+
+    __slots__ = ("task", "until", "watchers")
+
+    def __init__(self, task: Task, watchers: list[Watcher], until: float) -> None:
+        self.task = task
+        self.watchers = watchers
+        self.until = until
+
+
+class Reasons:
+    """The failures of one region whose reasons are being looked up, oldest first.
+
+    Args:
+        region_id: The region.
+        source: Who is asked.
+        spawn: Starts a coroutine as a task that its owner keeps and ends.
+    """
+
+    def __init__(
+        self, region_id: str, source: ReasonSource, spawn: Callable[[Coroutine[Any, Any, None]], object]
+    ) -> None:
+        self._region_id = region_id
+        self._source = source
+        self._spawn = spawn
+        self._failures: dict[str, Failure] = {}
+        self._queue: deque[Failure] = deque()
+        self._workers = 0
+
+    def __len__(self) -> int:
+        return len(self._failures)
+
+    def add(self, task: Task, watchers: Iterable[Watcher]) -> None:
+        """Tell these of a failure: at once those who need no reason, the others with it."""
+        waiting = [watcher for watcher in watchers if watcher.needs_reason]
+        at_once = [watcher for watcher in watchers if not watcher.needs_reason]
+        _tell(Failure(task, at_once, 0.0), None)
+        if not waiting:
+            return
+        until = asyncio.get_running_loop().time() + REASON_WITHIN
+        failure = self._failures[task.task_id] = Failure(task, waiting, until)
+        self._queue.append(failure)
+        if self._workers < _AT_ONCE:
+            self._workers += 1
+            self._spawn(self._work())
+
+    def join(self, task_id: str, watcher: Watcher) -> bool:
+        """Have one more told of a failure that is known already; False if it is not."""
+        failure = self._failures.get(task_id)
+        if failure is None:
+            return False
+        if watcher.sees_changes:
+            watcher.task_changed(failure.task)
+        if watcher.needs_reason:
+            failure.watchers.append(watcher)
+        else:
+            _tell(Failure(failure.task, [watcher], 0.0), None)
+        return True
+
+    def discard(self, task_id: str, watcher: Watcher) -> None:
+        """A watcher loses interest; without any the look-up is not made."""
+        failure = self._failures.get(task_id)
+        if failure is not None and watcher in failure.watchers:
+            failure.watchers.remove(watcher)
+            if not failure.watchers:
+                del self._failures[task_id]
+
+    def known_failures(self, watcher: Watcher) -> list[Task]:
+        """This watcher's failed tasks, while their reasons are being looked up."""
+        return [failure.task for failure in self._failures.values() if watcher in failure.watchers]
+
+    def give_up(self) -> None:
+        """Tell every failure without its reason, now."""
+        self._queue.clear()
+        for failure in tuple(self._failures.values()):
+            self._settle(failure, None)
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._queue:
+                failure = self._queue.popleft()
+                if not failure.watchers:
+                    continue
+                detail = await self._look_up(failure) if loop.time() < failure.until else None
+                self._settle(failure, detail)
+        finally:
+            self._workers -= 1
+
+    async def _look_up(self, failure: Failure) -> TaskDetail | None:
+        try:
+            async with asyncio.timeout_at(failure.until):
+                return await self._source.describe_task_attribute(
+                    self._region_id, failure.task.task_id, priority=Priority.LOOKUP
+                )
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the failure itself is known and is told
+            logger.debug("no reason for a failed task in %s: %s", self._region_id, type(error).__name__)
+            return None
+
+    def _settle(self, failure: Failure, detail: TaskDetail | None) -> None:
+        if self._failures.get(failure.task.task_id) is failure:
+            del self._failures[failure.task.task_id]
+        _tell(failure, detail)
+        failure.watchers = []
+
+
+def _tell(failure: Failure, detail: TaskDetail | None) -> None:
+    if not failure.watchers:
+        return
+    copies = Copies(TaskFailedError(failure.task, detail))
+    for watcher in tuple(failure.watchers):
+        watcher.task_settled(failure.task.task_id, copies.for_(watcher), is_regional=False)

@@ -1,0 +1,144 @@
+"""Suspicion: which ID spoils a batch that the service refuses or keeps failing on, and when it is not an ID at all."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ecs_waiter.polling.batch import Batch, Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ecs_waiter.errors import ApiError
+
+__all__ = ["Suspicion", "Verdict"]
+
+_FAULTS_BORNE = 3
+"""Faults in a row after which a batch is halved, although none may be to blame."""
+
+_FAULTS_PROVEN = 10
+"""Faults in a row of a batch and its halves, while the region answers others, that prove a lone ID guilty."""
+
+_REFUSALS_BORNE = 3
+"""How often one lone ID is refused in words that might mean the region before it is blamed."""
+
+_PROBE_AGAIN = 1.0
+"""Seconds until what is under suspicion is asked again while the region answers others."""
+
+_REST_WAITS = 3.0
+"""Seconds that the rest of a refused batch waits for the two IDs that are asked alone."""
+
+_ABOUT_IDS = re.compile(r"task[ _-]?ids?(?![a-z])", re.IGNORECASE)
+_ABOUT_REGION = re.compile(
+    r"region|^(MissingParameter|InvalidAction|InvalidVersion|UnsupportedOperation)", re.IGNORECASE
+)
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What is to become of a batch that got no good answer.
+
+    Attributes:
+        again: Batches to ask again, when they are due.
+        guilty: The entry that is to blame; it alone gets the error.
+        is_regional: Whether the error is about the region, so that it ends all its waits.
+    """
+
+    again: list[Batch] = field(default_factory=list)
+    guilty: list[Entry] = field(default_factory=list)
+    is_regional: bool = False
+
+
+class Suspicion:
+    """What one region's refusals and faults tell about its IDs.
+
+    Args:
+        backoff: Seconds to wait after so many faults in a row.
+    """
+
+    def __init__(self, backoff: Callable[[int], float]) -> None:
+        self._backoff = backoff
+        self._answers = 0
+        self._codes_about_ids: set[str | None] = set()
+        self._doubtful = False
+        self._code_in_doubt: str | None = None
+        self._refused_alone: dict[str, int] = {}
+
+    def answered(self) -> None:
+        """The region gave a good answer: what it refuses meanwhile is about IDs, not about the region."""
+        self._answers += 1
+        if self._doubtful:
+            self._codes_about_ids.add(self._code_in_doubt)
+            self._doubtful = False
+            self._refused_alone.clear()
+
+    def fault(self, batch: Batch, now: float) -> Verdict:
+        """A batch failed in passing: it comes again, in halves if it keeps failing, until one ID stands alone."""
+        batch.faults += 1
+        batch.trail += 1
+        others_answered = self._answers > batch.heard and batch.trail > 1
+        batch.heard = self._answers
+        if batch.live == 1:
+            if others_answered and batch.trail >= _FAULTS_PROVEN:
+                return Verdict(guilty=list(batch.entries))
+        elif batch.faults >= _FAULTS_BORNE or (others_answered and batch.trail > _FAULTS_BORNE):
+            return Verdict(again=_halved(batch, due=now + self._pause(batch, others_answered=others_answered)))
+        batch.due = now + self._pause(batch, others_answered=others_answered)
+        return Verdict(again=[batch])
+
+    def rejected(self, batch: Batch, error: ApiError, now: float, *, only: bool) -> Verdict:
+        """A batch was refused. `only` says that the region has no other IDs.
+
+        The error's words decide where they can. Where they cannot, two IDs are asked alone: if the region answers
+        anything, the words are about IDs from then on; if it refuses both alike, they are about the region.
+        """
+        if error.code not in self._codes_about_ids and not _is_about_ids(error):
+            if _ABOUT_REGION.search(error.code or "") or (batch.live == 1 and only):
+                return Verdict(is_regional=True)
+            return self._doubt(batch, error, now)
+        if batch.live == 1:
+            return Verdict(guilty=list(batch.entries))
+        return Verdict(again=_halved(batch, due=now))
+
+    def _doubt(self, batch: Batch, error: ApiError, now: float) -> Verdict:
+        if not self._doubtful or self._code_in_doubt != error.code:
+            self._doubtful, self._code_in_doubt = True, error.code
+            self._refused_alone.clear()
+        if batch.live > 1:
+            first, *rest, last = batch.entries
+            parts = _split(batch, [[first], [last], rest], due=now)
+            for part in parts[2:]:
+                part.due = now + _REST_WAITS
+            return Verdict(again=parts)
+        entry = batch.entries[0]
+        self._refused_alone[entry.task_id] = self._refused_alone.get(entry.task_id, 0) + 1
+        if len(self._refused_alone) > 1:
+            return Verdict(is_regional=True)
+        if self._refused_alone[entry.task_id] >= _REFUSALS_BORNE:
+            return Verdict(guilty=[entry])
+        batch.due = now + _PROBE_AGAIN
+        return Verdict(again=[batch])
+
+    def _pause(self, batch: Batch, *, others_answered: bool) -> float:
+        return _PROBE_AGAIN if others_answered else self._backoff(batch.faults)
+
+
+def _is_about_ids(error: ApiError) -> bool:
+    return bool(_ABOUT_IDS.search(error.code or "")) or (
+        bool(_ABOUT_IDS.search(error.message)) and not _ABOUT_REGION.search(error.code or "")
+    )
+
+
+def _halved(batch: Batch, *, due: float) -> list[Batch]:
+    middle = batch.live // 2
+    return _split(batch, [batch.entries[:middle], batch.entries[middle:]], due=due)
+
+
+def _split(batch: Batch, groups: list[list[Entry]], *, due: float) -> list[Batch]:
+    parts = [Batch(group, due=due, polls=batch.polls, answered=batch.answered) for group in groups if group]
+    for part in parts:
+        part.trail = batch.trail
+        part.heard = batch.heard
+    return parts

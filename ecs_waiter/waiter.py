@@ -1,0 +1,556 @@
+"""TaskWaiter, wait_for_task and wait_for_tasks: the face users meet."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from ecs_waiter.api.client import EcsClient
+from ecs_waiter.api.credentials import CredentialsProvider, check_provider
+from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
+from ecs_waiter.api.operations import TAKES_CLIENT_TOKEN
+from ecs_waiter.api.policy import check_seconds
+from ecs_waiter.api.task_ids import check_task_id
+from ecs_waiter.errors import (
+    EcsWaiterError,
+    TaskCanceledError,
+    TaskFailedError,
+    WaiterClosedError,
+    WaitTimeoutError,
+)
+from ecs_waiter.polling.policy import PollPolicy
+from ecs_waiter.polling.poller import OddWords, RegionPoller
+from ecs_waiter.sharing import Sharing, identity
+from ecs_waiter.stats import RegionStats, WaiterStats
+from ecs_waiter.targets import Targets
+from ecs_waiter.wait import Outcome, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import aiohttp
+
+    from ecs_waiter.models import Task
+    from ecs_waiter.targets import TaskIds
+
+__all__ = ["OnUpdate", "TaskWaiter", "wait_for_task", "wait_for_tasks"]
+
+OnUpdate = Callable[["Task"], None]
+"""Called with each task at first sight and at every change of its status."""
+
+_JOIN_SLICE = 2_000
+
+
+class TaskWaiter:
+    """Waits for tasks of any number of regions; all its waits share its polls.
+
+    Use it as ``async with TaskWaiter() as waiter``, for a whole program's life if you like: it costs nothing while
+    nobody waits. Leaving the block ends everything it has under way.
+
+    Args:
+        credentials: A credentials provider; the official default chain if None.
+        endpoint: One base URL for every region, instead of the service's own; ``ECS_WAITER_ENDPOINT`` if None.
+            Plain http is accepted for loopback addresses only.
+        policy: When to look and how much trouble to bear.
+        session: Your own aiohttp session, which stays yours to close; one of its own if None.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: The endpoint is no base URL, or plain http to another machine.
+    """
+
+    def __init__(
+        self,
+        credentials: CredentialsProvider | None = None,
+        endpoint: str | None = None,
+        policy: PollPolicy | None = None,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        self._policy = _checked_policy(policy)
+        self._client = EcsClient(credentials, endpoint, self._policy, session)
+        self._odd_words = OddWords()
+        self._pollers: dict[str, RegionPoller] = {}
+        self._waits: set[Wait] = set()
+        self._futures: set[asyncio.Future[Task]] = set()
+        self._starts: set[asyncio.Task[dict[str, Any]]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else f"{sum(poller.waiting for poller in self._pollers.values())} waiting"
+        return f"<TaskWaiter {state}>"
+
+    async def __aenter__(self) -> Self:
+        """Make it ready."""
+        self._check_open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End all polling and close the connections.
+
+        Futures still pending are canceled; a wait under way raises `WaiterClosedError`; a task known to have failed
+        is told as failed. Nothing outlives this call, not even if it is canceled itself.
+        """
+        if self._closing is None:
+            self._is_closed = True
+            ending: list[asyncio.Task[Any]] = [task for poller in self._pollers.values() for task in poller.close()]
+            for start in self._starts:
+                start.cancel()
+            ending += self._starts
+            for wait in self._waits:
+                wait.close()
+            for future in tuple(self._futures):
+                future.cancel()
+            self._closing = asyncio.get_running_loop().create_task(self._close(ending))
+        await _to_the_end(self._closing)
+
+    async def _close(self, ending: list[asyncio.Task[Any]]) -> None:
+        await asyncio.gather(*ending, return_exceptions=True)
+        await self._client.aclose()
+
+    @property
+    def stats(self) -> WaiterStats:
+        """What was done so far, by region."""
+        regions = {}
+        for region_id, poller in self._pollers.items():
+            counters = self._client.counters(region_id)
+            regions[region_id] = RegionStats(
+                calls=counters.calls,
+                polls=poller.polls,
+                settled=poller.settled,
+                throttled=counters.throttled,
+                retried=counters.retried + poller.retried,
+                waiting=poller.waiting,
+            )
+        return WaiterStats(MappingProxyType(regions))
+
+    def submit(self, task_id: str, *, region_id: str | None = None) -> asyncio.Future[Task]:
+        """Start waiting for one task, and return the future that resolves with it. Canceling it stops this wait only.
+
+        Raises:
+            RuntimeError: The waiter is closed, or no event loop runs.
+            TypeError: The ID or the region is no string.
+            ValueError: The ID or the region is not one, or no region is known.
+        """
+        self._check_open()
+        check_task_id(task_id)
+        poller = self._poller(resolve_region(region_id))
+        future: asyncio.Future[Task] = asyncio.get_running_loop().create_future()
+        watcher = _Submitted(future)
+
+        def done(_: asyncio.Future[Task]) -> None:
+            self._futures.discard(future)
+            if future.cancelled():
+                poller.discard(task_id, watcher)
+
+        self._futures.add(future)
+        future.add_done_callback(done)
+        poller.add(task_id, watcher)
+        return future
+
+    async def wait(  # noqa: PLR0913 - the public API
+        self,
+        task_ids: TaskIds,
+        *,
+        region_id: str | None = None,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+        on_update: OnUpdate | None = None,
+        fail_fast: bool = False,
+    ) -> dict[str, Any]:
+        """Wait until all tasks have ended, and return ID -> Task in the order asked.
+
+        Args:
+            task_ids: Task IDs of one region, or region -> task IDs.
+            region_id: The region of plain IDs; ``ALIBABA_CLOUD_REGION_ID`` by default.
+            timeout: Seconds that all of it may take; 0 is one look; None is no limit.
+            return_exceptions: Return errors as results instead of raising.
+            on_update: Called with each task at first sight and at every change of its status. What it raises is
+                raised from here.
+            fail_fast: Raise at the first failure instead of waiting for all.
+
+        Raises:
+            TaskError: Only one task was asked, and it failed, was canceled or is unknown.
+            TasksFailedError: Several were asked and some failed.
+            ApiError: The region refused, or failed for the whole outage budget.
+            WaitTimeoutError: The deadline passed.
+            WaiterClosedError: The waiter was closed meanwhile.
+            TypeError: An argument is of the wrong type.
+            ValueError: An argument makes no sense.
+        """
+        if fail_fast and return_exceptions:
+            raise ValueError("fail_fast raises at the first failure, return_exceptions never: choose one")
+        _check_callback(on_update)
+        seconds = _checked_timeout(timeout)
+        self._check_open()
+        deadline = _deadline(seconds)
+        targets = Targets(task_ids, region_id)
+        for _ in targets.read():
+            await asyncio.sleep(0)
+        wait = Wait(
+            targets,
+            tells_changes=on_update is not None,
+            needs_reason=seconds != 0,
+            looks_once=seconds == 0,
+            fail_fast=fail_fast,
+        )
+        with self._taking_part(wait, deadline):
+            await self._join(wait)
+            while (event := await wait.next()) is not None:
+                if on_update is not None:
+                    on_update(cast("Task", event))
+            self._tell_known_failures(wait)
+            wait.check_ended(seconds)
+        if not return_exceptions and (failure := wait.failure()) is not None:
+            raise failure
+        return wait.results()
+
+    def as_completed(
+        self, task_ids: TaskIds, *, region_id: str | None = None, timeout: float | None = None
+    ) -> AsyncIterator[Any]:
+        """Iterate over the outcomes as they come: each a Task, or the error of a task that did not finish.
+
+        Args:
+            task_ids: Task IDs of one region, or region -> task IDs.
+            region_id: The region of plain IDs; ``ALIBABA_CLOUD_REGION_ID`` by default.
+            timeout: Seconds that all of it may take; 0 is one look; None is no limit.
+
+        Raises:
+            WaitTimeoutError: The deadline passed, after all that had settled was given.
+            WaiterClosedError: The waiter was closed meanwhile.
+            TypeError: An argument is of the wrong type.
+            ValueError: An argument makes no sense.
+        """
+        seconds = _checked_timeout(timeout)
+        self._check_open()
+        targets = Targets(task_ids, region_id)
+        targets.read_all()
+        wait = Wait(targets, tells_outcomes=True, needs_reason=seconds != 0, looks_once=seconds == 0)
+        return self._events(wait, seconds, _deadline(seconds))
+
+    def updates(
+        self, task_ids: TaskIds, *, region_id: str | None = None, timeout: float | None = None
+    ) -> AsyncIterator[Task]:
+        """Iterate over the tasks at first sight and at every change of status, until all have ended.
+
+        Failed and canceled tasks are given like the others. What has no Task (an unknown ID, a region that refuses)
+        is raised after the others have ended.
+
+        Args:
+            task_ids: Task IDs of one region, or region -> task IDs.
+            region_id: The region of plain IDs; ``ALIBABA_CLOUD_REGION_ID`` by default.
+            timeout: Seconds that all of it may take; 0 is one look; None is no limit.
+
+        Raises:
+            TaskNotFoundError: The only ID asked is unknown.
+            TasksFailedError: Several were asked and some have no Task.
+            ApiError: The region refused, or failed for the whole outage budget.
+            WaitTimeoutError: The deadline passed.
+            WaiterClosedError: The waiter was closed meanwhile.
+            TypeError: An argument is of the wrong type.
+            ValueError: An argument makes no sense.
+        """
+        seconds = _checked_timeout(timeout)
+        self._check_open()
+        targets = Targets(task_ids, region_id)
+        targets.read_all()
+        wait = Wait(targets, tells_changes=True, needs_reason=False, looks_once=seconds == 0)
+        return self._updates(wait, seconds, _deadline(seconds))
+
+    async def run(
+        self,
+        operation: str,
+        *,
+        region_id: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        on_update: OnUpdate | None = None,
+    ) -> Task | None:
+        """Start a task, e.g. ``ImportImage``, and wait for it.
+
+        Starting is not idempotent: it is repeated only if it surely did not happen, or if the operation takes a
+        ``ClientToken``, which is added here.
+
+        Args:
+            operation: The operation's name.
+            region_id: The region; ``ALIBABA_CLOUD_REGION_ID`` by default.
+            params: The operation's parameters; lists and maps are flattened as the service wants them.
+            timeout: Seconds that start and task may take together; None is no limit.
+            on_update: Called with the task at first sight and at every change of its status.
+
+        Returns:
+            The finished task, or None if the service had nothing to wait for: the change was done at once.
+
+        Raises:
+            WaitTimeoutError: The deadline passed; no ID is pending if the start was not answered yet.
+            WaiterClosedError: The waiter was closed meanwhile.
+            ApiError: The service refused.
+            TaskError: The task failed, was canceled or is unknown.
+            TypeError: An argument is of the wrong type.
+            ValueError: An argument makes no sense.
+        """
+        _check_callback(on_update)
+        seconds = _checked_timeout(timeout)
+        self._check_open()
+        region = resolve_region(region_id)
+        values = dict(params or {})
+        if operation in TAKES_CLIENT_TOKEN:
+            values.setdefault("ClientToken", uuid.uuid4().hex)
+        self._poller(region)  # its calls count in `stats` from the start on
+        deadline = _deadline(seconds)
+        answer = await self._start(operation, region, values, deadline, seconds)
+        task_id = answer.get("TaskId")
+        if not task_id:
+            return None
+        left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
+        done = await self.wait([task_id], region_id=region, timeout=left, on_update=on_update)
+        return cast("Task", done[task_id])
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    async def _start(
+        self, operation: str, region_id: str, params: dict[str, Any], deadline: float | None, timeout: float | None
+    ) -> dict[str, Any]:
+        call = self._client.call(operation, region_id=region_id, params=params)
+        start = asyncio.get_running_loop().create_task(call)
+        self._starts.add(start)
+        try:
+            async with asyncio.timeout_at(deadline) as limit:
+                return await start
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if not self._is_closed or (caller is not None and caller.cancelling()):
+                raise
+            raise WaiterClosedError(f"the TaskWaiter was closed; {operation} may have started") from None
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise WaitTimeoutError(
+                f"{operation} in {region_id} was not answered within {timeout:g} s: it may have started, "
+                "so look before you start it again"
+            ) from None
+        finally:
+            self._starts.discard(start)
+
+    async def _events(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Any, None]:
+        with self._taking_part(wait, deadline):
+            await self._join(wait)
+            while True:
+                while (event := await wait.next()) is not None:
+                    yield event
+                if not self._tell_known_failures(wait):
+                    break
+            wait.check_ended(timeout)
+
+    async def _updates(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Task, None]:
+        async with aclosing(self._events(wait, timeout, deadline)) as events:
+            async for event in events:
+                yield event
+        if (failure := wait.failure(shown=(TaskFailedError, TaskCanceledError))) is not None:
+            raise failure
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise WaiterClosedError("this TaskWaiter is closed: make another one")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError("this TaskWaiter belongs to another event loop: make one for this loop")
+
+    def _poller(self, region_id: str) -> RegionPoller:
+        poller = self._pollers.get(region_id)
+        if poller is None:
+            poller = self._pollers[region_id] = RegionPoller(region_id, self._client, self._policy, self._odd_words)
+        return poller
+
+    @contextmanager
+    def _taking_part(self, wait: Wait, deadline: float | None) -> Iterator[None]:
+        """Have a wait take part until the block ends, however it ends: its own interest stops, and no one else's."""
+        timer = None
+        if deadline is not None:
+            patience = self._policy.call_timeout if wait.looks_once else 0.0
+            timer = asyncio.get_running_loop().call_at(deadline + patience, wait.expire)
+        self._waits.add(wait)
+        try:
+            yield
+        finally:
+            self._waits.discard(wait)
+            if timer is not None:
+                timer.cancel()
+            for region_id, task_id in wait.pending():
+                self._poller(region_id).discard(task_id, wait)
+
+    async def _join(self, wait: Wait) -> None:
+        """Put the tasks on the schedules, a slice at a time, so that the loop breathes."""
+        for region_id, task_ids in wait.targets.regions.items():
+            poller = self._poller(region_id)
+            for start in range(0, len(task_ids), _JOIN_SLICE):
+                if start:
+                    await asyncio.sleep(0)
+                if self._is_closed:
+                    return
+                for task_id in task_ids[start : start + _JOIN_SLICE]:
+                    poller.add(task_id, wait)
+
+    def _tell_known_failures(self, wait: Wait) -> bool:
+        """At its end a wait is told of the failures whose reasons are still being looked up; whether there were any."""
+        told = False
+        for region_id in wait.targets.regions if wait.is_expired else ():
+            poller = self._poller(region_id)
+            for task in poller.known_failures(wait):
+                poller.discard(task.task_id, wait)
+                wait.task_settled(task.task_id, TaskFailedError(task), is_regional=False)
+                told = True
+        return told
+
+
+class _Submitted:
+    """The Watcher of one future."""
+
+    __slots__ = ("_future",)
+
+    sees_changes = False
+    needs_reason = True
+    looks_once = False
+
+    def __init__(self, future: asyncio.Future[Task]) -> None:
+        self._future = future
+
+    def task_settled(self, task_id: str, outcome: Outcome, *, is_regional: bool) -> None:  # noqa: ARG002 - a Watcher
+        if self._future.done():
+            return
+        if isinstance(outcome, EcsWaiterError):
+            self._future.set_exception(outcome)
+        else:
+            self._future.set_result(outcome)
+
+    def task_changed(self, task: Task) -> None:
+        """A future tells no changes."""
+
+    def task_looked_at(self, task_id: str) -> None:
+        """A future has no deadline."""
+
+
+_shared_waiters: Sharing[TaskWaiter] = Sharing()
+
+
+def _shared_waiter(
+    credentials: CredentialsProvider | None,
+    endpoint: str | None,
+    policy: PollPolicy | None,
+    session: aiohttp.ClientSession | None,
+) -> AbstractAsyncContextManager[TaskWaiter]:
+    provider = check_provider(credentials)
+    base = resolve_endpoint(endpoint)
+    checked = _checked_policy(policy)
+    key = (identity(provider), base, identity(checked), identity(session))
+    return _shared_waiters.use(key, lambda: TaskWaiter(provider, base, checked, session))
+
+
+async def wait_for_tasks(  # noqa: PLR0913 - the public API
+    task_ids: TaskIds,
+    *,
+    region_id: str | None = None,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    on_update: OnUpdate | None = None,
+    fail_fast: bool = False,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+    session: aiohttp.ClientSession | None = None,
+) -> dict[str, Any]:
+    """Wait until all tasks have ended, and return ID -> Task in the order asked.
+
+    Waits on one event loop with the same credentials, endpoint, policy and session share their polls, up to 100 IDs
+    to a call. Arguments and errors are those of `TaskWaiter` and `TaskWaiter.wait`.
+    """
+    async with _shared_waiter(credentials, endpoint, policy, session) as waiter:
+        return await waiter.wait(
+            task_ids,
+            region_id=region_id,
+            timeout=timeout,
+            return_exceptions=return_exceptions,
+            on_update=on_update,
+            fail_fast=fail_fast,
+        )
+
+
+async def wait_for_task(  # noqa: PLR0913 - the public API
+    task_id: str,
+    *,
+    region_id: str | None = None,
+    timeout: float | None = None,
+    on_update: OnUpdate | None = None,
+    fail_fast: bool = False,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+    session: aiohttp.ClientSession | None = None,
+) -> Task:
+    """Wait until one task has ended, and return it. `wait_for_tasks` of a single ID, which shares its polls.
+
+    Arguments and errors are those of `TaskWaiter` and `TaskWaiter.wait`.
+    """
+    results = await wait_for_tasks(
+        [check_task_id(task_id)],
+        region_id=region_id,
+        timeout=timeout,
+        on_update=on_update,
+        fail_fast=fail_fast,
+        credentials=credentials,
+        endpoint=endpoint,
+        policy=policy,
+        session=session,
+    )
+    return cast("Task", results[task_id])
+
+
+_DEFAULT_POLICY = PollPolicy()
+
+
+def _checked_policy(policy: PollPolicy | None) -> PollPolicy:
+    if policy is None:
+        return _DEFAULT_POLICY
+    if not isinstance(policy, PollPolicy):
+        raise TypeError(f"policy takes a PollPolicy, not {type(policy).__name__}")
+    return policy
+
+
+def _checked_timeout(timeout: float | None) -> float | None:
+    return None if timeout is None else check_seconds("timeout", timeout)
+
+
+def _check_callback(on_update: object) -> None:
+    if on_update is not None and (not callable(on_update) or inspect.iscoroutinefunction(on_update)):
+        raise TypeError("on_update takes a plain function of one Task; for async work iterate over `updates` instead")
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else asyncio.get_running_loop().time() + timeout
+
+
+async def _to_the_end(task: asyncio.Task[None]) -> None:
+    """Await a task that must end even if its awaiter is canceled; the cancellation is passed on afterwards."""
+    canceled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            canceled = error
+    if canceled is not None:
+        raise canceled
+    task.result()
