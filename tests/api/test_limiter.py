@@ -1,0 +1,559 @@
+"""When calls may go out, by the virtual clock of a loop; nothing sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ecs_waiter.api.limiter import Priority, RegionLimiter
+from ecs_waiter.api.policy import CallPolicy
+from ecs_waiter.testing.virtual_time import virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+POLL, CALL, LOOKUP = Priority
+T = TypeVar("T")
+
+
+def run(coroutine: Coroutine[Any, Any, T], *, start: float = 0.0) -> T:
+    """Run to the end on virtual time."""
+    with virtual_time() as clock:
+        clock.jump(start)
+        return asyncio.run(coroutine)
+
+
+def now() -> float:
+    """The loop's time."""
+    return asyncio.get_running_loop().time()
+
+
+async def grants(limiter: RegionLimiter, count: int, *, hold: float = 0.0) -> list[float]:
+    """The times at which this many calls, all asked for now, went out."""
+    times = []
+
+    async def call() -> None:
+        await limiter.acquire()
+        times.append(now())
+        await asyncio.sleep(hold)
+        limiter.release()
+
+    await asyncio.gather(*(call() for _ in range(count)))
+    return times
+
+
+async def settled() -> None:
+    """Until the loop has nothing left to do at this moment."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+class Order:
+    """Waiters of several priorities, and the order in which they were served."""
+
+    def __init__(self, limiter: RegionLimiter, *, hold: float = math.inf) -> None:
+        self.limiter = limiter
+        self.hold = hold
+        self.served: list[str] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def ask(self, priority: Priority, name: str) -> asyncio.Task[None]:
+        """Begin to wait."""
+
+        async def wait() -> None:
+            await self.limiter.acquire(priority)
+            self.served.append(name)
+            if self.hold < math.inf:
+                await asyncio.sleep(self.hold)
+                self.limiter.release(priority)
+
+        task = asyncio.create_task(wait())
+        self.tasks.append(task)
+        return task
+
+    async def leave(self) -> None:
+        """Cancel who still waits."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+class TestRate:
+    def test_a_burst_up_to_the_rate_goes_at_once(self) -> None:
+        """Ten calls go at once, the eleventh a second after the first."""
+
+        async def main() -> list[float]:
+            began = now()
+            return [time - began for time in await grants(RegionLimiter(CallPolicy()), 21)]
+
+        assert run(main()) == [0.0] * 10 + [1.0] * 10 + [2.0]
+
+    def test_a_rate_below_one_spaces_calls(self) -> None:
+        """With a call every four seconds there is no burst."""
+
+        async def main() -> list[float]:
+            began = now()
+            limiter = RegionLimiter(CallPolicy(max_calls_per_second=0.25))
+            return [time - began for time in await grants(limiter, 3)]
+
+        assert run(main()) == [0.0, 4.0, 8.0]
+
+    @given(
+        start=st.floats(0, 1e6),
+        rate=st.floats(0.3, 30),
+        pauses=st.lists(st.floats(0, 0.7), min_size=1, max_size=60),
+    )
+    @settings(max_examples=60, deadline=None)
+    def test_no_second_sees_more_than_the_rate(self, start: float, rate: float, pauses: list[float]) -> None:
+        """Whatever the pauses between the calls and wherever the clock stands, no one-second window is overfull."""
+
+        async def main() -> list[float]:
+            limiter = RegionLimiter(CallPolicy(max_calls_per_second=rate))
+            times = []
+            for pause in pauses:
+                await asyncio.sleep(pause)
+                await limiter.acquire()
+                times.append(now())
+                limiter.release()
+            return times
+
+        times = run(main(), start=start)
+        most = max(1, int(rate))
+        assert all(later - earlier >= 1.0 for earlier, later in zip(times, times[most:], strict=False))
+
+    def test_the_window_does_not_grow(self) -> None:
+        """Calls older than a second are forgotten, however high the ceiling."""
+
+        async def main() -> int:
+            limiter = RegionLimiter(CallPolicy(max_calls_per_second=1e9))
+            for _ in range(100):
+                await limiter.acquire()
+                limiter.release()
+                await asyncio.sleep(0.5)
+            return len(limiter._granted)
+
+        assert run(main()) <= 3
+
+
+class TestPlaces:
+    def test_calls_in_flight_are_bounded(self) -> None:
+        """A fifth call waits for a place, however far the rate is from its ceiling."""
+
+        async def main() -> list[float]:
+            began = now()
+            return [time - began for time in await grants(RegionLimiter(CallPolicy()), 6, hold=0.25)]
+
+        assert run(main()) == [0.0] * 4 + [0.25] * 2
+
+    def test_a_place_is_released_once(self) -> None:
+        """Releasing what is not held is an error, not one place more."""
+
+        async def main() -> None:
+            limiter = RegionLimiter(CallPolicy())
+            await limiter.acquire(POLL)
+            with pytest.raises(RuntimeError, match="no place of LOOKUP is held"):
+                limiter.release(LOOKUP)
+            assert limiter.in_flight == 1
+
+        run(main())
+
+    def test_given_back_unused(self) -> None:
+        """What was given back in the turn it was acquired counts neither as a place nor against the rate."""
+
+        async def main() -> list[float]:
+            limiter = RegionLimiter(CallPolicy(max_calls_per_second=2))
+            for _ in range(5):
+                await limiter.acquire(POLL)
+                limiter.give_back(POLL)
+            began = now()
+            return [time - began for time in await grants(limiter, 3)]
+
+        assert run(main()) == [0.0, 0.0, 1.0]
+
+    def test_pacing_takes_no_place(self) -> None:
+        """The holder of the last place sends once more as soon as the rate allows, ahead of those without a place."""
+
+        async def main() -> None:
+            limiter = RegionLimiter(CallPolicy(max_in_flight=1, max_calls_per_second=1))
+            began = now()
+            await limiter.acquire(LOOKUP)
+            order = Order(limiter)
+            order.ask(POLL, "poll")
+            order.ask(LOOKUP, "look-up")
+            await settled()
+            await limiter.pace(LOOKUP)
+            assert (now() - began, limiter.in_flight, order.served) == (1.0, 1, [])
+            await order.leave()
+
+        run(main())
+
+
+class TestPriority:
+    def test_by_priority_then_in_order(self) -> None:
+        """Polls go before calls, calls before look-ups, and each kind in the order it came."""
+
+        async def main() -> list[str]:
+            limiter = RegionLimiter(CallPolicy(max_in_flight=1))
+            await limiter.acquire()
+            order = Order(limiter)
+            for name in ("l1", "c1", "p1", "p2", "c2"):
+                order.ask({"l": LOOKUP, "c": CALL, "p": POLL}[name[0]], name)
+            await settled()
+            limiter.release()
+            for held in (POLL, POLL, CALL, CALL):
+                await settled()
+                limiter.release(held)
+            await settled()
+            return order.served
+
+        assert run(main()) == ["p1", "p2", "c1", "c2", "l1"]
+
+    def test_polls_let_one_other_pass_after_three(self) -> None:
+        """On a region saturated with polls, every fourth grant is a look-up's."""
+
+        async def main() -> list[str]:
+            limiter = RegionLimiter(CallPolicy(max_in_flight=2, max_calls_per_second=1))
+            order = Order(limiter, hold=0.5)
+            for name in ["p"] * 9 + ["l"] * 3:
+                order.ask(POLL if name == "p" else LOOKUP, name)
+            await asyncio.gather(*order.tasks)
+            return order.served
+
+        assert run(main()) == ["p", "p", "p", "p", "l", "p", "p", "p", "l", "p", "p", "l"]
+
+    def test_calls_let_a_lookup_pass_too(self) -> None:
+        """Listings without end do not starve look-ups."""
+
+        async def main() -> int:
+            limiter = RegionLimiter(CallPolicy(max_calls_per_second=1))
+            order = Order(limiter, hold=0.5)
+            for _ in range(6):
+                order.ask(CALL, "c")
+            order.ask(LOOKUP, "l")
+            await asyncio.gather(*order.tasks)
+            return order.served.index("l")
+
+        assert run(main()) == 4
+
+    def test_lookups_leave_a_place(self) -> None:
+        """However many look-ups wait, a poll finds a place free."""
+
+        async def main() -> None:
+            limiter = RegionLimiter(CallPolicy())
+            order = Order(limiter)
+            for number in range(10):
+                order.ask(LOOKUP, f"l{number}")
+            await settled()
+            assert (order.served, limiter.in_flight) == (["l0", "l1", "l2"], 3)
+            await limiter.acquire(POLL)
+            await order.leave()
+
+        run(main())
+
+    def test_of_one_place_a_lookup_takes_what_no_poll_wants(self) -> None:
+        """With a single place, a look-up goes only while no poll waits."""
+
+        async def main() -> list[str]:
+            limiter = RegionLimiter(CallPolicy(max_in_flight=1))
+            await limiter.acquire(POLL)
+            order = Order(limiter)
+            order.ask(LOOKUP, "look-up")
+            for number in range(4):
+                order.ask(POLL, f"poll {number}")
+            await settled()
+            for _ in range(5):
+                limiter.release(POLL)
+                await settled()
+            return order.served
+
+        assert run(main()) == ["poll 0", "poll 1", "poll 2", "poll 3", "look-up"]
+
+
+class TestThrottling:
+    def test_it_halves_the_rate(self) -> None:
+        """After a throttled call, half as many go out."""
+
+        async def main() -> list[float]:
+            limiter = RegionLimiter(CallPolicy())
+            limiter.throttled()
+            assert limiter.rate == 5
+            began = now()
+            return [time - began for time in await grants(limiter, 6)]
+
+        assert run(main()) == [0.0] * 5 + [1.0]
+
+    def test_it_has_a_floor(self) -> None:
+        """A region throttled for long is still asked now and then."""
+
+        async def main() -> tuple[float, float]:
+            rates = []
+            for ceiling in (3.2, 640.0):
+                limiter = RegionLimiter(CallPolicy(max_calls_per_second=ceiling))
+                for _ in range(20):
+                    await asyncio.sleep(1)
+                    limiter.throttled()
+                rates.append(limiter.rate)
+            return rates[0], rates[1]
+
+        assert run(main()) == (0.1, 10)
+
+    def test_the_floor_is_not_above_the_ceiling(self) -> None:
+        """A ceiling below the usual floor holds."""
+
+        async def main() -> float:
+            limiter = RegionLimiter(CallPolicy(max_calls_per_second=0.01))
+            limiter.throttled()
+            limiter.succeeded()
+            return limiter.rate
+
+        assert run(main()) == 0.01
+
+    def test_all_calls_wait_as_long_as_asked(self) -> None:
+        """The service's own wait holds every call back, pacing included, whoever was told of it."""
+
+        async def main() -> None:
+            limiter = RegionLimiter(CallPolicy())
+            began = now()
+            await limiter.acquire(POLL)
+            limiter.throttled(7.5)
+            assert limiter.blocked_until == began + 7.5
+            await asyncio.gather(limiter.pace(POLL), limiter.acquire(POLL), limiter.acquire(LOOKUP))
+            assert now() - began == 7.5
+
+        run(main())
+
+    def test_a_shorter_wait_does_not_end_a_longer_one(self) -> None:
+        """Of several waits that were asked for, the last to end counts."""
+
+        async def main() -> float:
+            limiter = RegionLimiter(CallPolicy())
+            began = now()
+            limiter.throttled(9)
+            limiter.throttled(1)
+            await limiter.acquire()
+            return now() - began
+
+        assert run(main()) == 9
+
+    def test_an_absurd_wait_is_cut_to_the_budget(self) -> None:
+        """Nobody is held back past the outage budget."""
+
+        async def main() -> float:
+            limiter = RegionLimiter(CallPolicy(outage_budget=60))
+            began = now()
+            limiter.throttled(1e9)
+            await limiter.acquire()
+            return now() - began
+
+        assert run(main()) == 60
+
+    def test_calls_in_flight_together_tell_of_one_overload(self) -> None:
+        """Four calls throttled together halve the rate once; one sent after that halves it again."""
+
+        async def main() -> list[float]:
+            limiter = RegionLimiter(CallPolicy())
+            rates = []
+            sent_at = now()
+            for _ in range(4):
+                await asyncio.sleep(0.1)
+                limiter.throttled(sent_at=sent_at)
+                rates.append(limiter.rate)
+            sent_at = now()
+            await asyncio.sleep(0.1)
+            limiter.throttled(sent_at=sent_at)
+            return [*rates, limiter.rate]
+
+        assert run(main()) == [5, 5, 5, 5, 2.5]
+
+    def test_success_wins_the_rate_back_slowly(self) -> None:
+        """A second of success is worth a tenth of the ceiling, to the ceiling and no further."""
+
+        async def main() -> list[float]:
+            limiter = RegionLimiter(CallPolicy())
+            limiter.throttled()
+            rates = []
+            for _ in range(7):
+                for _ in range(4):
+                    await asyncio.sleep(0.25)
+                    limiter.succeeded()
+                rates.append(limiter.rate)
+            return rates
+
+        assert run(main()) == pytest.approx([6, 7, 8, 9, 10, 10, 10])
+
+    def test_an_idle_hour_is_no_hour_of_success(self) -> None:
+        """One answer after a long silence wins back what a second does."""
+
+        async def main() -> float:
+            limiter = RegionLimiter(CallPolicy())
+            limiter.throttled()
+            await asyncio.sleep(3600)
+            limiter.succeeded()
+            return limiter.rate
+
+        assert run(main()) == 6
+
+    def test_recovery_lets_a_waiter_go_at_once(self) -> None:
+        """Who waits for the rate goes when it has risen enough."""
+
+        async def main() -> float:
+            limiter = RegionLimiter(CallPolicy(max_calls_per_second=2))
+            limiter.throttled()
+            for _ in range(4):
+                await asyncio.sleep(1)
+                limiter.succeeded()
+            await limiter.acquire()
+            limiter.throttled()
+            began = now()
+            waiter = asyncio.create_task(limiter.acquire())
+            for _ in range(4):
+                await asyncio.sleep(0.25)
+                limiter.succeeded()
+            await waiter
+            return now() - began
+
+        assert run(main()) <= 1
+
+
+class TestCancellation:
+    def test_a_waiter_that_leaves_lets_the_next_go(self) -> None:
+        """A canceled waiter is skipped and takes nothing with it."""
+
+        async def main() -> list[str]:
+            limiter = RegionLimiter(CallPolicy(max_in_flight=1))
+            await limiter.acquire()
+            order = Order(limiter)
+            first = order.ask(CALL, "first")
+            order.ask(CALL, "second")
+            await settled()
+            first.cancel()
+            limiter.release()
+            await settled()
+            assert limiter.in_flight == 1
+            return order.served
+
+        assert run(main()) == ["second"]
+
+    def test_a_grant_to_one_who_leaves_is_not_lost(self) -> None:
+        """Canceled in the very turn it was served, a waiter gives its place and its part of the rate back."""
+
+        async def main() -> list[float]:
+            limiter = RegionLimiter(CallPolicy(max_in_flight=1, max_calls_per_second=1))
+            began = now()
+            await limiter.acquire()
+            await asyncio.sleep(2)
+            waiter = asyncio.create_task(limiter.acquire())
+            await settled()
+            limiter.release()
+            waiter.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiter
+            return [time - began for time in await grants(limiter, 2)]
+
+        assert run(main()) == [2.0, 3.0]
+
+    def test_pacing_canceled(self) -> None:
+        """One who paces and leaves, before or in the turn it is served, holds no more than its place."""
+
+        async def main() -> None:
+            limiter = RegionLimiter(CallPolicy(max_calls_per_second=1))
+            await limiter.acquire()
+            waiting = asyncio.create_task(limiter.pace())
+            await settled()
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            assert limiter.in_flight == 1
+            limiter.release()
+            assert limiter.in_flight == 0
+
+        run(main())
+
+    @given(
+        steps=st.lists(
+            st.tuples(st.sampled_from(Priority), st.booleans(), st.floats(0, 2), st.floats(0, 2)), max_size=30
+        ),
+        places=st.integers(1, 4),
+    )
+    @settings(max_examples=80, deadline=None)
+    def test_nothing_is_ever_lost(self, steps: list[tuple[Priority, bool, float, float]], places: int) -> None:
+        """Whoever is canceled when, the places in flight stay in bounds and the whole burst is there in the end."""
+
+        async def main() -> None:
+            limiter = RegionLimiter(CallPolicy(max_in_flight=places, max_calls_per_second=5))
+
+            async def call(priority: Priority, again: bool, start: float) -> None:
+                await asyncio.sleep(start)
+                await limiter.acquire(priority)
+                try:
+                    assert limiter.in_flight <= places
+                    if again:
+                        await limiter.pace(priority)
+                    await asyncio.sleep(0.3)
+                finally:
+                    limiter.release(priority)
+
+            async def bounded(priority: Priority, again: bool, start: float, patience: float) -> None:
+                task = asyncio.create_task(call(priority, again, start))
+                await asyncio.wait([task], timeout=start + patience)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+            await asyncio.gather(*itertools.starmap(bounded, steps))
+            await asyncio.sleep(1)
+            assert limiter.in_flight == 0
+            assert not any(limiter._waiting.values())
+            began = now()
+            assert [time - began for time in await grants(limiter, 6)] == [0.0] * 5 + [1.0]
+
+        run(main())
+
+
+class TestAnatomy:
+    def test_it_binds_no_loop_before_it_is_used(self) -> None:
+        """It is made outside a loop, and used in the one that runs."""
+        limiter = RegionLimiter(CallPolicy())
+
+        async def main() -> None:
+            limiter.throttled()
+            limiter.succeeded()
+            await limiter.acquire()
+            limiter.release()
+
+        run(main())
+
+    def test_its_repr(self) -> None:
+        """It shows the rate, the places and who waits."""
+
+        async def main() -> str:
+            limiter = RegionLimiter(CallPolicy(max_in_flight=1))
+            await limiter.acquire()
+            order = Order(limiter)
+            order.ask(LOOKUP, "l")
+            await settled()
+            shown = repr(limiter)
+            await order.leave()
+            return shown
+
+        assert run(main()) == "<RegionLimiter rate=10/10 in_flight=1/1 waiting=(POLL: 0, CALL: 0, LOOKUP: 1)>"
+
+    def test_one_timer_for_all(self) -> None:
+        """A thousand waiters set one timer, and none is left when they are gone."""
+
+        async def main() -> tuple[int, bool]:
+            limiter = RegionLimiter(CallPolicy(max_in_flight=2000))
+            order = Order(limiter)
+            for number in range(1000):
+                order.ask(POLL, str(number))
+            await settled()
+            loop: Any = asyncio.get_running_loop()
+            timers = len([handle for handle in loop._scheduled if not handle.cancelled()])
+            await order.leave()
+            return timers, limiter._timer is None
+
+        assert run(main()) == (1, True)
