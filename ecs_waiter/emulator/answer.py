@@ -56,7 +56,7 @@ class Delivery(Protocol):
         """Whether the client gets to see the status."""
         ...
 
-    async def deliver(self, request: web.BaseRequest, packet: Packet) -> web.StreamResponse:
+    async def deliver(self, request: web.BaseRequest, packet: Packet, /) -> web.StreamResponse:
         """Send what is to be sent."""
         ...
 

@@ -9,8 +9,7 @@ import aiohttp
 from aiohttp import web
 
 from ecs_waiter.emulator.clock import Clock
-from ecs_waiter.emulator.faults import Faults, Injection
-from ecs_waiter.emulator.faults.injection import make_fault
+from ecs_waiter.emulator.faults import Faults, Injection, When, make_fault
 from ecs_waiter.emulator.memory import MemoryConnector
 from ecs_waiter.emulator.regions import PUBLIC_REGIONS
 from ecs_waiter.emulator.server import HttpFace
@@ -49,7 +48,7 @@ class EcsEmulator:
         duration: How many seconds a task takes that a client starts, unless `plan` says otherwise.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all are optional and by keyword
         self,
         *,
         host: str = "127.0.0.1",
@@ -139,7 +138,7 @@ class EcsEmulator:
         """Return the time by the emulator's clock, in UTC."""
         return self._clock.now()
 
-    def add_task(
+    def add_task(  # noqa: PLR0913 - all are optional and by keyword
         self,
         *,
         region_id: str = "cn-hangzhou",
@@ -184,7 +183,7 @@ class EcsEmulator:
         self._service.regions.add(region_id)
         return task.task_id
 
-    def plan(
+    def plan(  # noqa: PLR0913 - all but one are optional and by keyword
         self,
         task_action: str,
         *,
@@ -208,7 +207,7 @@ class EcsEmulator:
         plan = Plan(duration=duration, outcome=outcome, error=error, visible_after=visible_after, at_once=at_once)
         self._service.plan(task_action, plan)
 
-    def inject(
+    def inject(  # noqa: PLR0913 - all but one are optional and by keyword
         self,
         kind: str,
         /,
@@ -236,16 +235,8 @@ class EcsEmulator:
         Raises:
             ValueError: There is no such fault or setting, or it cannot have that value.
         """
-        injection = Injection(
-            kind,
-            make_fault(kind, settings),
-            times=times,
-            probability=probability,
-            seed=seed,
-            where=where,
-            action=action,
-            region_id=region_id,
-        )
+        when = When(times=times, probability=probability, seed=seed, where=where, action=action, region_id=region_id)
+        injection = Injection(kind, make_fault(kind, settings), when)
         self._faults.add(injection)
         return injection
 

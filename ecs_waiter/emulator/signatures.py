@@ -140,8 +140,8 @@ class Gatekeeper:
                 hashed,
             )
         )
-        to_sign = f"{_ACS3}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        expected = hmac.new(pair.access_key_secret.encode(), to_sign.encode(), hashlib.sha256).hexdigest()
+        to_sign = f"{_ACS3}\n{hashlib.sha256(_bytes(canonical)).hexdigest()}"
+        expected = hmac.new(pair.access_key_secret.encode(), _bytes(to_sign), hashlib.sha256).hexdigest()
         self._settle(claim, now, to_sign, matches=hmac.compare_digest(expected, found[3]))
 
     def _check_rpc(self, request: SignedRequest, now: datetime) -> None:
@@ -158,7 +158,7 @@ class Gatekeeper:
         pair = self._known(claim, now)
         canonical = _canonical([(name, value) for name, value in params.items() if name != "Signature"])
         to_sign = f"{request.method}&%2F&{_encoded(canonical)}"
-        digest = hmac.new(f"{pair.access_key_secret}&".encode(), to_sign.encode(), hashing).digest()
+        digest = hmac.new(f"{pair.access_key_secret}&".encode(), _bytes(to_sign), hashing).digest()
         expected, given = b64encode(digest), params["Signature"].encode("utf-8", "replace")
         self._settle(claim, now, to_sign, matches=hmac.compare_digest(expected, given))
 
@@ -205,6 +205,11 @@ class Gatekeeper:
 def _incomplete(why: str) -> ServiceError:
     told = f"The request signature does not conform to Aliyun standards: {why}."
     return ServiceError(400, "IncompleteSignature", told)
+
+
+def _bytes(text: str) -> bytes:
+    # aiohttp reads a header's stray bytes as lone surrogates.
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _encoded(text: str) -> str:

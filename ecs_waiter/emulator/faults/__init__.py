@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ecs_waiter.emulator.faults.injection import Faults, Injection
+from ecs_waiter.emulator.faults.injection import Faults, Injection, When, make_fault
 
-__all__ = ["Faults", "Injection"]
+__all__ = ["Faults", "Injection", "When", "make_fault"]

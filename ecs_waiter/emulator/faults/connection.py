@@ -1,4 +1,5 @@
 """Faults in how an answer travels: late, in part, for ever, or not at all."""
+# ruff: noqa: D102 - Fault documents what its kinds override
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ class ConnectionFault(Fault):
     def spoil(self, _request: Request, answer: Answer) -> None:
         answer.delivery = self
 
-    async def deliver(self, request: web.BaseRequest, packet: Packet) -> web.StreamResponse:
+    async def deliver(self, request: web.BaseRequest, packet: Packet, /) -> web.StreamResponse:
         """Send what is to be sent."""
         raise NotImplementedError
 
@@ -115,7 +116,7 @@ class Hang(ConnectionFault):
 
     sends_status: bool = False
 
-    async def deliver(self, request: web.BaseRequest, packet: Packet) -> web.StreamResponse:
+    async def deliver(self, _request: web.BaseRequest, _packet: Packet) -> web.StreamResponse:
         await asyncio.get_running_loop().create_future()  # until the client hangs up, which cancels it
         raise AssertionError("nobody sets it")  # pragma: no cover
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.emulator.faults import connection, refusals, rows
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ecs_waiter.emulator.request import Request
 
-__all__ = ["Faults", "Injection"]
+__all__ = ["Faults", "Injection", "When", "make_fault"]
 
 KINDS: dict[str, type[Fault]] = {
     "backwards": rows.Backwards,
@@ -60,69 +60,70 @@ def make_fault(kind: str, settings: dict[str, Any]) -> Fault:
         raise ValueError(f"the fault {kind!r} lacks a setting: {error}") from None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """When a fault strikes: what `EcsEmulator.inject` is told."""
+
+    times: int | None = None
+    probability: float = 1
+    seed: int = 0
+    where: Callable[[Request], bool] | None = None
+    action: str | None = None
+    region_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.times is not None:
+            check_whole("times", self.times, least=1)
+        check_number("probability", self.probability, most=1)
+        if self.where is not None and not callable(self.where):
+            raise ValueError(f"where takes a function of the request, not {self.where!r}")
+
+    def lets_through(self, request: Request) -> bool:
+        """Whether the filters name this request."""
+        return (
+            self.action in (None, request.action)
+            and self.region_id in (None, request.region_id)
+            and (self.where is None or self.where(request))
+        )
+
+
 class Injection:
     """A fault in place: tells how often it struck, and can be taken out.
 
     Attributes:
         kind: The fault's name.
+        fault: What strikes.
         struck: How often it struck.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        fault: Fault,
-        *,
-        times: int | None,
-        probability: float,
-        seed: int,
-        where: Callable[[Request], bool] | None,
-        action: str | None,
-        region_id: str | None,
-    ) -> None:
-        if times is not None:
-            check_whole("times", times, least=1)
-        check_number("probability", probability, most=1)
-        if where is not None and not callable(where):
-            raise ValueError(f"where takes a function of the request, not {where!r}")
+    def __init__(self, kind: str, fault: Fault, when: When) -> None:
         self.kind = kind
+        self.fault = fault
         self.struck = 0
-        self._fault = fault
-        self._times = times
-        self._probability = probability
-        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose, no secret
-        self._where = where
-        self._action = action
-        self._region_id = region_id
+        self._when = when
+        self._random = random.Random(when.seed)  # noqa: S311 - repeatable on purpose, no secret
         self._removed = False
 
     def __repr__(self) -> str:
-        return f"<{self._fault!r} struck {self.struck} times{'' if self.active else ', over'}>"
+        return f"<{self.fault!r} struck {self.struck} times{'' if self.active else ', over'}>"
 
     @property
     def active(self) -> bool:
         """Whether it can strike again."""
-        return not self._removed and (self._times is None or self.struck < self._times)
+        return not self._removed and (self._when.times is None or self.struck < self._when.times)
 
     def remove(self) -> None:
         """Take it out; it strikes no more."""
         self._removed = True
 
-    @property
-    def fault(self) -> Fault:
-        """What strikes."""
-        return self._fault
-
     def strikes(self, request: Request) -> bool:
         """Decide whether it strikes this request, and count it if so."""
-        if (
-            not self.active
-            or self._action not in (None, request.action)
-            or self._region_id not in (None, request.region_id)
-            or (self._where is not None and not self._where(request))
-            or (self._probability < 1 and self._random.random() >= self._probability)
-            or not self._fault.applies(request)
-        ):
+        when = self._when
+        if not self.active or not when.lets_through(request):
+            return False
+        if when.probability < 1 and self._random.random() >= when.probability:
+            return False
+        if not self.fault.applies(request):
             return False
         self.struck += 1
         return True

@@ -1,4 +1,5 @@
 """Faults in which the service, or a gateway before it, says no."""
+# ruff: noqa: D102 - Fault documents what its kinds override
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Faults in what an answer of status 200 says: its rows, its figures, its clock."""
+# ruff: noqa: D102 - Fault documents what its kinds override
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Backwards", "Body", "Clock", "CutShort", "Double", "Drop", "Foreign", "Rewrite"]
 
 
+@dataclass(kw_only=True)
 class RowFault(Fault):
     """A fault of DescribeTasks' rows; several of them add up."""
 
@@ -25,28 +27,41 @@ class RowFault(Fault):
     def applies(self, request: Request) -> bool:
         return request.action == "DescribeTasks"
 
-    def spoil(self, request: Request, answer: Answer) -> None:
+    def spoil(self, _request: Request, answer: Answer) -> None:
         content = answer.content
         if isinstance(content, dict) and "TaskSet" in content:
-            self.change(request, content, content["TaskSet"]["Task"])
+            self.change(content, content["TaskSet"]["Task"])
 
-    def change(self, request: Request, content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def change(self, content: dict[str, Any], rows: list[dict[str, Any]], /) -> None:
         """Change the rows in place."""
         raise NotImplementedError
 
 
 @dataclass(kw_only=True)
-class Drop(RowFault):
-    """Tasks are missing from the answer as if they were unknown.
+class TaskFault(RowFault):
+    """A fault of one task's row, in the answers to requests that ask for it or name no ID.
 
     Attributes:
-        task_id: The task; None drops all of them.
+        task_id: The task; None takes all of them.
     """
 
     task_id: str | None = None
 
-    def change(self, _request: Request, content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        kept = [row for row in rows if self.task_id not in (None, row["TaskId"])]
+    def applies(self, request: Request) -> bool:
+        asked = self.task_id is None or not request.task_ids or self.task_id in request.task_ids
+        return asked and super().applies(request)
+
+    def takes(self, row: dict[str, Any]) -> bool:
+        """Whether it is this row's fault."""
+        return self.task_id in (None, row["TaskId"])
+
+
+@dataclass(kw_only=True)
+class Drop(TaskFault):
+    """Tasks are missing from the answer as if they were unknown."""
+
+    def change(self, content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        kept = [row for row in rows if not self.takes(row)]
         content["TotalCount"] -= len(rows) - len(kept)
         rows[:] = kept
 
@@ -64,22 +79,16 @@ class CutShort(RowFault):
     def __post_init__(self) -> None:
         check_whole("rows", self.rows)
 
-    def change(self, _request: Request, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def change(self, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         del rows[self.rows :]
 
 
 @dataclass(kw_only=True)
-class Double(RowFault):
-    """Every row stands twice.
+class Double(TaskFault):
+    """A row stands twice."""
 
-    Attributes:
-        task_id: Only this task's; None doubles all.
-    """
-
-    task_id: str | None = None
-
-    def change(self, _request: Request, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        rows[:] = [row for row in rows for _ in range(2 if self.task_id in (None, row["TaskId"]) else 1)]
+    def change(self, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        rows[:] = [row for row in rows for _ in range(2 if self.takes(row) else 1)]
 
 
 @dataclass(kw_only=True)
@@ -95,27 +104,25 @@ class Foreign(RowFault):
     def __post_init__(self) -> None:
         check_whole("rows", self.rows)
 
-    def change(self, _request: Request, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def change(self, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         pattern = rows[0] if rows else {"TaskAction": "ImportImage", "SupportCancel": "true", "ResourceId": "m-foreign"}
         more = [{**pattern, "TaskId": f"t-foreign{n}", "TaskStatus": "Finished"} for n in range(self.rows)]
         rows[:] = more + rows
 
 
 @dataclass(kw_only=True)
-class Backwards(RowFault):
+class Backwards(TaskFault):
     """A status that goes back to an earlier one.
 
     Attributes:
-        task_id: The task; None takes all of them.
         status: What it goes back to.
     """
 
-    task_id: str | None = None
     status: str = "Processing"
 
-    def change(self, _request: Request, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def change(self, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         for row in rows:
-            if self.task_id in (None, row["TaskId"]):
+            if self.takes(row):
                 row["TaskStatus"] = self.status
                 row.pop("FinishedTime", None)
 
