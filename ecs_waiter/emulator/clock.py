@@ -31,20 +31,25 @@ class Clock:
             raise ValueError("start takes an aware datetime, such as datetime(2026, 1, 1, tzinfo=UTC)")
         self._start = start
         self._time = time
-        self._began: float | None = None
+        self._began = 0.0
+        if time is not None:
+            self._begin(time)
+
+    def _begin(self, time: Callable[[], float]) -> datetime:
+        self._time = time
+        self._began = time()
+        self._start = self._start or datetime.now(UTC)
+        return self._start
 
     def now(self) -> datetime:
         """Return the present time."""
-        if self._time is None:
-            try:
-                self._time = asyncio.get_running_loop().time
-            except RuntimeError:
-                return self._start or datetime.now(UTC)
-        if self._start is None:
-            self._start = datetime.now(UTC)
-        if self._began is None:
-            self._began = self._time()
-        return self._start + timedelta(seconds=self._time() - self._began)
+        if self._time is not None and self._start is not None:
+            return self._start + timedelta(seconds=self._time() - self._began)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return self._start or datetime.now(UTC)
+        return self._begin(loop.time)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,112 @@
+"""Operations that start a task answer with its ID."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from curling import curl
+
+if TYPE_CHECKING:
+    from ecs_waiter.emulator import EcsEmulator
+
+_RESOURCES = {
+    "ExportImage": "ImageId",
+    "ExportSnapshot": "SnapshotId",
+    "ModifyDiskDeployment": "DiskId",
+    "ModifyDiskSpec": "DiskId",
+    "ModifyInstanceClockOptions": "InstanceId",
+    "ModifyInstanceNetworkOptions": "InstanceId",
+    "ModifySnapshotCategory": "SnapshotId",
+    "RedeployInstance": "InstanceId",
+}
+
+
+@pytest.mark.asyncio
+async def test_import_makes_an_image(virtual_ecs: EcsEmulator) -> None:
+    """ImportImage answers with a new image's ID, on which the task works."""
+    reply = await curl(virtual_ecs, "ImportImage", ImageName="golden")
+    assert set(reply.data) == {"RequestId", "TaskId", "RegionId", "ImageId"}
+    (row,) = (await curl(virtual_ecs, "DescribeTasks", TaskIds=reply.data["TaskId"])).data["TaskSet"]["Task"]
+    assert (row["TaskAction"], row["ResourceId"]) == ("ImportImage", reply.data["ImageId"])
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("action", "resource"), _RESOURCES.items())
+async def test_others_work_on_a_resource(virtual_ecs: EcsEmulator, action: str, resource: str) -> None:
+    """Each other operation needs its resource and starts a task on it."""
+    assert (await curl(virtual_ecs, action)).code == "MissingParameter"
+    reply = await curl(virtual_ecs, action, **{resource: "r-1"})
+    (row,) = (await curl(virtual_ecs, "DescribeTasks", TaskIds=reply.data["TaskId"])).data["TaskSet"]["Task"]
+    assert (row["TaskAction"], row["ResourceId"]) == (action, "r-1")
+
+
+@pytest.mark.asyncio
+async def test_region_comes_from_the_host_name(virtual_ecs: EcsEmulator) -> None:
+    """Operations without a RegionId go to the region of the endpoint."""
+    await curl(
+        virtual_ecs, "RedeployInstance", region=None, InstanceId="i-1", headers={"Host": "ecs.eu-west-1.aliyuncs.com"}
+    )
+    assert virtual_ecs.requests[-1].region_id == "eu-west-1"
+    assert len((await curl(virtual_ecs, "DescribeTasks", region="eu-west-1")).task_ids) == 1
+
+
+@pytest.mark.asyncio
+async def test_plans_come_one_for_each_start(virtual_ecs: EcsEmulator) -> None:
+    """Each start of an operation takes the next plan made for it; without one it finishes at once."""
+    virtual_ecs.plan("ImportImage", duration=60)
+    virtual_ecs.plan("ImportImage", outcome="Failed", error=("NoSpace", "disk full"))
+    started = [(await curl(virtual_ecs, "ImportImage")).data["TaskId"] for _ in range(3)]
+    rows = (await curl(virtual_ecs, "DescribeTasks")).data["TaskSet"]["Task"]
+    statuses = {row["TaskId"]: row["TaskStatus"] for row in rows}
+    assert [statuses[task_id] for task_id in started] == ["Processing", "Failed", "Finished"]
+
+
+@pytest.mark.asyncio
+async def test_change_at_once_has_no_task(virtual_ecs: EcsEmulator) -> None:
+    """A change that is done at once is answered without a TaskId."""
+    virtual_ecs.plan("ModifyDiskSpec", at_once=True)
+    reply = await curl(virtual_ecs, "ModifyDiskSpec", DiskId="d-1")
+    assert (reply.status, set(reply.data)) == (200, {"RequestId"})
+
+
+def test_plan_of_no_start_is_refused(virtual_ecs: EcsEmulator) -> None:
+    """A plan for an operation that starts nothing names those that do."""
+    with pytest.raises(ValueError, match="'DescribeTasks' starts no task; these do: ExportImage, "):
+        virtual_ecs.plan("DescribeTasks")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("params", [{}, {"InstanceId": "i-1"}], ids=["ImportImage", "ModifyInstanceClockOptions"])
+async def test_client_token_makes_a_start_idempotent(virtual_ecs: EcsEmulator, params: dict[str, str]) -> None:
+    """The same token with the same parameters is the same task; with others it is refused."""
+    action = "ModifyInstanceClockOptions" if params else "ImportImage"
+    first = await curl(virtual_ecs, action, ClientToken="c-1", **params)
+    again = await curl(virtual_ecs, action, ClientToken="c-1", **params, SignatureNonce="of another attempt")
+    other = await curl(virtual_ecs, action, ClientToken="c-2", **params)
+    changed = await curl(virtual_ecs, action, ClientToken="c-1", **params, OwnerId="5")
+    assert first.data["TaskId"] == again.data["TaskId"] != other.data["TaskId"]
+    assert first.data["RequestId"] != again.data["RequestId"]
+    assert (changed.status, changed.code) == (400, "IdempotentParameterMismatch")
+
+
+@pytest.mark.asyncio
+async def test_client_token_means_nothing_elsewhere(virtual_ecs: EcsEmulator) -> None:
+    """Operations that take no token start anew each time."""
+    first = await curl(virtual_ecs, "ExportImage", ImageId="m-1", ClientToken="c-1")
+    again = await curl(virtual_ecs, "ExportImage", ImageId="m-1", ClientToken="c-1")
+    assert first.data["TaskId"] != again.data["TaskId"]
+
+
+@pytest.mark.asyncio
+async def test_long_client_token_is_refused(virtual_ecs: EcsEmulator) -> None:
+    """A token has at most 64 ASCII characters."""
+    assert (await curl(virtual_ecs, "ImportImage", ClientToken="c" * 65)).code == "InvalidParameter"
+    assert (await curl(virtual_ecs, "ImportImage", ClientToken="ü")).code == "InvalidParameter"
+
+
+@pytest.mark.asyncio
+async def test_dry_run_starts_nothing(virtual_ecs: EcsEmulator) -> None:
+    """A dry run that would pass is the error DryRunOperation, and no task."""
+    assert (await curl(virtual_ecs, "ImportImage", DryRun="true")).code == "DryRunOperation"
+    assert (await curl(virtual_ecs, "DescribeTasks")).task_ids == []

@@ -1,0 +1,92 @@
+"""The HTTP face takes requests in all of the service's ways and refuses others in its words."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from curling import curl
+
+if TYPE_CHECKING:
+    from ecs_waiter.emulator import EcsEmulator
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_get_and_post_query_and_form(virtual_ecs: EcsEmulator) -> None:
+    """Parameters may come in the query of a GET or POST, in a form, or in both."""
+    task_id = virtual_ecs.add_task()
+    whole = {"Action": "DescribeTasks", "Version": "2014-05-26", "RegionId": "cn-hangzhou"}
+    replies = [
+        await curl(virtual_ecs, "DescribeTasks", method="GET"),
+        await curl(virtual_ecs, "DescribeTasks", method="POST"),
+        await curl(virtual_ecs, version=None, region=None, form=whole),
+        await curl(virtual_ecs, "DescribeTasks", region=None, form={"RegionId": "cn-hangzhou"}),
+    ]
+    assert [reply.task_ids for reply in replies] == [[task_id]] * 4
+
+
+async def test_action_and_version_may_be_headers(virtual_ecs: EcsEmulator) -> None:
+    """ACS3 names the operation in headers."""
+    reply = await curl(
+        virtual_ecs, version=None, headers={"x-acs-action": "DescribeTasks", "x-acs-version": "2014-05-26"}
+    )
+    assert reply.status == 200
+
+
+async def test_xml_on_demand(virtual_ecs: EcsEmulator) -> None:
+    """Format=XML gives the same fields as XML, errors too."""
+    virtual_ecs.add_task(task_id="t-1")
+    virtual_ecs.add_task(task_id="t-2", resource_id="<&>")
+    root = ET.fromstring((await curl(virtual_ecs, "DescribeTasks", Format="XML")).body)  # noqa: S314 - our own answer
+    assert root.tag == "DescribeTasksResponse"
+    assert [row.findtext("TaskId") for row in root.findall("TaskSet/Task")] == ["t-1", "t-2"]
+    assert [row.findtext("ResourceId") for row in root.findall("TaskSet/Task")][1] == "<&>"
+    error = ET.fromstring((await curl(virtual_ecs, "CancelTask", Format="XML")).body)  # noqa: S314
+    assert (error.tag, error.findtext("Code")) == ("Error", "MissingParameter")
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ({"Action": "NoSuchAction"}, (404, "InvalidAction.NotFound")),
+        ({}, (404, "InvalidAction.NotFound")),
+        ({"Action": "DescribeTasks", "path": "/v2"}, (404, "InvalidAction.NotFound")),
+        ({"Action": "DescribeTasks", "version": None}, (400, "MissingVersion")),
+        ({"Action": "DescribeTasks", "version": "2015-01-01"}, (400, "InvalidVersion")),
+        ({"Action": "DescribeTasks", "method": "PUT"}, (405, "UnsupportedHTTPMethod")),
+        ({"Action": "DescribeTasks", "form": b"x" * 2_000_000}, (413, "RequestEntityTooLarge")),
+        (
+            {"Action": "DescribeTasks", "form": b"no gzip", "headers": {"Content-Encoding": "gzip"}},
+            (400, "InvalidRequestBody"),
+        ),
+    ],
+)
+async def test_refusals_are_in_the_services_words(
+    virtual_ecs: EcsEmulator, request_: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    """What the service does not know is refused with a code, never with a page of HTML."""
+    reply = await curl(virtual_ecs, **request_)
+    assert (reply.status, reply.code) == expected
+
+
+async def test_date_is_the_emulators_time(virtual_ecs: EcsEmulator) -> None:
+    """The Date header follows the emulator's clock, not the machine's."""
+    await asyncio.sleep(3600)
+    assert (await curl(virtual_ecs, "DescribeTasks")).headers["Date"] == "Thu, 01 Jan 2026 01:00:00 GMT"
+    assert virtual_ecs.now().isoformat() == "2026-01-01T01:00:00+00:00"
+
+
+async def test_requests_are_kept_for_asserting(virtual_ecs: EcsEmulator) -> None:
+    """Each request tells what it asked and how it was answered."""
+    await curl(virtual_ecs, "DescribeTasks", TaskIds="t-2, t-1", region="us-west-1", method="GET")
+    await curl(virtual_ecs, "CancelTask", TaskId="t-1")
+    first, second = virtual_ecs.requests
+    assert (first.action, first.region_id, first.task_ids) == ("DescribeTasks", "us-west-1", ("t-2", "t-1"))
+    assert (first.answered, first.method, first.params["TaskIds"]) == (200, "GET", "t-2, t-1")
+    assert first.headers["accept"] == "*/*"
+    assert first.at == virtual_ecs.now()
+    assert (second.action, second.task_ids, second.answered) == ("CancelTask", ("t-1",), 404)
+    assert "region_id='us-west-1'" in repr(first)
