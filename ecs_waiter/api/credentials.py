@@ -23,6 +23,27 @@ __all__ = ["Credentials", "CredentialsProvider", "DefaultCredentials", "StaticCr
 
 _SENDABLE = re.compile(r"[!-~]+", re.ASCII)
 
+# Looked at on every call; whatever else the environment says of credentials counts from the next fetch.
+_VARIABLES = (
+    "ALIBABA_CLOUD_ACCESS_KEY_ID",
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+    "ALIBABA_CLOUD_SECURITY_TOKEN",
+    "ALIBABA_CLOUD_PROFILE",
+    "ALIBABA_CLOUD_CREDENTIALS_FILE",
+    "ALIBABA_CLOUD_CREDENTIALS_URI",
+    "HOME",
+)
+_REFRESH = 60.0  # seconds
+_NONE_FOUND = (
+    "no credentials found: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, configure a profile of"
+    " the official command line (ALIBABA_CLOUD_PROFILE names another than the current), or pass"
+    " credentials=StaticCredentials(...)"
+)
+
+_Environment = tuple[str | None, ...]
+# What an answer depends on, the environment and how often it was forgotten: under another mark it is no answer.
+_Mark = tuple[_Environment, int]
+
 
 class _Secretive:
     """What holds secrets stays in this process, and copies of it are itself."""
@@ -123,27 +144,11 @@ class StaticCredentials(_Secretive):
         return f"StaticCredentials({_shown(self._credentials)})"
 
 
-_KEY_VARIABLES = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN")
-# Whatever else the environment says of credentials counts from the next fetch; these are looked at on every call.
-_VARIABLES = (
-    *_KEY_VARIABLES,
-    "ALIBABA_CLOUD_PROFILE",
-    "ALIBABA_CLOUD_CREDENTIALS_FILE",
-    "ALIBABA_CLOUD_CREDENTIALS_URI",
-    "HOME",
-)
-_REFRESH = 60.0  # seconds
-_NONE_FOUND = (
-    "no credentials found: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, configure a profile of"
-    " the official command line (ALIBABA_CLOUD_PROFILE names another than the current), or pass"
-    " credentials=StaticCredentials(...)"
-)
-
-_Environment = tuple[str | None, ...]
-
-
 class _Chain(Protocol):
     def fetch(self) -> tuple[str, str, str | None]: ...
+
+
+_Answer = Credentials | AuthenticationError
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -153,14 +158,6 @@ class _Held:
     until: float
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Mark:
-    """What an answer depends on: one fetched under another mark is none for a later call."""
-
-    environment: _Environment
-    forgotten: int
-
-
 class _Flight:
     """One fetch, which any number of callers on any number of loops await."""
 
@@ -168,7 +165,7 @@ class _Flight:
 
     def __init__(self) -> None:
         self.mark: _Mark | None = None  # set as it begins
-        self.answer: Future[Credentials | AuthenticationError] = Future()
+        self.answer: Future[_Answer] = Future()
         # A running future cannot be canceled: a caller who gives up takes it from no one.
         self.answer.set_running_or_notify_cancel()
 
@@ -228,7 +225,7 @@ class DefaultCredentials:
         with self._lock:
             flight = self._flight
             # One that has not begun is as good as a new one: it will see what is now.
-            if flight is None or flight.mark not in {None, _Mark(environment, self._forgotten)}:
+            if flight is None or flight.mark not in {None, (environment, self._forgotten)}:
                 flight = _Flight()
                 # A daemon, not an executor's thread: neither a loop's end nor the interpreter's waits for a slow chain.
                 threading.Thread(target=self._fly, args=(flight,), name="ecs_waiter-credentials", daemon=True).start()
@@ -238,18 +235,18 @@ class DefaultCredentials:
     def _fly(self, flight: _Flight) -> None:
         with self._turn:
             with self._lock:
-                flight.mark = mark = _Mark(_environment(), self._forgotten)
-            answer = self._fetched(mark)
+                flight.mark = environment, forgotten = _environment(), self._forgotten
+            answer = self._fetched(flight.mark)
             with self._lock:
                 if self._flight is flight:
                     self._flight = None
-                if mark.forgotten == self._forgotten:
-                    answer = self._kept(answer, mark.environment)
+                if forgotten == self._forgotten:
+                    answer = self._kept(answer, environment)
             if isinstance(answer, AuthenticationError):
                 self._chain = None
         flight.answer.set_result(answer)
 
-    def _fetched(self, mark: _Mark) -> Credentials | AuthenticationError:
+    def _fetched(self, mark: _Mark) -> _Answer:
         try:
             # A chain remembers: which provider answered, what it said, and the environment it was made in.
             if self._chain is None or self._chain[0] != mark:
@@ -266,9 +263,7 @@ class DefaultCredentials:
         except (TypeError, ValueError) as error:
             return AuthenticationError(None, f"the credentials found cannot be used: {error}")
 
-    def _kept(
-        self, answer: Credentials | AuthenticationError, environment: _Environment
-    ) -> Credentials | AuthenticationError:
+    def _kept(self, answer: _Answer, environment: _Environment) -> _Answer:
         if isinstance(answer, AuthenticationError):
             if self._held is None or self._held.environment != environment:
                 return answer
@@ -297,6 +292,11 @@ def check_provider(credentials: object) -> CredentialsProvider:
         raise TypeError(f"credentials takes a provider, not the class {credentials.__name__}: make an object of it")
     if isinstance(credentials, Credentials):
         raise TypeError("credentials takes a provider, not Credentials: wrap them as StaticCredentials(...)")
+    if type(credentials).__module__.partition(".")[0] == "alibabacloud_credentials":
+        raise TypeError(
+            "credentials takes an object with `async def get_credentials()`, and those of alibabacloud_credentials have"
+            " none: leave credentials out for the official chain, or wrap them"
+        )
     if not callable(getattr(credentials, "get_credentials", None)):
         raise TypeError(
             "credentials takes None, StaticCredentials(access_key_id, access_key_secret) or any object with"

@@ -29,17 +29,20 @@ def flatten(params: Mapping[str, object]) -> dict[str, str]:
         TypeError: A value is nothing that can be sent; the message names its key.
         ValueError: A text is not valid Unicode (a lone surrogate); the message names its key.
     """
+    if not isinstance(params, Mapping):
+        raise TypeError(f"parameters are a map of names to values, not {type(params).__name__}")
     return dict(_flat("", params, _MAX_DEPTH))
 
 
-def _flat(key: str, value: object, depth: int) -> Iterator[tuple[str, str]]:
+def _flat(path: str, value: object, depth: int) -> Iterator[tuple[str, str]]:
+    key = path[1:]  # every name in a path has a dot before it
     if isinstance(value, Mapping | list | tuple):
         if not depth:
             raise TypeError(f"parameter {key[:80]!r} is nested too deeply")
         for name, item in value.items() if isinstance(value, Mapping) else _numbered(value):
             if not isinstance(name, str):
                 raise TypeError(f"the names of parameters are text, not {name!r}" + (f" in {key!r}" if key else ""))
-            yield from _flat(f"{key}.{name}" if key else name, item, depth - 1)
+            yield from _flat(f"{path}.{name}", item, depth - 1)
     elif value is not None:
         yield key, _text(key, value)
 
