@@ -121,9 +121,9 @@ class Wait:
         return self._pending == 0 or (self.fail_fast and self.has_failed)
 
     @property
-    def is_expired(self) -> bool:
-        """Whether the deadline has passed."""
-        return self._is_expired
+    def has_pending(self) -> bool:
+        """Whether any task has not settled."""
+        return self._pending > 0
 
     def expire(self) -> None:
         """The deadline has passed."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import CredentialsProvider, check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
-from ecs_waiter.api.operations import TAKES_CLIENT_TOKEN
+from ecs_waiter.api.operations import TAKES_CLIENT_TOKEN, check_action
 from ecs_waiter.api.policy import check_seconds
 from ecs_waiter.api.task_ids import check_task_id
 from ecs_waiter.errors import (
@@ -301,10 +301,13 @@ class TaskWaiter:
             TypeError: An argument is of the wrong type.
             ValueError: An argument makes no sense.
         """
+        check_action(operation)
         _check_callback(on_update)
         seconds = _checked_timeout(timeout)
         self._check_open()
         region = resolve_region(region_id)
+        if params is not None and not isinstance(params, Mapping):
+            raise TypeError(f"params takes a mapping of the operation's parameters, not {type(params).__name__}")
         values = dict(params or {})
         if operation in TAKES_CLIENT_TOKEN:
             values.setdefault("ClientToken", uuid.uuid4().hex)
@@ -384,6 +387,8 @@ class TaskWaiter:
             patience = self._policy.call_timeout if wait.looks_once else 0.0
             timer = asyncio.get_running_loop().call_at(deadline + patience, wait.expire)
         self._waits.add(wait)
+        if self._is_closed:
+            wait.close()
         try:
             yield
         finally:
@@ -408,7 +413,7 @@ class TaskWaiter:
     def _tell_known_failures(self, wait: Wait) -> bool:
         """At its end a wait is told of the failures whose reasons are still being looked up; whether there were any."""
         told = False
-        for region_id in wait.targets.regions if wait.is_expired else ():
+        for region_id in wait.targets.regions if wait.has_pending else ():
             poller = self._poller(region_id)
             for task in poller.known_failures(wait):
                 poller.discard(task.task_id, wait)
@@ -535,7 +540,9 @@ def _checked_timeout(timeout: float | None) -> float | None:
 
 
 def _check_callback(on_update: object) -> None:
-    if on_update is not None and (not callable(on_update) or inspect.iscoroutinefunction(on_update)):
+    if on_update is None:
+        return
+    if not callable(on_update) or any(map(inspect.iscoroutinefunction, (on_update, on_update.__call__))):
         raise TypeError("on_update takes a plain function of one Task; for async work iterate over `updates` instead")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["STARTS_TASK", "TAKES_CLIENT_TOKEN", "is_repeatable"]
+__all__ = ["STARTS_TASK", "TAKES_CLIENT_TOKEN", "check_action", "is_repeatable"]
 
 STARTS_TASK = frozenset(
     {
@@ -31,6 +31,7 @@ STARTS_TASK = frozenset(
 TAKES_CLIENT_TOKEN = frozenset({"ImportImage", "ModifyInstanceClockOptions"})
 """Those of them that take a ClientToken, so that starting twice starts once."""
 
+_ACTION = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}", re.ASCII)
 _READS = re.compile(r"(Describe|List|Get|Query)[A-Z]")
 
 
@@ -42,3 +43,17 @@ def is_repeatable(action: str, params: Mapping[str, object]) -> bool:
     if _READS.match(action):
         return True
     return bool(params.get("ClientToken")) and (action in TAKES_CLIENT_TOKEN or action not in STARTS_TASK)
+
+
+def check_action(action: object) -> str:
+    """Return the name of an operation.
+
+    Raises:
+        TypeError: It is no string.
+        ValueError: It is no operation's name.
+    """
+    if not isinstance(action, str):
+        raise TypeError(f"an operation's name is a string such as 'ExportImage', not {type(action).__name__}")
+    if not _ACTION.fullmatch(action):
+        raise ValueError(f"an operation's name is a word such as 'ExportImage', not {action[:80]!r}")
+    return action

@@ -17,10 +17,14 @@ def check_seconds(name: str, value: object, *, positive: bool = False) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} takes a number of seconds, not {type(value).__name__}")
-    if not 0 <= value < math.inf or (positive and value == 0):
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = math.inf
+    if not 0 <= seconds < math.inf or (positive and seconds == 0):
         kind = "positive" if positive else "finite, not negative"
-        raise ValueError(f"{name} takes a {kind} number of seconds, not {value}")
-    return float(value)
+        raise ValueError(f"{name} takes a {kind} number of seconds, not {seconds}")
+    return seconds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,9 @@ __all__ = ["OddWords", "RegionPoller", "TaskSource"]
 
 logger = logging.getLogger("ecs_waiter")
 
+_ROWS_KEPT = 10_000
+"""Tasks whose last row is kept, for the error of one that vanishes; of more, only the status is."""
+
 _DOCUMENTED = frozenset(TaskStatus)
 
 
@@ -138,6 +141,7 @@ class RegionPoller:
         self._schedule = PollSchedule(policy, _backoff_after)
         self._reasons = Reasons(region_id, source, self._spawn)
         self._late: dict[str, list[Watcher]] = {}
+        self._last_rows: dict[str, Any] = {}
         self._once: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self._last_fault = ApiError(None, "none yet")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -167,7 +171,8 @@ class RegionPoller:
         attach(entry, watcher)
         if watcher.looks_once:
             self._once.add(watcher)
-        if watcher.sees_changes and entry.batch is not None:
+            self._schedule.hurry(entry)
+        if watcher.sees_changes and entry.status is not None:
             self._late.setdefault(task_id, []).append(watcher)
             self._schedule.show(entry)
         if self._runner is None:
@@ -185,6 +190,7 @@ class RegionPoller:
             self._late[task_id] = [late for late in self._late[task_id] if late is not watcher]
         if detach(entry, watcher):
             self._late.pop(task_id, None)
+            self._last_rows.pop(task_id, None)
             self._schedule.remove(entry)
             if not self._schedule:
                 self._stir()
@@ -316,7 +322,9 @@ class RegionPoller:
         for entry in news.gone:
             self._tell(entry, TaskNotFoundError(entry.task_id, self._region_id, self._last_known(entry)))
         if news.error is not None:
-            self._fail_region(self._died(news.error))
+            self._fail_region(
+                _caused(news.error, f"the policy's wait strategy failed, so {self._region_id} is not polled")
+            )
 
     def _take_in_fault(self, batch: Batch, error: ApiError, asked_at: float, now: float) -> None:
         self._last_fault = error
@@ -346,6 +354,10 @@ class RegionPoller:
         self._late.pop(entry.task_id, None)
         status = entry.status or ""
         settled = is_settled(status)
+        if settled:
+            self._last_rows.pop(entry.task_id, None)
+        elif entry.task_id in self._last_rows or len(self._last_rows) < _ROWS_KEPT:
+            self._last_rows[entry.task_id] = row
         if not settled and status in _DOCUMENTED and not any(watcher.sees_changes for watcher in watchers):
             return
         task = task_of(self._region_id, row)
@@ -381,7 +393,10 @@ class RegionPoller:
     def _last_known(self, entry: Entry) -> Task | None:
         if entry.status is None:
             return None
-        return Task(region_id=self._region_id, task_id=entry.task_id, task_status=entry.status)
+        row = self._last_rows.pop(entry.task_id, None)
+        return task_of(self._region_id, row) or Task(
+            region_id=self._region_id, task_id=entry.task_id, task_status=entry.status
+        )
 
     # -- the end of a region's waits ----------------------------------------------------------------------------------
 
@@ -389,6 +404,7 @@ class RegionPoller:
         """End all waits of the region with one error: once for each of those who wait."""
         self._failures += 1
         self._late.clear()
+        self._last_rows.clear()
         copies = Copies(error)
         for entry in self._schedule.clear():
             for watcher in watchers_of(entry):
@@ -405,18 +421,17 @@ class RegionPoller:
         error.__cause__ = last
         return error
 
-    def _died(self, cause: BaseException) -> EcsWaiterError:
-        error = EcsWaiterError(
-            f"polling {self._region_id} ended by {type(cause).__name__}, raised in its own code (see the cause)"
-        )
-        error.__cause__ = cause
-        return error
-
     def _die(self, cause: BaseException) -> None:
         """Tell everyone: should our own code raise, nobody hangs."""
         logger.error("polling %s ended by %s", self._region_id, type(cause).__name__)
         self._reasons.give_up()
-        self._fail_region(self._died(cause))
+        self._fail_region(_caused(cause, f"polling {self._region_id} ended by an error in its own code"))
+
+
+def _caused(cause: BaseException, what: str) -> EcsWaiterError:
+    error = EcsWaiterError(f"{what}: {type(cause).__name__} (see the cause)")
+    error.__cause__ = cause
+    return error
 
 
 def _columns(rows: Sequence[Any]) -> tuple[Sequence[Any], list[str], list[str]]:

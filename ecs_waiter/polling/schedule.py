@@ -124,6 +124,14 @@ class PollSchedule:
         """Have the next answer tell the state of this entry even if it is unchanged."""
         self._shown_next.add(entry.task_id)
 
+    def hurry(self, entry: Entry) -> None:
+        """Have an entry asked as if it were new, unless its call is under way already."""
+        batch = entry.batch
+        if batch is not None and not batch.in_flight:
+            batch.live -= 1
+            entry.batch = None
+            self._new[entry.task_id] = entry
+
     def remove(self, entry: Entry) -> None:
         """Forget an ID: nobody waits for it any more."""
         del self._entries[entry.task_id]
@@ -274,6 +282,7 @@ class PollSchedule:
         age_of: Callable[[int], float | None],
         now: float,
     ) -> None:
+        batch.seen = None
         index_of = _rows_by_id(task_ids, statuses)
         cut_short = total_count is not None and total_count > len(index_of)
         staying: list[Entry] = []
