@@ -47,6 +47,8 @@ async def exchange(
             # aiohttp would unpack without a limit.
             auto_decompress=False,
             raise_for_status=False,
+            # There is no content, and aiohttp would name a type for it.
+            skip_auto_headers=("Content-Type",),
             timeout=timeout,
         ) as response:
             body = await _bounded(response.content)

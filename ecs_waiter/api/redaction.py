@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 if TYPE_CHECKING:
     from ecs_waiter.api.credentials import Credentials
@@ -37,10 +36,8 @@ class Redactor:
         secrets = [s for s in (credentials.access_key_secret, credentials.security_token) if s]
         self._in_text = _pattern(secrets, _SHORTEST_IN_TEXT)
         self._in_data = _pattern(secrets, _SHORTEST_IN_DATA)
-        spelled = dict.fromkeys(
-            form for s in secrets for form in (s, quote(s, safe="~")) if len(s) >= _SHORTEST_IN_DATA
-        )
-        self._needles = tuple(form.encode() for form in spelled)
+        # A backslash or a percent sign may spell any character: only the parsed strings tell then.
+        self._needles = (b"\\", b"%", *(secret.encode() for secret in secrets if len(secret) >= _SHORTEST_IN_DATA))
 
     def text(self, text: str, *signed: str) -> str:
         """Return `text` without the secrets, nor the `signed` values of this very attempt."""
@@ -50,8 +47,7 @@ class Redactor:
 
     def is_clean(self, body: bytes, signature: str) -> bool:
         """Whether no string parsed from `body` can hold a secret: a look that costs next to nothing."""
-        # A backslash may spell any character: only the parsed strings tell then.
-        return b"\\" not in body and signature.encode() not in body and not any(n in body for n in self._needles)
+        return signature.encode() not in body and not any(needle in body for needle in self._needles)
 
     def data(self, data: Any, signature: str) -> Any:
         """Return a copy of parsed JSON without the secrets, and without this attempt's `signature`.
