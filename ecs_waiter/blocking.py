@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from ecs_waiter import waiter
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from ecs_waiter.api.credentials import CredentialsProvider
+    from ecs_waiter.errors import EcsWaiterError
     from ecs_waiter.models import Task
     from ecs_waiter.polling.policy import PollPolicy
     from ecs_waiter.targets import TaskIds
@@ -24,6 +25,36 @@ __all__ = ["wait_for_task", "wait_for_tasks"]
 T = TypeVar("T")
 
 _ENDED = object()
+
+
+@overload
+def wait_for_tasks(
+    task_ids: TaskIds,
+    *,
+    region_id: str | None = None,
+    timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    on_update: OnUpdate | None = None,
+    fail_fast: bool = False,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+) -> dict[str, Task]: ...
+
+
+@overload
+def wait_for_tasks(
+    task_ids: TaskIds,
+    *,
+    region_id: str | None = None,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    on_update: OnUpdate | None = None,
+    fail_fast: bool = False,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+) -> dict[str, Task | EcsWaiterError]: ...
 
 
 def wait_for_tasks(  # noqa: PLR0913 - the public API
@@ -37,7 +68,7 @@ def wait_for_tasks(  # noqa: PLR0913 - the public API
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Task] | dict[str, Task | EcsWaiterError]:
     """Wait until all tasks have ended, and return ID -> Task in the order asked.
 
     Arguments and errors are those of `ecs_waiter.wait_for_tasks`; `on_update` is called in the calling thread.

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
 from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import CredentialsProvider, check_provider
@@ -160,6 +160,30 @@ class TaskWaiter:
         poller.add(task_id, watcher)
         return future
 
+    @overload
+    async def wait(
+        self,
+        task_ids: TaskIds,
+        *,
+        region_id: str | None = None,
+        timeout: float | None = None,
+        return_exceptions: Literal[False] = False,
+        on_update: OnUpdate | None = None,
+        fail_fast: bool = False,
+    ) -> dict[str, Task]: ...
+
+    @overload
+    async def wait(
+        self,
+        task_ids: TaskIds,
+        *,
+        region_id: str | None = None,
+        timeout: float | None = None,
+        return_exceptions: bool,
+        on_update: OnUpdate | None = None,
+        fail_fast: bool = False,
+    ) -> dict[str, Task | EcsWaiterError]: ...
+
     async def wait(  # noqa: PLR0913 - the public API
         self,
         task_ids: TaskIds,
@@ -169,7 +193,7 @@ class TaskWaiter:
         return_exceptions: bool = False,
         on_update: OnUpdate | None = None,
         fail_fast: bool = False,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Task] | dict[str, Task | EcsWaiterError]:
         """Wait until all tasks have ended, and return ID -> Task in the order asked.
 
         Args:
@@ -219,7 +243,7 @@ class TaskWaiter:
 
     def as_completed(
         self, task_ids: TaskIds, *, region_id: str | None = None, timeout: float | None = None
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncIterator[Task | EcsWaiterError]:
         """Iterate over the outcomes as they come: each a Task, or the error of a task that did not finish.
 
         Args:
@@ -319,7 +343,7 @@ class TaskWaiter:
             return None
         left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
         done = await self.wait([task_id], region_id=region, timeout=left, on_update=on_update)
-        return cast("Task", done[task_id])
+        return done[task_id]
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -347,7 +371,7 @@ class TaskWaiter:
         finally:
             self._starts.discard(start)
 
-    async def _events(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Any, None]:
+    async def _events(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Outcome, None]:
         with self._taking_part(wait, deadline):
             await self._join(wait)
             while True:
@@ -360,7 +384,7 @@ class TaskWaiter:
     async def _updates(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Task, None]:
         async with aclosing(self._events(wait, timeout, deadline)) as events:
             async for event in events:
-                yield event
+                yield cast("Task", event)
         if (failure := wait.failure(shown=(TaskFailedError, TaskCanceledError))) is not None:
             raise failure
 
@@ -465,6 +489,38 @@ def _shared_waiter(
     return _shared_waiters.use(key, lambda: TaskWaiter(provider, base, checked, session))
 
 
+@overload
+async def wait_for_tasks(
+    task_ids: TaskIds,
+    *,
+    region_id: str | None = None,
+    timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    on_update: OnUpdate | None = None,
+    fail_fast: bool = False,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+    session: aiohttp.ClientSession | None = None,
+) -> dict[str, Task]: ...
+
+
+@overload
+async def wait_for_tasks(
+    task_ids: TaskIds,
+    *,
+    region_id: str | None = None,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    on_update: OnUpdate | None = None,
+    fail_fast: bool = False,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+    session: aiohttp.ClientSession | None = None,
+) -> dict[str, Task | EcsWaiterError]: ...
+
+
 async def wait_for_tasks(  # noqa: PLR0913 - the public API
     task_ids: TaskIds,
     *,
@@ -477,7 +533,7 @@ async def wait_for_tasks(  # noqa: PLR0913 - the public API
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
     session: aiohttp.ClientSession | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Task] | dict[str, Task | EcsWaiterError]:
     """Wait until all tasks have ended, and return ID -> Task in the order asked.
 
     Waits on one event loop with the same credentials, endpoint, policy and session share their polls, up to 100 IDs
@@ -521,7 +577,7 @@ async def wait_for_task(  # noqa: PLR0913 - the public API
         policy=policy,
         session=session,
     )
-    return cast("Task", results[task_id])
+    return results[task_id]
 
 
 _DEFAULT_POLICY = PollPolicy()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,26 +38,35 @@ class Reply:
 
 
 async def exchange(
-    session: aiohttp.ClientSession, request: SignedRequest, timeout: aiohttp.ClientTimeout
+    session: aiohttp.ClientSession, request: SignedRequest, call_timeout: float
 ) -> Reply | ServiceUnavailableError:
-    """Send once. A fault is returned, for the caller to raise where no exception that holds the request is handled."""
+    """Send once, within `call_timeout` seconds from the connection to the last byte.
+
+    A fault is returned, for the caller to raise where no exception that holds the request is handled.
+    """
+    # Half of the time for the connection alone: one that never came up did not start anything. The whole is bounded
+    # here, for aiohttp's own total timeout swallows a cancellation that comes in the same turn of the loop.
+    patience = aiohttp.ClientTimeout(total=None, connect=call_timeout / 2, ceil_threshold=math.inf)
     try:
-        async with session.post(
-            request.url,
-            headers=request.headers,
-            allow_redirects=False,
-            # aiohttp would unpack without a limit.
-            auto_decompress=False,
-            raise_for_status=False,
-            # There is no content, and aiohttp would name a type for it.
-            skip_auto_headers=("Content-Type",),
-            timeout=timeout,
-        ) as response:
+        async with (
+            asyncio.timeout(call_timeout),
+            session.post(
+                request.url,
+                headers=request.headers,
+                allow_redirects=False,
+                # aiohttp would unpack without a limit.
+                auto_decompress=False,
+                raise_for_status=False,
+                # There is no content, and aiohttp would name a type for it.
+                skip_auto_headers=("Content-Type",),
+                timeout=patience,
+            ) as response,
+        ):
             body = await _bounded(response.content)
             encoding = response.headers.get("Content-Encoding", "").strip().lower()
             return Reply(response.status, response.headers, _unpacked(body, encoding))
     except (aiohttp.ClientError, HttpProcessingError, OSError, zlib.error) as error:
-        return _fault(error, request, timeout)
+        return _fault(error, request, call_timeout)
 
 
 async def _bounded(content: aiohttp.StreamReader) -> bytes:
@@ -87,14 +98,14 @@ def _too_large() -> aiohttp.ClientPayloadError:
     return aiohttp.ClientPayloadError(f"the answer is larger than {_LARGEST_BODY} bytes")
 
 
-def _fault(error: Exception, request: SignedRequest, timeout: aiohttp.ClientTimeout) -> ServiceUnavailableError:
+def _fault(error: Exception, request: SignedRequest, call_timeout: float) -> ServiceUnavailableError:
     host = request.headers["host"]
     # Of this family, none of the request has left.
     sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     if isinstance(error, TimeoutError):
-        words = (
-            f"{host}: no {'answer' if sent else 'connection'} within {timeout.total if sent else timeout.connect:g} s"
-        )
+        words = f"{host}: no answer within {call_timeout:g} s"
+        if not sent:
+            words = f"{host}: no connection within {call_timeout / 2:g} s"
     else:
         words = f"{host}: {_told(error, request)}"
     fault = ServiceUnavailableError(None, words, sent=sent)

@@ -85,10 +85,6 @@ class Transport:
     ) -> None:
         self._provider = provider
         self._endpoint = endpoint
-        # Half of the time for the connection alone: one that never came up did not start anything.
-        self._timeout = aiohttp.ClientTimeout(
-            total=policy.call_timeout, connect=policy.call_timeout / 2, ceil_threshold=float("inf")
-        )
         self._patience = policy.call_timeout
         self._given = session
         self._own: dict[bool, aiohttp.ClientSession] = {}
@@ -164,7 +160,7 @@ class Transport:
         counters = self.counters(region_id)
         counters.calls += 1
         sent_at = asyncio.get_running_loop().time()
-        reply = await exchange(session, request, self._timeout)
+        reply = await exchange(session, request, self._patience)
         if isinstance(reply, ServiceUnavailableError):
             _log.debug("%s in %s: %s", action, region_id, reply)
             raise reply

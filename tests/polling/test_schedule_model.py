@@ -43,17 +43,20 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     @initialize(rate=st.sampled_from([0.0, PACE]))
     def begin(self, rate: float) -> None:
+        """Begin with a policy that polls at once, or at a pace."""
         policy = PollPolicy(wait=wait_fixed(rate), not_found_grace=GRACE, outage_budget=1e6)
         self.schedule = PollSchedule(policy, lambda faults: min(float(faults), LONGEST_BACKOFF))
 
     @rule(first=st.integers(0, len(IDS) - 1), count=st.sampled_from([1, 2, 40, 130]))
     def add(self, first: int, count: int) -> None:
+        """Some IDs are waited for, known ones among them."""
         for task_id in IDS[first : first + count]:
             self.schedule.add(task_id, self.now)
             self.waiting.setdefault(task_id, Known())
 
     @rule(first=st.integers(0, len(IDS) - 1), count=st.sampled_from([1, 2, 40, 130]))
     def remove(self, first: int, count: int) -> None:
+        """Nobody waits for some IDs any more."""
         for task_id in IDS[first : first + count]:
             if (entry := self.schedule.find(task_id)) is not None:
                 self.schedule.remove(entry)
@@ -61,10 +64,12 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 3.0, PACE, 45.0, 1000.0]))
     def time_passes(self, seconds: float) -> None:
+        """The clock moves."""
         self.now += seconds
 
     @rule(target=flights)
     def poll(self) -> Any:
+        """A call carries 1 to 100 sorted IDs that wait and are in no other call; without one, none is due."""
         batch = self.schedule.take(self.now)
         if batch is None:
             assert self.schedule.wake_at() > self.now
@@ -80,6 +85,7 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     @rule(batch=consumes(flights), data=st.data(), age=st.sampled_from([None, 0.0, 100.0, 90_000.0]))
     def answer(self, batch: Batch, data: st.DataObject, age: float | None) -> None:
+        """An answer of any kind comes: whole, cut short, with foreign rows, with words nobody knows."""
         self.in_flight.remove(batch)
         ids = batch.task_ids
         usual = data.draw(st.sampled_from(STATUSES[:2]))
@@ -100,6 +106,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         self.check_news(batch, dict(listed), news)
 
     def check_news(self, batch: Batch, rows: dict[str, str], news: News) -> None:
+        """Each change is told once; an ID is gone only after the grace, counted from an answer that lacked it."""
         told = {change.entry.task_id: rows[change.entry.task_id] for change in news.changes if change.is_new}
         gone = {entry.task_id for entry in news.gone}
         for task_id in batch.task_ids:
@@ -133,6 +140,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         wait=st.sampled_from([None, 30.0]),
     )
     def fail(self, batch: Batch, kind: str, wait: float | None) -> None:
+        """A call fails in passing."""
         self.in_flight.remove(batch)
         if kind == "fault":
             for entry in self.schedule.fault(batch, asked_at=self.now, now=self.now).guilty:
@@ -146,6 +154,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         batch=consumes(flights), code=st.sampled_from(["InvalidTaskId.NotFound", "InvalidParameter", "InvalidRegionId"])
     )
     def refuse(self, batch: Batch, code: str) -> None:
+        """A call is refused: for an ID, for the region, or in words that do not tell."""
         self.in_flight.remove(batch)
         verdict = self.schedule.rejected(batch, ApiError(code, "no"), self.now)
         for entry in verdict.guilty:
@@ -156,12 +165,14 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_same_ids_wait(self) -> None:
+        """Schedule and model know the same IDs."""
         assert len(self.schedule) == len(self.waiting)
         for task_id in self.waiting:
             assert task_id in self.schedule
 
     @invariant()
     def in_flight_is_counted(self) -> None:
+        """Schedule and model know the same calls."""
         if hasattr(self, "schedule"):
             assert self.schedule.in_flight == len(self.in_flight)
 
