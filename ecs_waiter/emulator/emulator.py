@@ -19,6 +19,7 @@ from ecs_waiter.emulator.starts import STARTS, Plan
 from ecs_waiter.emulator.state import EmulatedTask, Identifiers, check_plan
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterable
     from datetime import datetime
     from types import TracebackType
@@ -109,13 +110,17 @@ class EcsEmulator:
         # What waits for a client that is gone, as a hanging answer does, ends with its connection.
         return web.Server(self._face.handle, handler_cancellation=True, access_log=None)
 
+    def protocol(self) -> asyncio.Protocol:
+        """Return the server's end of a new connection, for a transport of any kind in the running loop."""
+        return self._server()()
+
     def connector(self, *, force_close: bool = False) -> aiohttp.BaseConnector:
         """Return a connector of the running loop whose every connection leads here, in memory.
 
         Args:
             force_close: Use each connection once.
         """
-        return MemoryConnector(self._server(), force_close=force_close)
+        return MemoryConnector(self.protocol, force_close=force_close)
 
     def session(self) -> aiohttp.ClientSession:
         """Return a session of the running loop whose every request, to whatever host, comes here without a socket."""

@@ -35,6 +35,7 @@ class MemoryTransport(asyncio.Transport):
         self._outgoing = bytearray()
         self._high, self._low = _HIGH_WATER, _HIGH_WATER // 4
         self._closing = False
+        self._aborted = False
         self._lost = False
         self._reading = True
         self._writing_paused = False
@@ -101,7 +102,7 @@ class MemoryTransport(asyncio.Transport):
 
     def abort(self) -> None:
         """End the connection at once; the other end sees a reset."""
-        self._closing = True
+        self._closing = self._aborted = True
         self._outgoing.clear()
         reset = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
         self._loop.call_soon(self._lose, None)
@@ -115,7 +116,7 @@ class MemoryTransport(asyncio.Transport):
 
     def _pump(self) -> None:
         self._pumping = False
-        if self._lost:
+        if self._lost or self._aborted:
             return
         other = self.other
         if self._outgoing and not other.is_closing():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["virtual"]
 
-# A fixed time, so that two runs differ in nothing.
+# A fixed time and a fixed seed of the jitter, so that two runs differ in nothing.
 _START = datetime(2026, 1, 1, tzinfo=UTC)
+_SEED = 0
 
 
 @contextlib.contextmanager
@@ -25,5 +27,15 @@ def virtual() -> Iterator[EcsEmulator]:
     """Put this thread's event loops on virtual time and lead the library's connections to an emulator in memory."""
     clock = VirtualTime()
     ecs = EcsEmulator(start=_START, time=clock.time)
-    with clock.rule(), mock.patch.object(transport, "new_connector", ecs.connector):
+    with clock.rule(), mock.patch.object(transport, "new_connector", ecs.connector), _same_luck():
         yield ecs
+
+
+@contextlib.contextmanager
+def _same_luck() -> Iterator[None]:
+    state = random.getstate()
+    random.seed(_SEED)
+    try:
+        yield
+    finally:
+        random.setstate(state)

@@ -51,7 +51,10 @@ def close(request: web.BaseRequest, *, reset: bool) -> None:
 class ConnectionFault(Fault):
     """A fault that is the delivery of the answer itself."""
 
-    sends_status: bool = True
+    @property
+    def sends_status(self) -> bool:
+        """Whether the client gets to see the status."""
+        return True
 
     def spoil(self, _request: Request, answer: Answer) -> None:
         answer.delivery = self
@@ -73,7 +76,10 @@ class Reset(ConnectionFault):
 
     def __post_init__(self) -> None:
         check_choice("when", self.when, ("before", "middle", "after"))
-        self.sends_status = self.when != "before"
+
+    @property
+    def sends_status(self) -> bool:
+        return self.when != "before"
 
     async def deliver(self, request: web.BaseRequest, packet: Packet) -> web.StreamResponse:
         if self.when == "before":
@@ -114,7 +120,9 @@ class Truncate(ConnectionFault):
 class Hang(ConnectionFault):
     """The request is read and never answered."""
 
-    sends_status: bool = False
+    @property
+    def sends_status(self) -> bool:
+        return False
 
     async def deliver(self, _request: web.BaseRequest, _packet: Packet) -> web.StreamResponse:
         await asyncio.get_running_loop().create_future()  # until the client hangs up, which cancels it

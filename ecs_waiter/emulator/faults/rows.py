@@ -161,9 +161,20 @@ class Body(Fault):
     content_type: str = "application/json;charset=utf-8"
     status: int = 200
 
+    def __post_init__(self) -> None:
+        check_whole("status", self.status, least=200, most=599)
+        if isinstance(self.content, bytes):
+            self._bytes = self.content
+        elif isinstance(self.content, str):
+            self._bytes = self.content.encode()
+        else:
+            try:
+                self._bytes = json.dumps(self.content).encode()
+            except TypeError:
+                raise ValueError(f"content takes bytes, text or what JSON can hold, not {self.content!r}") from None
+
     def spoil(self, _request: Request, answer: Answer) -> None:
-        content = self.content if isinstance(self.content, bytes | str) else json.dumps(self.content)
-        answer.content = content.encode() if isinstance(content, str) else content
+        answer.content = self._bytes
         answer.status = self.status
         answer.headers["Content-Type"] = self.content_type
 

@@ -1,0 +1,293 @@
+"""Each fault does to an answer what its name says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import zlib
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import aiohttp
+import pytest
+from curling import curl
+
+if TYPE_CHECKING:
+    from ecs_waiter.emulator import EcsEmulator
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.mark.parametrize(
+    ("settings", "header"),
+    [
+        ({}, None),
+        ({"retry_after": 1.5}, ("x-acs-retry-after", "1500")),
+        (
+            {"retry_after": 2, "older_header": True},
+            ("x-ratelimit-user-api", "Limit:100,Remain:0,TimeLeft:2000,TimeWindow:60000"),
+        ),
+    ],
+)
+async def test_throttle(virtual_ecs: EcsEmulator, settings: dict[str, Any], header: tuple[str, str] | None) -> None:
+    """Throttling is a code and, where asked, a header with the wait in milliseconds."""
+    virtual_ecs.inject("throttle", **settings)
+    reply = await curl(virtual_ecs, "DescribeTasks")
+    assert (reply.status, reply.code) == (400, "Throttling.User")
+    told = [(name, value) for name, value in reply.headers.items() if "retry" in name or "ratelimit" in name]
+    assert told == ([header] if header else [])
+
+
+async def test_throttled_start_starts_nothing(virtual_ecs: EcsEmulator) -> None:
+    """What was throttled did not happen."""
+    virtual_ecs.inject("throttle", times=1, status=429, code="Throttling")
+    assert (await curl(virtual_ecs, "ImportImage")).status == 429
+    assert (await curl(virtual_ecs, "DescribeTasks")).task_ids == []
+
+
+async def test_quota(virtual_ecs: EcsEmulator) -> None:
+    """So many calls in so many seconds pass, for each region and operation; what is throttled does not count."""
+    handle = virtual_ecs.inject("quota", calls=2, per=10)
+
+    async def ask(count: int, action: str = "DescribeTasks", region: str = "cn-hangzhou") -> list[int]:
+        return [(await curl(virtual_ecs, action, region=region)).status for _ in range(count)]
+
+    assert await ask(4) == [200, 200, 400, 400]
+    assert await ask(1, region="us-west-1") == [200]
+    assert await ask(1, action="ImportImage") == [200]
+    await asyncio.sleep(9)
+    assert await ask(1) == [400]
+    await asyncio.sleep(1)
+    assert await ask(3) == [200, 200, 400]
+    assert handle.struck == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(500, "InternalError"), (503, "ServiceUnavailable"), (400, "InvalidParameter"), (418, "Tea")]
+)
+async def test_status(virtual_ecs: EcsEmulator, status: int, code: str) -> None:
+    """Any status comes with a usual code, or the one that is given."""
+    settings: dict[str, Any] = {"code": code} if code == "Tea" else {}
+    virtual_ecs.inject("status", status=status, **settings)
+    reply = await curl(virtual_ecs, "DescribeTasks")
+    assert (reply.status, reply.code) == (status, code)
+    assert {"RequestId", "HostId"} < set(reply.data)
+
+
+async def test_status_in_xml_and_html(virtual_ecs: EcsEmulator) -> None:
+    """A gateway answers in XML, or in a page that has no code."""
+    virtual_ecs.inject("status", body="xml", times=1)
+    virtual_ecs.inject("status", body="html", status=403, headers={"Via": "gateway"}, times=1)
+    xml = await curl(virtual_ecs, "DescribeTasks")
+    html = await curl(virtual_ecs, "DescribeTasks")
+    assert ET.fromstring(xml.body).findtext("Code") == "ServiceUnavailable"  # noqa: S314 - our own answer
+    assert (html.status, html.headers["Content-Type"], html.headers["Via"]) == (
+        403,
+        "text/html;charset=utf-8",
+        "gateway",
+    )
+    assert html.body.startswith(b"<html>")
+    assert b"Forbidden" not in html.body
+
+
+@pytest.mark.parametrize(("executed", "started"), [(False, 0), (True, 1)])
+async def test_status_may_hide_a_success(virtual_ecs: EcsEmulator, executed: bool, started: int) -> None:
+    """With `executed` the operation has taken effect although its answer is an error."""
+    virtual_ecs.inject("status", executed=executed, action="ImportImage", headers={"Via": "gateway"})
+    reply = await curl(virtual_ecs, "ImportImage")
+    assert (reply.status, reply.code, reply.headers["Via"]) == (503, "ServiceUnavailable", "gateway")
+    assert len((await curl(virtual_ecs, "DescribeTasks")).task_ids) == started
+
+
+async def test_refused_keys_in_one_region(virtual_ecs: EcsEmulator) -> None:
+    """Credentials can be refused in one region and accepted in others."""
+    virtual_ecs.inject("refuse", region_id="us-west-1")
+    reply = await curl(virtual_ecs, "DescribeTasks", region="us-west-1")
+    assert (reply.status, reply.code) == (403, "Forbidden.RAM")
+    assert (await curl(virtual_ecs, "DescribeTasks")).status == 200
+
+
+async def test_rejected_id_spoils_its_batch(virtual_ecs: EcsEmulator) -> None:
+    """A batch with the bad ID in it is refused whole; others pass."""
+    good, bad = virtual_ecs.add_task(), virtual_ecs.add_task()
+    virtual_ecs.inject("reject", task_id=bad)
+    assert (await curl(virtual_ecs, "DescribeTasks", TaskIds=f"{good},{bad}")).code == "InvalidTaskId.Malformed"
+    assert (await curl(virtual_ecs, "DescribeTasks", TaskIds=good)).task_ids == [good]
+
+
+async def test_drop(virtual_ecs: EcsEmulator) -> None:
+    """A dropped task is missing as if it were unknown: TotalCount does not count it."""
+    first, second = virtual_ecs.add_task(), virtual_ecs.add_task()
+    handle = virtual_ecs.inject("drop", task_id=first, times=1)
+    await curl(virtual_ecs, "DescribeTasks", TaskIds=second)
+    assert handle.struck == 0
+    reply = await curl(virtual_ecs, "DescribeTasks", TaskIds=f"{first},{second}")
+    assert (reply.task_ids, reply.data["TotalCount"]) == ([second], 1)
+    assert len((await curl(virtual_ecs, "DescribeTasks")).task_ids) == 2
+    virtual_ecs.inject("drop")
+    assert (await curl(virtual_ecs, "DescribeTasks")).task_ids == []
+
+
+async def test_cut_short(virtual_ecs: EcsEmulator) -> None:
+    """An answer cut short still tells the whole TotalCount."""
+    ids = [virtual_ecs.add_task() for _ in range(3)]
+    virtual_ecs.inject("cut_short", rows=1)
+    reply = await curl(virtual_ecs, "DescribeTasks")
+    assert (reply.task_ids, reply.data["TotalCount"]) == (ids[:1], 3)
+
+
+async def test_doubled_and_foreign_rows_add_up(virtual_ecs: EcsEmulator) -> None:
+    """Faults of rows do not wait for each other: all of them strike one answer."""
+    first, second = virtual_ecs.add_task(), virtual_ecs.add_task()
+    virtual_ecs.inject("double", task_id=first)
+    virtual_ecs.inject("foreign", rows=2)
+    reply = await curl(virtual_ecs, "DescribeTasks", TaskIds=f"{first},{second}")
+    assert reply.task_ids == ["t-foreign0", "t-foreign1", first, first, second]
+
+
+async def test_foreign_row_in_an_empty_answer(virtual_ecs: EcsEmulator) -> None:
+    """A foreign row needs no other."""
+    virtual_ecs.inject("foreign")
+    assert (await curl(virtual_ecs, "DescribeTasks")).task_ids == ["t-foreign0"]
+
+
+async def test_backwards(virtual_ecs: EcsEmulator) -> None:
+    """A finished task is told to be running again."""
+    done, other = virtual_ecs.add_task(), virtual_ecs.add_task()
+    virtual_ecs.inject("backwards", task_id=done)
+    rows = {row["TaskId"]: row for row in (await curl(virtual_ecs, "DescribeTasks")).data["TaskSet"]["Task"]}
+    assert rows[done]["TaskStatus"] == "Processing"
+    assert "FinishedTime" not in rows[done]
+    assert rows[other]["TaskStatus"] == "Finished"
+
+
+async def test_rewrite(virtual_ecs: EcsEmulator) -> None:
+    """A function changes the fields, in place or into others."""
+    virtual_ecs.inject("rewrite", change=lambda fields: fields.pop("TaskSet") and None, times=1)
+    assert "TaskSet" not in (await curl(virtual_ecs, "DescribeTasks")).data
+    virtual_ecs.inject("rewrite", change=lambda fields: {"RegionId": fields["RegionId"]}, times=1)
+    assert set((await curl(virtual_ecs, "DescribeTasks")).data) == {"RegionId", "RequestId"}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"), [([1], b"[1]"), ("text", b"text"), (b"\x00", b"\x00"), ({"a": None}, b'{"a": null}')]
+)
+async def test_body(virtual_ecs: EcsEmulator, content: object, expected: bytes) -> None:
+    """Another body altogether: text and bytes as they are, all else as JSON."""
+    virtual_ecs.inject("body", content=content, content_type="text/plain")
+    virtual_ecs.inject("drop")
+    virtual_ecs.inject("rewrite", change=lambda fields: fields)
+    reply = await curl(virtual_ecs, "DescribeTasks")
+    assert (reply.status, reply.body, reply.headers["Content-Type"]) == (200, expected, "text/plain")
+
+
+async def test_clock(virtual_ecs: EcsEmulator) -> None:
+    """A clock that is off shows in every time that the service tells, and in how it reads ours."""
+    task_id = virtual_ecs.add_task()
+    virtual_ecs.inject("clock", offset=-3600)
+    reply = await curl(virtual_ecs, "DescribeTasks", StartTime="2025-12-31T23:00:00Z", EndTime="2025-12-31T23:00:00Z")
+    assert reply.headers["Date"] == "Wed, 31 Dec 2025 23:00:00 GMT"
+    assert reply.task_ids == [task_id]
+    assert reply.data["TaskSet"]["Task"][0]["CreationTime"] == "2025-12-31T23:00:00Z"
+
+
+async def test_delay(virtual_ecs: EcsEmulator) -> None:
+    """An answer comes late by so many seconds; delays add up."""
+    loop = asyncio.get_running_loop()
+    virtual_ecs.inject("delay", seconds=5)
+    virtual_ecs.inject("delay", seconds=2)
+    began = loop.time()
+    assert (await curl(virtual_ecs, "DescribeTasks")).status == 200
+    assert loop.time() - began == 7
+
+
+async def test_reset_before_the_answer(virtual_ecs: EcsEmulator) -> None:
+    """The connection is reset without an answer, but the operation has taken effect."""
+    virtual_ecs.inject("reset", times=1)
+    with pytest.raises(aiohttp.ClientOSError, match="Connection reset by peer"):
+        await curl(virtual_ecs, "ImportImage")
+    assert virtual_ecs.requests[-1].answered is None
+    assert len((await curl(virtual_ecs, "DescribeTasks")).task_ids) == 1
+
+
+async def test_reset_in_the_middle_of_the_answer(virtual_ecs: EcsEmulator) -> None:
+    """The status arrives and half of the body, then the connection is reset."""
+    virtual_ecs.inject("reset", when="middle")
+    with pytest.raises(aiohttp.ClientPayloadError, match="ConnectionResetError"):
+        await curl(virtual_ecs, "DescribeTasks")
+    assert virtual_ecs.requests[-1].answered == 200
+
+
+async def test_reset_after_the_answer(virtual_ecs: EcsEmulator) -> None:
+    """The answer arrives whole; the connection, kept alive by its word, is gone at its next use."""
+    virtual_ecs.inject("reset", when="after", times=1)
+    connections = 0
+
+    async def count(*_of_the_trace: object) -> None:
+        nonlocal connections
+        connections += 1
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(count)
+    async with aiohttp.ClientSession(connector=virtual_ecs.connector(), trace_configs=[trace]) as session:
+        for expected in (1, 2, 2):
+            async with session.get(virtual_ecs.url) as response:
+                assert (await response.json())["Code"] == "InvalidAction.NotFound"
+                assert "close" not in response.headers.get("Connection", "")
+            await asyncio.sleep(1)
+            assert connections == expected
+
+
+@pytest.mark.parametrize(
+    ("keep", "received"), [(0, "received 0 of 143"), (1, "received 142 of 143"), (0.5, "received 71 of 143")]
+)
+async def test_truncate(virtual_ecs: EcsEmulator, keep: float, received: str) -> None:
+    """The body ends before its promised length, at least one byte short."""
+    virtual_ecs.inject("truncate", keep=keep)
+    with pytest.raises(aiohttp.ClientPayloadError, match=received):
+        await curl(virtual_ecs, "DescribeTasks")
+
+
+async def test_bad_gzip(virtual_ecs: EcsEmulator) -> None:
+    """The body is said to be gzip and is not."""
+    virtual_ecs.inject("bad_gzip")
+    async with (
+        aiohttp.ClientSession(connector=virtual_ecs.connector(), auto_decompress=False) as session,
+        session.get(virtual_ecs.url) as response,
+    ):
+        assert response.headers["Content-Encoding"] == "gzip"
+        body = await response.read()
+    with pytest.raises(zlib.error, match="invalid"):
+        zlib.decompress(body, wbits=31)
+
+
+async def test_drip(virtual_ecs: EcsEmulator) -> None:
+    """The body comes whole, but a few bytes at a time."""
+    loop = asyncio.get_running_loop()
+    virtual_ecs.inject("drip", size=10, pause=3)
+    began = loop.time()
+    reply = await curl(virtual_ecs, "DescribeTasks")
+    assert reply.status == 200
+    assert loop.time() - began == 3 * ((len(reply.body) - 1) // 10)
+
+
+async def test_hang(virtual_ecs: EcsEmulator) -> None:
+    """No answer ever comes; the client's own deadline ends it."""
+    virtual_ecs.inject("hang")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(86_400):
+            await curl(virtual_ecs, "DescribeTasks")
+    assert virtual_ecs.requests[-1].answered is None
+
+
+async def test_endless(virtual_ecs: EcsEmulator) -> None:
+    """The body goes on for ever, while time passes."""
+    virtual_ecs.inject("endless")
+    async with virtual_ecs.session() as session, session.get(virtual_ecs.url) as response:
+        received = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                async for chunk in response.content.iter_any():
+                    received += len(chunk)
+        assert not response.content.at_eof()
+    assert received > 1_000_000
