@@ -1,0 +1,1 @@
+"""What one runs in a terminal."""
