@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ecs_waiter.api.task_ids import check_task_ids
+from ecs_waiter.api.task_ids import check_task_ids, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,9 +82,7 @@ def _time(name: str, value: object) -> str:
 
 
 def _resources(values: Iterable[str]) -> list[str]:
-    if isinstance(values, str | bytes):
-        raise TypeError("resource_ids takes several IDs: put a single one into a list")
-    checked = list(dict.fromkeys(_word("resource_ids", value) for value in values))
+    checked = list(dict.fromkeys(_word("resource_ids", value) for value in several("resource_ids", values)))
     if not 1 <= len(checked) <= _MAX_RESOURCES:
         raise ValueError(f"resource_ids takes 1 to {_MAX_RESOURCES} IDs, not {len(checked)}")
     return checked

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-__all__ = ["MAX_BATCH", "check_task_id", "check_task_ids"]
+__all__ = ["MAX_BATCH", "check_task_id", "check_task_ids", "several"]
 
 MAX_BATCH = 100
 _LONGEST = 256
@@ -34,6 +31,17 @@ def check_task_id(task_id: object) -> str:
     return task_id
 
 
+def several(name: str, values: object) -> Iterable[object]:
+    """Return `values` if it is a list of things or the like.
+
+    Raises:
+        TypeError: It is a single text, or no iterable at all.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} takes several IDs, not {type(values).__name__}: put a single one into a list")
+    return values
+
+
 def check_task_ids(task_ids: Iterable[str]) -> list[str]:
     """Return the IDs of one call: sorted, each once.
 
@@ -41,9 +49,7 @@ def check_task_ids(task_ids: Iterable[str]) -> list[str]:
         TypeError: It is one text instead of several, or holds what is no text.
         ValueError: There are none or more than 100, or one of them cannot be a task ID.
     """
-    if isinstance(task_ids, str | bytes):
-        raise TypeError("task_ids takes several IDs: put a single one into a list")
-    checked = sorted({check_task_id(task_id) for task_id in task_ids})
+    checked = sorted({check_task_id(task_id) for task_id in several("task_ids", task_ids)})
     if not 1 <= len(checked) <= MAX_BATCH:
         raise ValueError(f"one call takes 1 to {MAX_BATCH} task IDs, not {len(checked)}")
     return checked

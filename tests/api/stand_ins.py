@@ -82,6 +82,14 @@ class Wire:
             callback=record,
         )
 
+    def stay_silent(self) -> None:
+        """Never answer the next request."""
+
+        async def wait(_url: URL, **_kwargs: Any) -> None:
+            await asyncio.Event().wait()
+
+        self._mocked.add(re.compile(""), "POST", callback=wait)
+
 
 class _WellFormed(bytes):
     """An answer after which the connection stays open."""
@@ -100,6 +108,7 @@ class Service:
     script: list[bytes | None] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     connections: list[asyncio.StreamWriter] = field(default_factory=list)
+    asked: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     gone: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
     def answer(
@@ -116,6 +125,10 @@ class Service:
         lines = [f"HTTP/1.1 {status} Whatever", *(f"{name}: {value}" for name, value in fields.items())]
         self.script.append(_WellFormed("\r\n".join([*lines, "", ""]).encode() + content))
 
+    def stay_silent(self) -> None:
+        """Answer nothing, with the connection open."""
+        self.script.append(_WellFormed())
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
         self.connections.append(writer)
@@ -127,6 +140,7 @@ class Service:
                     name, _, value = line.partition(": ")
                     headers.add(name, value)
                 self.sent.append(Sent(head[0].split()[1], headers))
+                self.asked.release()
                 answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
                 if answer is None:
                     break

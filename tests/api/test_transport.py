@@ -395,13 +395,24 @@ class TestFaults:
         assert isinstance(error, ServiceUnavailableError)
         assert (str(error), error.sent) == ("ecs-cn-hangzhou.aliyuncs.com: no connection within 15 s", False)
 
-    async def test_an_attempt_ends_exactly_in_time(self, service: Service) -> None:
+    async def test_an_attempt_ends_exactly_in_time(self, wire: Wire, clock: VirtualTime) -> None:
         """By itself aiohttp would round a timeout of more than five seconds up."""
-        service.answer(GOOD)
-        async with opened(service.url) as transport:
-            timeout = transport._timeout
-        assert (timeout.total, timeout.connect) == (30, 15)
-        assert timeout.ceil_threshold > 1e9
+        wire.stay_silent()
+        clock.jump(0.3)
+        began = clock.time()
+        async with opened(None, policy=CallPolicy(call_timeout=7.25)) as transport:
+            error = await failed(transport)
+        assert clock.time() - began == 7.25
+        assert str(error) == "ecs-cn-hangzhou.aliyuncs.com: no answer within 7.25 s"
+
+    async def test_a_deadline_of_the_callers_is_theirs(self, wire: Wire, clock: VirtualTime) -> None:
+        """A cancellation in the very turn in which the attempt's time is up is not swallowed."""
+        wire.stay_silent()
+        async with opened(None) as transport:
+            task = asyncio.create_task(called(transport))
+            asyncio.get_running_loop().call_later(30, task.cancel)
+            with pytest.raises(asyncio.CancelledError):
+                await task
 
 
 class TestSize:

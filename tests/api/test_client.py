@@ -1,0 +1,480 @@
+"""What each operation puts on the wire and makes of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from ecs_waiter.api.client import EcsClient
+from ecs_waiter.api.credentials import Credentials, StaticCredentials
+from ecs_waiter.api.limiter import Priority
+from ecs_waiter.api.policy import CallPolicy
+from ecs_waiter.api.signing import canonical_query
+from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError
+from ecs_waiter.models import TaskStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stand_ins import Service, Wire
+
+    from ecs_waiter.testing.virtual_time import VirtualTime
+
+REGION = "cn-hangzhou"
+KEYS = StaticCredentials("LTAI5tExample", "example-secret")
+
+
+def client(**options: Any) -> EcsClient:
+    """A client with keys."""
+    return EcsClient(**{"credentials": KEYS, **options})
+
+
+def row(number: int, **fields: Any) -> dict[str, Any]:
+    """A task as DescribeTasks lists it."""
+    return {"TaskId": f"t-{number:03}", "TaskStatus": "Processing", "TaskAction": "ImportImage", **fields}
+
+
+def page(*rows: Any, total: int | None = None, **fields: Any) -> dict[str, Any]:
+    """A DescribeTasks answer."""
+    return {
+        "RequestId": "R-1",
+        "TotalCount": len(rows) if total is None else total,
+        "PageNumber": 1,
+        "PageSize": 100,
+        "RegionId": REGION,
+        "TaskSet": {"Task": list(rows)},
+        **fields,
+    }
+
+
+@pytest.mark.asyncio
+class TestDescribeTasks:
+    async def test_a_batch(self, wire: Wire) -> None:
+        """IDs go out sorted, each once, with a page for all of them."""
+        wire.answer(page(row(1), row(2)))
+        async with client() as ecs:
+            found = await ecs.describe_tasks(REGION, task_ids=["t-002", "t-001", "t-002"])
+        (sent,) = wire.sent
+        assert sent.action == "DescribeTasks"
+        assert sent.query == {"PageNumber": "1", "PageSize": "2", "RegionId": REGION, "TaskIds": "t-001,t-002"}
+        assert URL(sent.target).host == "ecs-cn-hangzhou.aliyuncs.com"
+        assert [task.task_id for task in found.tasks] == ["t-001", "t-002"]
+        assert (found.total_count, found.page_number, found.page_size, found.region_id, found.request_id) == (
+            2, 1, 100, REGION, "R-1",
+        )  # fmt: skip
+
+    async def test_every_filter(self, wire: Wire) -> None:
+        """All filters go out as the service spells them, times in UTC."""
+        wire.answer(page())
+        async with client() as ecs:
+            await ecs.describe_tasks(
+                REGION,
+                task_action="ImportImage",
+                task_status=TaskStatus.FAILED,
+                start_time=datetime(2026, 1, 1, 8, 30, 15, 999, tzinfo=timezone(timedelta(hours=8))),
+                end_time=datetime(2026, 1, 1, 0, 30, 15, 999, tzinfo=UTC),
+                resource_ids=("m-1", "m-2"),
+                page_number=3,
+                page_size=7,
+            )
+        assert wire.sent[0].query == {
+            "RegionId": REGION,
+            "TaskAction": "ImportImage",
+            "TaskStatus": "Failed",
+            "StartTime": "2026-01-01T00:30:15Z",
+            "EndTime": "2026-01-01T00:30:15Z",
+            "ResourceIds.1": "m-1",
+            "ResourceIds.2": "m-2",
+            "PageNumber": "3",
+            "PageSize": "7",
+        }
+
+    async def test_without_ids_a_page_is_full(self, wire: Wire) -> None:
+        """The service's own default of ten is never left to it."""
+        wire.answer(page())
+        async with client() as ecs:
+            await ecs.describe_tasks(REGION)
+        assert wire.sent[0].query["PageSize"] == "100"
+
+    async def test_the_region_of_the_environment(self, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without a region, that of the environment is asked."""
+        monkeypatch.setenv("ALIBABA_CLOUD_REGION_ID", "us-west-1")
+        wire.answer(page())
+        async with client() as ecs:
+            assert (await ecs.describe_tasks()).region_id == "us-west-1"
+        assert wire.sent[0].query["RegionId"] == "us-west-1"
+
+    async def test_a_bad_row_harms_itself(self, wire: Wire) -> None:
+        """Rows that cannot be read are left out; the region is the one asked, whatever a row says."""
+        rows = [row(1, RegionId="elsewhere"), 7, None, {}, {"TaskId": 5}, ["t"], row(2, CreationTime={"a": 1})]
+        wire.answer(page(*rows))
+        async with client() as ecs:
+            found = await ecs.describe_tasks(REGION)
+        assert [(task.region_id, task.task_id) for task in found.tasks] == [(REGION, "t-001"), (REGION, "t-002")]
+        assert found.total_count == 7
+
+    async def test_what_is_left_out(self, wire: Wire) -> None:
+        """A bare list of tasks and odd counts are borne."""
+        wire.answer({"TaskSet": [row(1)], "TotalCount": "many", "PageNumber": -1, "PageSize": True, "RequestId": 7})
+        async with client() as ecs:
+            found = await ecs.describe_tasks(REGION, page_number=2)
+        assert (found.total_count, found.page_number, found.page_size, found.request_id) == (1, 2, 100, "")
+
+    @pytest.mark.parametrize(
+        ("arguments", "error", "words"),
+        [
+            ({"task_ids": "t-1"}, TypeError, "list"),
+            ({"task_ids": b"t-1"}, TypeError, "list"),
+            ({"task_ids": []}, ValueError, "1 to 100"),
+            ({"task_ids": [f"t-{number}" for number in range(101)]}, ValueError, "101"),
+            ({"task_ids": [""]}, ValueError, "empty"),
+            ({"task_ids": ["a,b"]}, ValueError, "commas"),
+            ({"task_ids": ["a b"]}, ValueError, "white space"),
+            ({"task_ids": ["a\u200bb"]}, ValueError, "control"),
+            ({"task_ids": ["a\ud800"]}, ValueError, "control"),
+            ({"task_ids": ["a" * 257]}, ValueError, "256"),
+            ({"task_ids": [7]}, TypeError, "int"),
+            ({"task_ids": 7}, TypeError, "int"),
+            ({"task_action": ""}, ValueError, "task_action"),
+            ({"task_status": 7}, TypeError, "task_status"),
+            ({"start_time": "2026-01-01"}, TypeError, "start_time"),
+            ({"start_time": datetime(2026, 1, 1)}, ValueError, "time zone"),  # noqa: DTZ001 - that is the point
+            ({"end_time": datetime.min.replace(tzinfo=timezone(timedelta(hours=8)))}, ValueError, "out of range"),
+            (
+                {"start_time": datetime(2026, 1, 2, tzinfo=UTC), "end_time": datetime(2026, 1, 1, tzinfo=UTC)},
+                ValueError,
+                "before",
+            ),
+            ({"resource_ids": "m-1"}, TypeError, "list"),
+            ({"resource_ids": []}, ValueError, "1 to 100"),
+            ({"resource_ids": [f"m-{number}" for number in range(101)]}, ValueError, "101"),
+            ({"resource_ids": [None]}, TypeError, "resource_ids"),
+            ({"page_number": 0}, ValueError, "page_number"),
+            ({"page_number": 1.0}, TypeError, "page_number"),
+            ({"page_size": 101}, ValueError, "page_size"),
+            ({"page_size": True}, TypeError, "page_size"),
+            ({"region_id": "cn-hangzhou.evil.com/"}, ValueError, "region"),
+        ],
+    )
+    async def test_misuse(self, wire: Wire, arguments: dict[str, Any], error: type[Exception], words: str) -> None:
+        """What cannot be meant is said before anything is sent."""
+        async with client() as ecs:
+            with pytest.raises(error, match=words):
+                await ecs.describe_tasks(**{"region_id": REGION, **arguments})
+        assert wire.sent == []
+
+    @pytest.mark.parametrize(
+        "body", [{}, {"TaskSet": None}, {"TaskSet": "x"}, {"TaskSet": {"Task": 7}}, {"TaskSet": {"Task": "t"}}]
+    )
+    async def test_no_set_of_tasks_is_a_fault(self, wire: Wire, clock: VirtualTime, body: Any) -> None:
+        """Such an answer says nothing of the tasks: it is asked again."""
+        wire.answer(body)
+        wire.answer(page(row(1)))
+        async with client() as ecs:
+            assert len((await ecs.describe_tasks(REGION)).tasks) == 1
+            assert (ecs.counters(REGION).calls, ecs.counters(REGION).retried) == (2, 1)
+
+    @pytest.mark.parametrize("found", [{}, [], {"Task": []}, {"Task": None}])
+    async def test_an_empty_set(self, wire: Wire, found: Any) -> None:
+        """No tasks are an answer."""
+        wire.answer({"TaskSet": found, "TotalCount": 0})
+        async with client() as ecs:
+            assert (await ecs.describe_tasks(REGION)).tasks == ()
+
+    async def test_a_single_row_without_its_list(self, wire: Wire) -> None:
+        """One task may come bare."""
+        wire.answer({"TaskSet": {"Task": row(1)}})
+        async with client() as ecs:
+            assert len((await ecs.describe_tasks(REGION)).tasks) == 1
+
+
+@pytest.mark.asyncio
+class TestIterTasks:
+    async def test_all_pages(self, wire: Wire) -> None:
+        """Pages of a hundred follow one another up to the total."""
+        wire.answer(page(*(row(number) for number in range(100)), total=150))
+        wire.answer(page(*(row(number) for number in range(100, 150)), total=150))
+        async with client() as ecs:
+            ids = [task.task_id async for task in ecs.iter_tasks(REGION, task_action="ImportImage")]
+        assert ids == [f"t-{number:03}" for number in range(150)]
+        assert [sent.query["PageNumber"] for sent in wire.sent] == ["1", "2"]
+        assert {sent.query["PageSize"] + sent.query["TaskAction"] for sent in wire.sent} == {"100ImportImage"}
+
+    async def test_pages_that_shift(self, wire: Wire) -> None:
+        """A task that slides onto the next page, or stands twice on one, comes once."""
+        wire.answer(page(row(1), row(1), row(2), total=201))
+        wire.answer(page(row(2), row(3), total=201))
+        wire.answer(page(row(4), total=201))
+        async with client() as ecs:
+            assert [task.task_id async for task in ecs.iter_tasks(REGION)] == ["t-001", "t-002", "t-003", "t-004"]
+
+    @pytest.mark.parametrize("last", [page(total=10**9), page(row(1), total=10**9)])
+    async def test_a_total_that_lies(self, wire: Wire, last: dict[str, Any]) -> None:
+        """An empty page, or one with nothing new, is the end, whatever the total."""
+        wire.answer(page(row(1), total=10**9))
+        wire.answer(last)
+        async with client() as ecs:
+            assert len([task async for task in ecs.iter_tasks(REGION)]) == 1
+        assert len(wire.sent) == 2
+
+    async def test_no_total(self, wire: Wire) -> None:
+        """Without a total, the pages end where there is nothing new."""
+        for rows in ([row(1)], [row(2)], []):
+            wire.answer(page(*rows, TotalCount=None))
+        async with client() as ecs:
+            assert len([task async for task in ecs.iter_tasks(REGION)]) == 2
+
+    async def test_misuse_is_told_at_once(self) -> None:
+        """Arguments are checked when they are given, not when the iteration begins."""
+        async with client() as ecs:
+            with pytest.raises(TypeError):
+                ecs.iter_tasks(REGION, task_ids="t-1")
+
+
+@pytest.mark.asyncio
+class TestOneTask:
+    async def test_its_detail(self, wire: Wire) -> None:
+        """The detail has the progress and the reason."""
+        operation = {"OperationStatus": "Failed", "ErrorCode": "Odd", "ErrorMsg": "words"}
+        progress = {"OperationProgressSet": {"OperationProgress": [operation]}}
+        wire.answer({**row(1), "TaskProcess": "45%", "RegionId": "elsewhere", **progress})
+        async with client() as ecs:
+            detail = await ecs.describe_task_attribute(REGION, "t-001", priority=Priority.LOOKUP)
+        assert wire.sent[0].action == "DescribeTaskAttribute"
+        assert wire.sent[0].query == {"RegionId": REGION, "TaskId": "t-001"}
+        assert (detail.task_id, detail.region_id, detail.task_process) == ("t-001", REGION, 45)
+        assert detail.reason == "Odd: words"
+
+    @pytest.mark.parametrize("task_id", ["t-002", None, 7])
+    async def test_another_tasks_detail_is_a_fault(self, wire: Wire, clock: VirtualTime, task_id: Any) -> None:
+        """The reason of another task is no answer."""
+        wire.answer(row(1, TaskId=task_id))
+        wire.answer({"TaskStatus": "Failed"})
+        async with client() as ecs:
+            detail = await ecs.describe_task_attribute(REGION, "t-001")
+        assert (detail.task_id, detail.task_status) == ("t-001", TaskStatus.FAILED)
+
+    async def test_cancel(self, wire: Wire) -> None:
+        """CancelTask names the task; that it did nothing is an error."""
+        wire.answer({"RequestId": "R"})
+        wire.answer({"Code": "InvalidTaskId.IncorrectTaskStatus", "Message": "done"}, status=403)
+        async with client() as ecs:
+            await ecs.cancel_task(REGION, "t-001")
+            with pytest.raises(ApiError, match="IncorrectTaskStatus"):
+                await ecs.cancel_task(REGION, "t-001")
+        assert wire.sent[0].action == "CancelTask"
+        assert wire.sent[0].query == {"RegionId": REGION, "TaskId": "t-001"}
+
+    @pytest.mark.parametrize("task_id", ["", "a,b", " a", 7, None])
+    async def test_misuse(self, task_id: Any) -> None:
+        """What is no task ID is not asked for."""
+        async with client() as ecs:
+            for operation in (ecs.describe_task_attribute, ecs.cancel_task):
+                with pytest.raises((TypeError, ValueError)):
+                    await operation(REGION, task_id)
+
+
+@pytest.mark.asyncio
+class TestCall:
+    async def test_any_operation(self, wire: Wire) -> None:
+        """Parameters are flattened, the region is added, and the answer comes as it is."""
+        wire.answer({"TaskId": "t-1", "ImageId": "m-1"})
+        async with client() as ecs:
+            params = {"ImageId": "m-1", "Tag": [{"Key": "a", "Value": ""}], "DryRun": False}
+            assert await ecs.call("ExportImage", region_id=REGION, params=params) == {"TaskId": "t-1", "ImageId": "m-1"}
+        assert wire.sent[0].action == "ExportImage"
+        assert wire.sent[0].query == {
+            "RegionId": REGION,
+            "ImageId": "m-1",
+            "Tag.1.Key": "a",
+            "Tag.1.Value": "",
+            "DryRun": "false",
+        }
+
+    async def test_a_region_among_the_parameters(self, wire: Wire) -> None:
+        """A RegionId of the parameters' own is left as it is."""
+        wire.answer({})
+        async with client() as ecs:
+            assert await ecs.call("Odd", region_id=REGION, params={"RegionId": "us-west-1"}) == {}
+        assert wire.sent[0].query == {"RegionId": "us-west-1"}
+
+    @pytest.mark.parametrize(
+        ("action", "params"),
+        [("", None), ("a b", None), ("A\r\nX: 1", None), ("Ä", None), (7, None), ("Odd", [("a", "b")]), ("Odd", "a=b")],
+    )
+    async def test_misuse(self, wire: Wire, action: Any, params: Any) -> None:
+        """An operation has a name, parameters are a mapping."""
+        async with client() as ecs:
+            with pytest.raises((TypeError, ValueError)):
+                await ecs.call(action, region_id=REGION, params=params)
+        assert wire.sent == []
+
+    @pytest.mark.parametrize(
+        ("action", "params", "calls"),
+        [
+            ("ExportImage", {}, 1),
+            ("ExportImage", {"ClientToken": "c"}, 1),
+            ("ImportImage", {"ClientToken": "c"}, 2),
+            ("ImportImage", {"ClientToken": ""}, 1),
+            ("DescribeImages", {}, 2),
+            ("Describe", {}, 1),
+        ],
+    )
+    async def test_what_may_have_happened(
+        self, wire: Wire, clock: VirtualTime, action: str, params: dict[str, str], calls: int
+    ) -> None:
+        """After a fault, only what does no harm twice is done twice."""
+        wire.answer({"Code": "InternalError", "Message": "oops"}, status=500)
+        wire.answer({"TaskId": "t-1"})
+        async with client() as ecs:
+            if calls == 1:
+                with pytest.raises(ServiceUnavailableError, match="may have started"):
+                    await ecs.call(action, region_id=REGION, params=params)
+            else:
+                await ecs.call(action, region_id=REGION, params=params)
+        assert len(wire.sent) == calls
+
+    async def test_what_surely_did_not_happen(self, wire: Wire, clock: VirtualTime) -> None:
+        """A start that was throttled or refused a connection is made again, each time with a new nonce."""
+        wire.answer({"Code": "Throttling.User", "Message": "no"}, status=400)
+        wire.answer(exception=aiohttp.ConnectionTimeoutError())
+        wire.answer({"TaskId": "t-1"})
+        async with client() as ecs:
+            await ecs.call("ExportImage", region_id=REGION)
+            assert (ecs.counters(REGION).calls, ecs.counters(REGION).throttled, ecs.counters(REGION).retried) == (
+                3,
+                1,
+                2,
+            )
+        assert len({sent.headers["x-acs-signature-nonce"] for sent in wire.sent}) == 3
+
+    async def test_a_start_does_not_ride_on_an_idle_connection(self, service: Service) -> None:
+        """What cannot be repeated has a connection of its own; what can, shares one."""
+        service.answer(page())
+        async with client(endpoint=service.url) as ecs:
+            await ecs.describe_tasks(REGION)
+            await ecs.call("ExportImage", region_id=REGION)
+            await ecs.call("ImportImage", region_id=REGION, params={"ClientToken": "c"})
+        assert len(service.connections) == 2
+
+
+@pytest.mark.asyncio
+class TestPoll:
+    async def test_a_prepared_query(self) -> None:
+        """It is what signing would make of it, IDs sorted, odd ones quoted one by one."""
+        ids = ["t-2", "t-1", "t/ä*~"]
+        expected = {"PageNumber": "1", "PageSize": "3", "RegionId": REGION, "TaskIds": "t-1,t-2,t/ä*~"}
+        async with client() as ecs:
+            assert ecs.prepare(REGION, ids) == canonical_query(expected)
+            assert ecs.prepare(REGION, ids[:1]) == "PageNumber=1&PageSize=1&RegionId=cn-hangzhou&TaskIds=t-2"
+
+    async def test_one_attempt(self, wire: Wire) -> None:
+        """A poll gives the raw rows with the service's date, in the place its caller holds."""
+        rows = [row(1), 7, None]
+        wire.answer(page(*rows, total=9), headers={"Date": "Thu, 01 Jan 1970 00:01:40 GMT"})
+        async with client() as ecs:
+            snapshot = await ecs.poll(REGION, ecs.prepare(REGION, ["t-001"]))
+            assert (snapshot.rows, snapshot.total_count, snapshot.date) == (rows, 9, 100.0)
+            assert ecs.limiter(REGION).in_flight == 0
+
+    @pytest.mark.parametrize(
+        ("status", "body", "error"),
+        [
+            (500, {}, ServiceUnavailableError),
+            (200, {}, ServiceUnavailableError),
+            (400, {"Code": "Throttling"}, ThrottledError),
+            (403, {"Code": "Forbidden.RAM"}, AuthenticationError),
+            (404, {"Code": "InvalidRegionId.NotFound"}, ApiError),
+        ],
+    )
+    async def test_it_is_not_repeated(self, wire: Wire, status: int, body: Any, error: type[ApiError]) -> None:
+        """The poller decides what comes after a fault."""
+        wire.answer(body, status=status)
+        async with client() as ecs:
+            with pytest.raises(error):
+                await ecs.poll(REGION, ecs.prepare(REGION, ["t-001"]))
+            assert ecs.counters(REGION).calls == 1
+
+
+@pytest.mark.asyncio
+class TestLimits:
+    async def test_calls_of_a_region_share_its_limiter(self, wire: Wire, clock: VirtualTime) -> None:
+        """Listings, details and starts together keep the region's rate; another region has its own."""
+        wire.answer({**page(), "TaskId": "t-1"}, repeat=True)
+        began = clock.time()
+        async with client(policy=CallPolicy(max_calls_per_second=3)) as ecs:
+            operations: list[Callable[[str], Any]] = [
+                ecs.describe_tasks,
+                lambda region: ecs.describe_task_attribute(region, "t-1"),
+                lambda region: ecs.call("Odd", region_id=region),
+                lambda region: ecs.cancel_task(region, "t-1"),
+            ]
+            await asyncio.gather(*(operation("us-west-1") for operation in operations[:3]))
+            assert clock.time() == began
+            await asyncio.gather(*(operation(REGION) for operation in operations))
+        assert clock.time() == began + 1
+
+    @pytest.mark.parametrize("outcome", ["answer", "refusal", "fault"])
+    async def test_every_place_is_released(self, wire: Wire, outcome: str) -> None:
+        """Whatever comes of a call, its place is free again."""
+        wire.answer(page() if outcome == "answer" else {"Code": "Odd"}, status=500 if outcome == "fault" else 400)
+        async with client(policy=CallPolicy(outage_budget=0)) as ecs:
+            with pytest.raises(ApiError):
+                await ecs.describe_tasks(REGION)
+            assert ecs.limiter(REGION).in_flight == 0
+
+    async def test_cancellation_releases_the_place(self, service: Service) -> None:
+        """A canceled call takes its connection with it and holds no place."""
+        service.stay_silent()
+        async with client(endpoint=service.url) as ecs:
+            task = asyncio.create_task(ecs.describe_tasks(REGION))
+            await service.asked.acquire()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await service.gone.acquire()
+            assert ecs.limiter(REGION).in_flight == 0
+
+
+class TestConstruction:
+    def test_it_binds_no_loop(self) -> None:
+        """It is made outside a loop and used, and closed, in the one that runs."""
+        ecs = client()
+        asyncio.run(ecs.aclose())
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"credentials": Credentials("id", "secret")},
+            {"credentials": "secret"},
+            {"policy": {"outage_budget": 1}},
+            {"policy": CallPolicy},
+            {"session": "session"},
+            {"session": aiohttp.ClientSession},
+            {"endpoint": 7},
+            {"endpoint": "http://example.com"},
+            {"endpoint": "ftp://127.0.0.1"},
+        ],
+    )
+    def test_misuse(self, options: dict[str, Any]) -> None:
+        """What it is given is checked at once."""
+        with pytest.raises((TypeError, ValueError)):
+            client(**options)
+
+    def test_its_repr_is_safe(self) -> None:
+        """It shows no secret."""
+        assert "example-secret" not in repr(client()) + str(vars(client()))
+
+    @pytest.mark.asyncio
+    async def test_closed_is_closed(self) -> None:
+        """A call on a closed client is misuse, however often it was closed."""
+        async with client() as ecs:
+            pass
+        await ecs.aclose()
+        with pytest.raises(RuntimeError, match="closed"):
+            await ecs.describe_tasks(REGION)

@@ -1,0 +1,197 @@
+"""When a call is made again, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+import tenacity
+
+from ecs_waiter.api.policy import CallPolicy
+from ecs_waiter.api.retry import is_passing, retrying, wait_backoff
+from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError
+
+if TYPE_CHECKING:
+    from ecs_waiter.testing.virtual_time import VirtualTime
+
+pytestmark = pytest.mark.asyncio
+
+FAULT = ServiceUnavailableError("InternalError", "broken", "R-1", 500)
+UNSENT = ServiceUnavailableError(None, "no connection", sent=False)
+THROTTLED = ThrottledError("Throttling", "slow down", "R-2", 400)
+
+
+class Call:
+    """Raises one error after the other, the last for ever, or returns what is no error."""
+
+    def __init__(self, *outcomes: Exception | str) -> None:
+        self.outcomes = list(outcomes)
+        self.times: list[float] = []
+
+    async def __call__(self) -> str:
+        """Do it once more."""
+        self.times.append(asyncio.get_running_loop().time())
+        outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    @property
+    def waits(self) -> list[float]:
+        """The seconds between the attempts."""
+        return [later - earlier for earlier, later in zip(self.times, self.times[1:], strict=False)]
+
+
+async def test_faults_are_borne(clock: VirtualTime) -> None:
+    """Throttling and passing faults are tried again until an answer comes."""
+    call = Call(FAULT, THROTTLED, UNSENT, "answer")
+    assert await retrying(CallPolicy(), repeatable=True)(call) == "answer"
+    assert len(call.times) == 4
+
+
+@pytest.mark.parametrize(
+    "error", [ApiError("Odd", "no"), AuthenticationError("Forbidden", "no"), ValueError("a bug"), KeyError("a bug")]
+)
+async def test_refusals_are_final(error: Exception) -> None:
+    """What will not pass is raised at once, as it came."""
+    call = Call(error)
+    with pytest.raises(type(error)) as caught:
+        await retrying(CallPolicy(), repeatable=True)(call)
+    assert caught.value is error
+    assert len(call.times) == 1
+
+
+async def test_the_waits_double(clock: VirtualTime) -> None:
+    """From half a second to twenty, each drawn from the upper half of its range."""
+    call = Call(FAULT)
+    with pytest.raises(ServiceUnavailableError):
+        await retrying(CallPolicy(), repeatable=True)(call)
+    ranges = [0.5, 1, 2, 4, 8, 16, 20, 20, 20]
+    assert len(call.waits) == len(ranges)
+    assert all(most / 2 <= wait <= most for wait, most in zip(call.waits, ranges, strict=True))
+
+
+async def test_jitter_stays_at_the_ceiling() -> None:
+    """Callers that fail together do not come back together, however long it lasts."""
+    states = [tenacity.RetryCallState(tenacity.AsyncRetrying(), None, (), {}) for _ in range(20)]
+    for state in states:
+        state.attempt_number = 1000
+    waits = [wait_backoff()(state) for state in states]
+    assert len(set(waits)) == 20
+    assert wait_backoff(draw=lambda: 0.0)(states[0]) == 10
+
+
+async def test_the_services_wait_is_obeyed(clock: VirtualTime) -> None:
+    """What the service asked for is the least that is waited."""
+    call = Call(
+        ThrottledError("Throttling", "no", retry_after=45), ThrottledError("Throttling", "no", retry_after=0.01)
+    )
+    call.outcomes.append("answer")
+    assert await retrying(CallPolicy(), repeatable=False)(call) == "answer"
+    first, second = call.waits
+    assert first == 45
+    assert second >= 0.5
+
+
+async def test_the_end_of_a_throttled_call() -> None:
+    """It is told as what it is."""
+    with pytest.raises(ThrottledError) as caught:
+        await retrying(CallPolicy(outage_budget=0), repeatable=True)(Call(THROTTLED))
+    assert caught.value is THROTTLED
+
+
+async def test_the_end_of_an_outage(clock: VirtualTime) -> None:
+    """The error has the last fault's fields and the fault itself as its cause, and says how long it was borne."""
+    with pytest.raises(ServiceUnavailableError) as caught:
+        await retrying(CallPolicy(), repeatable=True)(Call(FAULT))
+    error = caught.value
+    assert error.__cause__ is FAULT
+    assert (error.code, error.request_id, error.http_status, error.sent) == ("InternalError", "R-1", 500, True)
+    assert error.message.startswith("no good answer in 10 attempts over ")
+    assert error.message.endswith(" s, at last: broken")
+
+
+async def test_the_budget(clock: VirtualTime) -> None:
+    """No wait is begun that would end past it."""
+    call = Call(FAULT)
+    began = clock.time()
+    with pytest.raises(ServiceUnavailableError):
+        await retrying(CallPolicy(outage_budget=5), repeatable=True)(call)
+    assert 0 < clock.time() - began < 5
+    call = Call(ThrottledError("Throttling", "no", retry_after=3600))
+    with pytest.raises(ThrottledError):
+        await retrying(CallPolicy(outage_budget=600), repeatable=True)(call)
+    assert len(call.times) == 1
+
+
+async def test_without_a_budget_there_is_one_attempt() -> None:
+    """A budget of nothing bears nothing."""
+    call = Call(FAULT)
+    with pytest.raises(ServiceUnavailableError, match=r"^InternalError: broken") as caught:
+        await retrying(CallPolicy(outage_budget=0), repeatable=True)(call)
+    assert caught.value.__cause__ is FAULT
+    assert len(call.times) == 1
+
+
+async def test_what_may_have_happened_is_not_repeated() -> None:
+    """A start whose request may have arrived is not made again, and the error says so."""
+    call = Call(FAULT)
+    with pytest.raises(ServiceUnavailableError, match="may have started") as caught:
+        await retrying(CallPolicy(), repeatable=False)(call)
+    assert caught.value.__cause__ is FAULT
+    assert caught.value.sent
+    assert len(call.times) == 1
+
+
+async def test_what_surely_did_not_happen_is_repeated(clock: VirtualTime) -> None:
+    """A start that was throttled, or never left, is made again."""
+    call = Call(UNSENT, THROTTLED, "started")
+    assert await retrying(CallPolicy(), repeatable=False)(call) == "started"
+
+
+async def test_what_never_left_did_not_start(clock: VirtualTime) -> None:
+    """If no attempt got through, the error does not say that something may have started."""
+    with pytest.raises(ServiceUnavailableError, match="no connection") as caught:
+        await retrying(CallPolicy(), repeatable=False)(Call(UNSENT))
+    assert not caught.value.sent
+    assert "started" not in str(caught.value)
+
+
+async def test_one_that_left_is_remembered(clock: VirtualTime) -> None:
+    """Whether anything was sent is known of all attempts together, not of the last."""
+    with pytest.raises(ServiceUnavailableError) as caught:
+        await retrying(CallPolicy(), repeatable=True)(Call(FAULT, UNSENT))
+    assert caught.value.sent
+
+
+async def test_repeats_are_counted(clock: VirtualTime) -> None:
+    """The callback is called once for each attempt but the first."""
+    counted = []
+    await retrying(CallPolicy(), repeatable=True, on_retry=lambda: counted.append(1))(Call(FAULT, FAULT, "answer"))
+    assert len(counted) == 2
+
+
+async def test_cancellation_ends_it(clock: VirtualTime) -> None:
+    """A canceled caller is not kept waiting for the next attempt."""
+    call = Call(FAULT)
+
+    async def attempt() -> str:
+        return await retrying(CallPolicy(), repeatable=True)(call)
+
+    task = asyncio.create_task(attempt())
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(call.times) == 1
+
+
+async def test_what_passes() -> None:
+    """Only throttling and the faults of service and network pass."""
+    assert [is_passing(error) for error in (FAULT, THROTTLED, ApiError(None, ""), OSError())] == [
+        True,
+        True,
+        False,
+        False,
+    ]
