@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import json
 import re
@@ -187,7 +188,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def date_of(headers: Mapping[str, str]) -> float | None:
     """Return the service's clock in seconds since the epoch, to the second; None if the answer does not say."""
+    said = headers.get("Date")
+    return None if said is None else _seconds(said)
+
+
+@functools.lru_cache(maxsize=32)  # many answers come in one second
+def _seconds(date: str) -> float | None:
     try:
-        return parsedate_to_datetime(headers["Date"]).timestamp()
-    except (KeyError, ValueError, OverflowError):
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
         return None

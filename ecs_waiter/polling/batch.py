@@ -67,6 +67,7 @@ class Batch:
         answered: When it last had a good answer, on the clock that outages stop.
         faults: Faults in a row of this very batch.
         trail: Faults in a row of this batch and those it was halved from.
+        youngest: When its youngest task was created; None until that is worked out anew.
         heard: Good answers of the region when the last fault came.
     """
 
@@ -83,6 +84,7 @@ class Batch:
         "prepared",
         "seen",
         "trail",
+        "youngest",
     )
 
     def __init__(self, entries: list[Entry], *, due: float, polls: int = 0, answered: float = -math.inf) -> None:
@@ -98,6 +100,7 @@ class Batch:
         self.faults = 0
         self.trail = 0
         self.heard = 0
+        self.youngest: float | None = None
         for entry in entries:
             entry.batch = self
 
@@ -110,7 +113,7 @@ class Batch:
         """Forget entries that have left, and with them what was prepared for the old set."""
         if self.live < len(self.entries):
             self.entries = [entry for entry in self.entries if entry.batch is self]
-            self.prepared = self.seen = None
+            self.prepared = self.seen = self.youngest = None
 
     def __lt__(self, other: Batch) -> bool:
         return self.due < other.due

@@ -282,7 +282,7 @@ class PollSchedule:
         age_of: Callable[[int], float | None],
         now: float,
     ) -> None:
-        batch.seen = None
+        batch.seen = batch.youngest = None
         index_of = _rows_by_id(task_ids, statuses)
         cut_short = total_count is not None and total_count > len(index_of)
         staying: list[Entry] = []
@@ -371,8 +371,9 @@ class PollSchedule:
         batch.faults = batch.trail = 0
         batch.polls += 1
         batch.answered = now - self._lost
-        youngest = max(entry.born for entry in batch.entries)
-        batch.due = now + ask(self._policy.wait, polls=batch.polls, age=max(0.0, now - youngest))
+        if batch.youngest is None:
+            batch.youngest = max(entry.born for entry in batch.entries)
+        batch.due = now + ask(self._policy.wait, polls=batch.polls, age=max(0.0, now - batch.youngest))
         if batch.seen is None or len(batch.seen[0]) != len(batch.entries):
             for entry in batch.entries:
                 if entry.missing is not None and entry.missing.since is not None:
