@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from ecs_waiter.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -58,12 +60,16 @@ class EcsWaiterError(Exception):
         """A twin without the traceback, so that one failure told to many waiters does not pile theirs up."""
         twin: Self = _restored(type(self), self.args, None)
         twin.__dict__.update(self.__dict__)
+        if "__notes__" in twin.__dict__:
+            twin.__notes__ = list(self.__notes__)
         twin.__cause__ = self.__cause__
         return twin
 
 
 def _restored(cls: type[Any], args: tuple[Any, ...], cause: BaseException | None) -> Any:
     error = cls.__new__(cls, *args)
+    # OSError, which a TimeoutError is, takes its arguments in another way.
+    error.args = args
     error.__cause__ = cause
     return error
 
@@ -156,7 +162,7 @@ class TaskFailedError(TaskError):
     def __init__(self, task: Task, detail: TaskDetail | None = None) -> None:
         reason = detail.reason if detail is not None else None
         super().__init__(
-            f"{_named(task)} failed: {reason or 'the service gave no reason'}",
+            f"{_named(task)} failed: {printable(reason) if reason else 'the service gave no reason'}",
             task_id=task.task_id,
             region_id=task.region_id,
             task=task,
@@ -169,7 +175,7 @@ class TaskCanceledError(TaskError):
 
     def __init__(self, task: Task) -> None:
         super().__init__(
-            f"{_named(task)} was canceled (status {task.task_status})",
+            f"{_named(task)} was canceled (status {printable(task.task_status)})",
             task_id=task.task_id,
             region_id=task.region_id,
             task=task,
@@ -259,5 +265,5 @@ class TasksFailedError(EcsWaiterError, ExceptionGroup[EcsWaiterError]):
 
 
 def _named(task: Task) -> str:
-    what = f"{task.task_action}, " if task.task_action else ""
-    return f"task {task.task_id} ({what}{task.region_id})"
+    what = f"{printable(task.task_action)}, " if task.task_action else ""
+    return f"task {printable(task.task_id)} ({what}{task.region_id})"

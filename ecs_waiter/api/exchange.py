@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
-from ecs_waiter.api.redaction import printable
 from ecs_waiter.errors import ServiceUnavailableError
+from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from ecs_waiter.api.redaction import printable
 from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError
+from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,7 +71,8 @@ _ERROR_KEYS = frozenset(
     }
 )
 _NO_ERROR = frozenset({"", "200", "ok", "success"})
-_XML = re.compile(r"<(Code|Message|RequestId)>\s*(?:<!\[CDATA\[)?([^<]*?)(?:\]\]>)?\s*</\1>")
+_XML = re.compile(r"<(Code|Message|RequestId)>([^<]*)</\1>")
+_LARGEST_ERROR = 2**16
 _HTML = re.compile(r"<(?:!doctype\s+html|html|body)\b", re.IGNORECASE)
 # The service shows what it would have signed: our request, whole, with the security token in it.
 _ECHO = re.compile(r"string ?to ?sign|canonical ?request", re.IGNORECASE)
@@ -110,7 +111,7 @@ def told_by(data: Any, body: bytes = b"", date: float | None = None) -> Told:
     if isinstance(data, dict):
         parts = {key.lower().replace("_", ""): value for key, value in data.items()}
     elif data is None:
-        text = body.decode("utf-8", "replace")
+        text = body[:_LARGEST_ERROR].decode("utf-8", "replace").replace("<![CDATA[", "").replace("]]>", "")
         if not _HTML.search(text):
             parts = {name.lower(): html.unescape(value.strip()) for name, value in _XML.findall(text)}
     code, message, request_id = (_text(parts.get(name)) for name in ("code", "message", "requestid"))
@@ -124,8 +125,10 @@ def _text(value: Any) -> str:
 
 def is_error_object(data: Mapping[str, Any]) -> bool:
     """Whether an answer that came as a success is an error and nothing else."""
+    if not all(key.lower() in _ERROR_KEYS for key in data):
+        return False
     code = told_by(data).code
-    return code is not None and code.lower() not in _NO_ERROR and all(key.lower() in _ERROR_KEYS for key in data)
+    return code is not None and code.lower() not in _NO_ERROR
 
 
 def is_wrong_clock(told: Told) -> bool:

@@ -5,26 +5,32 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["CallPolicy", "check_seconds"]
+__all__ = ["CallPolicy", "check_number", "check_seconds"]
 
 
-def check_seconds(name: str, value: object, *, positive: bool = False) -> float:
-    """Return `value` as seconds.
+def check_number(name: str, value: object, *, positive: bool = False, unit: str = "number") -> float:
+    """Return `value` as a finite number that is not negative.
 
     Raises:
         TypeError: It is no number.
         ValueError: It is negative, infinite or NaN, or zero where `positive` is asked.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} takes a number of seconds, not {type(value).__name__}")
+        raise TypeError(f"{name} takes a {unit}, not {type(value).__name__}")
     try:
-        seconds = float(value)
+        number = float(value)
     except OverflowError:
-        seconds = math.inf
-    if not 0 <= seconds < math.inf or (positive and seconds == 0):
-        kind = "positive" if positive else "finite, not negative"
-        raise ValueError(f"{name} takes a {kind} number of seconds, not {seconds}")
-    return seconds
+        number = math.inf
+    if not 0 <= number < math.inf or (positive and number == 0):
+        raise ValueError(
+            f"{name} takes a {unit}, finite and {'positive' if positive else 'not negative'}, not {number}"
+        )
+    return number
+
+
+def check_seconds(name: str, value: object, *, positive: bool = False) -> float:
+    """Return `value` as a time in seconds; raises like `check_number`."""
+    return check_number(name, value, positive=positive, unit="number of seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +56,4 @@ class CallPolicy:
             raise TypeError(f"max_in_flight takes a whole number, not {type(self.max_in_flight).__name__}")
         if self.max_in_flight < 1:
             raise ValueError(f"max_in_flight takes 1 or more, not {self.max_in_flight}")
-        rate = self.max_calls_per_second
-        if isinstance(rate, bool) or not isinstance(rate, int | float):
-            raise TypeError(f"max_calls_per_second takes a number, not {type(rate).__name__}")
-        if not 0 < rate < math.inf:
-            raise ValueError(f"max_calls_per_second takes a positive, finite number, not {rate}")
+        check_number("max_calls_per_second", self.max_calls_per_second, positive=True)

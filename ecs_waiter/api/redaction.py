@@ -8,23 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ecs_waiter.api.credentials import Credentials
 
-__all__ = ["Redactor", "printable"]
+__all__ = ["Redactor"]
 
 _MASK = "***"
 # Shorter ones are no real secrets, and would strike out parts of ordinary words.
 _SHORTEST_IN_TEXT = 4
 _SHORTEST_IN_DATA = 6
-_LONGEST_TEXT = 1000
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
-
-
-def printable(text: str) -> str:
-    """Return `text` on one line, without control codes or lone surrogates, and not longer than a message may be.
-
-    The service's words end in logs and terminals: they may neither forge a line there nor steer it.
-    """
-    shown = _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text[: _LONGEST_TEXT + 1])
-    return shown if len(shown) <= _LONGEST_TEXT else f"{shown[: _LONGEST_TEXT - 3]}..."
 
 
 class Redactor:

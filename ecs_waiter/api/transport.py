@@ -195,7 +195,7 @@ class Transport:
         try:
             async with asyncio.timeout(self._patience) as limit:
                 credentials: object = await self._provider.get_credentials()
-        except ApiError:
+        except AuthenticationError:
             raise
         except Exception as error:
             if isinstance(error, TimeoutError) and limit.expired():

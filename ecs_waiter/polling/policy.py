@@ -11,7 +11,7 @@ from typing import TypeAlias
 from tenacity import AsyncRetrying, Future, RetryCallState
 from tenacity.wait import wait_base
 
-from ecs_waiter.api.policy import CallPolicy, check_seconds
+from ecs_waiter.api.policy import CallPolicy, check_number, check_seconds
 
 __all__ = ["PollPolicy", "WaitStrategy", "ask", "wait_proportional"]
 
@@ -43,7 +43,9 @@ class wait_proportional(wait_base):  # noqa: N801 - named like tenacity's own st
     jitter: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("factor", "min", "max", "jitter"):
+        for name in ("factor", "jitter"):
+            check_number(name, getattr(self, name))
+        for name in ("min", "max"):
             check_seconds(name, getattr(self, name))
         if self.min > self.max:
             raise ValueError(f"min={self.min} exceeds max={self.max}: swap them")

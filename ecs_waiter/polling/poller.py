@@ -26,6 +26,7 @@ from ecs_waiter.polling.policy import PollPolicy, ask
 from ecs_waiter.polling.reasons import Reasons, ReasonSource
 from ecs_waiter.polling.schedule import Change, PollSchedule, is_settled
 from ecs_waiter.polling.watch import Copies, Watcher, attach, detach, watchers_of
+from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
@@ -115,10 +116,10 @@ class OddWords:
             return
         self._words.add(word)
         logger.warning(
-            "task %s in %s has the status %.100r, which the documentation does not name: polling goes on%s",
-            ascii(task.task_id)[1:-1][:100],
+            "task %s in %s has the status %r, which the documentation does not name: polling goes on%s",
+            printable(task.task_id),
             task.region_id,
-            word,
+            printable(word)[:100],
             "; further such words are not logged" if len(self._words) == self._MOST else "",
         )
 
@@ -242,11 +243,14 @@ class RegionPoller:
             self._alarm = None
             if timer is not None:
                 timer.cancel()
+        await asyncio.sleep(0)
 
     async def _run(self) -> None:
         """Pass the gate first and compose then, so that no batch goes stale while it queues."""
         loop = asyncio.get_running_loop()
         schedule = self._schedule
+        # Whoever comes in the same turn of the loop, or by a task started in it, shares the call.
+        await asyncio.sleep(0)
         while schedule:
             now = loop.time()
             # With a call under way its answer decides; without one the outage ends by the clock.
