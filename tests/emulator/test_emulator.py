@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from curling import curl
 
-from ecs_waiter.emulator import EcsEmulator
+from ecs_waiter.emulator import EcsEmulator, Request
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -71,7 +71,12 @@ async def test_stops_under_a_hanging_request() -> None:
     async with aiohttp.ClientSession() as session:
         async with EcsEmulator() as ecs:
             arrived = asyncio.Event()
-            ecs.inject("hang", where=lambda _request: not arrived.set())
+
+            def arrives(_request: Request) -> bool:
+                arrived.set()
+                return True
+
+            ecs.inject("hang", where=arrives)
             request = asyncio.create_task(session.get(ecs.url))
             await arrived.wait()
         with pytest.raises(aiohttp.ClientConnectionError):
