@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from ecs_waiter.errors import ServiceUnavailableError
 from ecs_waiter.models import Task, TaskDetail, TaskPage
 
@@ -48,13 +46,10 @@ def snapshot_of(answer: Answer) -> Snapshot:
 
 
 def task_of(region_id: str, row: object) -> Task | None:
-    """Return the task that a row tells of, in the region asked; None if it cannot be read."""
+    """Return the task that a row tells of, in the region asked; None if it tells of none."""
     if not isinstance(row, dict) or not isinstance(row.get("TaskId"), str):
         return None
-    try:
-        return Task.model_validate({**row, "RegionId": region_id})
-    except ValidationError:
-        return None
+    return Task.model_validate({**row, "RegionId": region_id})
 
 
 def page_of(region_id: str, answer: Answer, *, page_number: int, page_size: int) -> TaskPage:
@@ -79,14 +74,11 @@ def detail_of(region_id: str, task_id: str, answer: Answer) -> TaskDetail:
     """Return a DescribeTaskAttribute answer.
 
     Raises:
-        ServiceUnavailableError: It tells of another task, or cannot be read.
+        ServiceUnavailableError: It tells of another task.
     """
     if answer.data.get("TaskId", task_id) != task_id:
         raise _unreadable(answer, "the task asked for")
-    try:
-        return TaskDetail.model_validate({**answer.data, "TaskId": task_id, "RegionId": region_id})
-    except ValidationError:
-        raise _unreadable(answer, "a readable task") from None
+    return TaskDetail.model_validate({**answer.data, "TaskId": task_id, "RegionId": region_id})
 
 
 def _unreadable(answer: Answer, what: str) -> ServiceUnavailableError:

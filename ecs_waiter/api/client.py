@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -14,7 +12,7 @@ from ecs_waiter.api.credentials import check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
 from ecs_waiter.api.filters import filters, whole
 from ecs_waiter.api.limiter import Priority, RegionLimiter
-from ecs_waiter.api.operations import is_repeatable
+from ecs_waiter.api.operations import check_action, is_repeatable
 from ecs_waiter.api.policy import CallPolicy
 from ecs_waiter.api.retry import retrying
 from ecs_waiter.api.signing import canonical_query, flatten
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["EcsClient"]
 
 T = TypeVar("T")
-
-_ACTION = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}", re.ASCII)
 
 
 class EcsClient:
@@ -69,6 +65,8 @@ class EcsClient:
             raise TypeError(f"policy takes a PollPolicy, not {type(policy).__name__}")
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise TypeError(f"session takes an aiohttp.ClientSession, not {type(session).__name__}")
+        if session is not None and session.auth is not None:
+            raise ValueError("session has an auth of its own, whose header would take the place of the signature")
         self._policy = policy
         self._transport = Transport(
             provider=check_provider(credentials), endpoint=resolve_endpoint(endpoint), policy=policy, session=session
@@ -221,10 +219,7 @@ class EcsClient:
             region_id: The region; None for ``ALIBABA_CLOUD_REGION_ID``.
             params: Its parameters; lists and maps are flattened, ``RegionId`` is added.
         """
-        if not isinstance(action, str):
-            raise TypeError(f"action takes an operation's name, not {type(action).__name__}")
-        if not _ACTION.fullmatch(action):
-            raise ValueError(f"action takes an operation's name such as 'ExportImage', not {action[:80]!r}")
+        action = check_action(action)
         if params is not None and not isinstance(params, Mapping):
             raise TypeError(f"params takes a mapping, not {type(params).__name__}")
         region = resolve_region(region_id)
@@ -234,7 +229,8 @@ class EcsClient:
 
     async def _tasks(self, region: str, params: Mapping[str, str]) -> AsyncIterator[Task]:
         seen: set[str] = set()
-        for number in itertools.count(1):
+        number = 1
+        while True:
             query = _paged(region, params, number, MAX_BATCH)
             page = await self._called(region, "DescribeTasks", query, snapshot_of)
             new = [task for row in page.rows if (task := task_of(region, row)) and task.task_id not in seen]
@@ -244,6 +240,7 @@ class EcsClient:
                     yield task
             if not new or (page.total_count is not None and number * MAX_BATCH >= page.total_count):
                 return
+            number += 1
 
     async def _called(  # noqa: PLR0913 - each is one property of the call
         self,

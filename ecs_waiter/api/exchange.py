@@ -81,7 +81,7 @@ async def _bounded(content: aiohttp.StreamReader) -> bytes:
 
 
 def _unpacked(body: bytes, encoding: str) -> bytes:
-    if encoding in _PLAIN:
+    if encoding in _PLAIN or not body:
         return body
     if encoding not in _PACKED:
         raise aiohttp.ClientPayloadError(f"the answer's Content-Encoding was not asked for: {encoding!r}")

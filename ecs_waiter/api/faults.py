@@ -7,6 +7,7 @@ import html
 import json
 import re
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -97,10 +98,10 @@ def parsed(body: bytes) -> Any:
     """Return the JSON in `body`.
 
     Raises:
-        ValueError: It is none, or none that can be read: too deep, or with too large a number.
+        ValueError: It is none, or none that can be read: too deep, with too large a number, or not UTF-8.
     """
     try:
-        return json.loads(body)
+        return json.loads(body.decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("JSON that is nested too deeply") from None
 
@@ -198,6 +199,7 @@ def date_of(headers: Mapping[str, str]) -> float | None:
 @functools.lru_cache(maxsize=32)  # many answers come in one second
 def _seconds(date: str) -> float | None:
     try:
-        return parsedate_to_datetime(date).timestamp()
+        moment = parsedate_to_datetime(date)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None

@@ -14,6 +14,8 @@ _MASK = "***"
 # Shorter ones are no real secrets, and would strike out parts of ordinary words.
 _SHORTEST_IN_TEXT = 4
 _SHORTEST_IN_DATA = 6
+# No text that holds one can be written anywhere. Only an escape spells them, so a clean answer has none.
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 
 class Redactor:
@@ -35,17 +37,17 @@ class Redactor:
         return self._in_text.sub(_MASK, text) if self._in_text is not None else text
 
     def is_clean(self, body: bytes, signature: str) -> bool:
-        """Whether no string parsed from `body` can hold a secret: a look that costs next to nothing."""
+        """Whether `data` would find nothing in what is parsed from `body`: a look that costs next to nothing."""
         return signature.encode() not in body and not any(needle in body for needle in self._needles)
 
     def data(self, data: Any, signature: str) -> Any:
-        """Return a copy of parsed JSON without the secrets, and without this attempt's `signature`.
+        """Return a copy of parsed JSON without the secrets, this attempt's `signature`, and lone surrogates.
 
         Raises:
             RecursionError: It is nested too deeply.
         """
         if isinstance(data, str):
-            clean = data.replace(signature, _MASK)
+            clean = _SURROGATES.sub("\ufffd", data.replace(signature, _MASK))
             return self._in_data.sub(_MASK, clean) if self._in_data is not None else clean
         if isinstance(data, dict):
             return {self.data(key, signature): self.data(value, signature) for key, value in data.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import aiohttp
 import pytest
@@ -465,6 +466,16 @@ class TestConstruction:
         """What it is given is checked at once."""
         with pytest.raises((TypeError, ValueError)):
             client(**options)
+
+    @pytest.mark.asyncio
+    async def test_a_session_that_signs_for_itself(self) -> None:
+        """A session with an auth of its own cannot carry our signature."""
+        async with aiohttp.ClientSession() as session:
+            with (
+                mock.patch.object(aiohttp.ClientSession, "auth", ("user", "password")),
+                pytest.raises(ValueError, match="auth"),
+            ):
+                client(session=session)
 
     def test_its_repr_is_safe(self) -> None:
         """It shows no secret."""

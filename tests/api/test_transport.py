@@ -313,8 +313,23 @@ class TestFaults:
             b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n{}",
             b"\x00\xff\x00garbage\r\n\r\n",
             b"HTTP/1.1 200 OK\r\n\r\n",
+            f"HTTP/1.1 200 OK\r\n{SECRET} {TOKEN}\r\n\r\n".encode(),
+            f"{SECRET} {TOKEN}\r\n\r\n".encode(),
+            f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{SECRET}\r\n".encode(),
         ],
-        ids=["short", "chunk cut", "chunk odd", "length odd", "status odd", "header bomb", "garbage", "empty"],
+        ids=[
+            "short",
+            "chunk cut",
+            "chunk odd",
+            "length odd",
+            "status odd",
+            "header bomb",
+            "garbage",
+            "empty",
+            "echo",
+            "bare echo",
+            "chunked echo",
+        ],
     )
     async def test_no_http(self, service: Service, answer: bytes) -> None:
         """Whatever comes instead of a well-formed answer is a fault, and no word of it holds a secret."""
@@ -335,6 +350,8 @@ class TestFaults:
             b"{",
             b"<html>ok</html>",
             b"\xff\xfe\xfa",
+            b'{"a": "\xed\xa0\x80"}',
+            '{"a": 1}'.encode("utf-16"),
             b"[" * 100_000,
             b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
             b'{"a": 1' + b"0" * 5_000 + b"}",
@@ -449,7 +466,6 @@ class TestSize:
         [
             (gzip.compress(b'{"a": 1}')[:-9], "gzip"),
             (b"no gzip at all", "gzip"),
-            (b"", "gzip"),
             (b"{}", "br"),
             (b"{}", "\tgzip, gzip"),
         ],
@@ -518,7 +534,7 @@ class TestCodes:
             b'{"code": "Forbidden.RAM", "message": "words", "requestId": "R-9"}',
             b'{"CODE": "Forbidden.RAM", "Message": "words", "request_id": "R-9"}',
             b"<?xml version='1.0'?><Error><RequestId>R-9</RequestId><Code>Forbidden.RAM</Code><Message>words</Message></Error>",
-            b"<Error><Code> <![CDATA[Forbidden.RAM]]></Code><Message>wo&#114;ds\n</Message><RequestId>R-9</RequestId></Error>",
+            b"<Error><Code><![CDATA[Forbidden.RAM]]></Code><Message>wo&#114;ds\n</Message><RequestId>R-9</RequestId></Error>",
         ],
     )
     async def test_its_spelling_varies(self, service: Service, body: bytes) -> None:
@@ -528,6 +544,12 @@ class TestCodes:
             error = await failed(transport)
         assert type(error) is AuthenticationError
         assert (error.code, error.message, error.request_id) == ("Forbidden.RAM", "words", "R-9")
+
+    async def test_an_empty_body_needs_no_unpacking(self, service: Service) -> None:
+        """The status of an answer without a body counts, whatever its headers say of the body."""
+        service.answer(body=b"", status=429, headers={"Content-Encoding": "gzip"})
+        async with opened(service.url) as transport:
+            assert type(await failed(transport)) is ThrottledError
 
     async def test_throttled_without_a_code(self, service: Service) -> None:
         """Status 429 is enough."""
@@ -606,6 +628,13 @@ class TestClock:
             await called(transport)
             await called(transport, "us-west-1")
         assert service.sent[-1].headers["x-acs-date"] == "2026-03-01T12:00:00Z"
+
+    async def test_a_date_without_a_zone_is_utc(self, service: Service) -> None:
+        """It is never taken for local time."""
+        service.answer(GOOD, headers={"Date": "Thu, 01 Jan 1970 00:01:40 -0000"})
+        async with opened(service.url) as transport:
+            limiter = RegionLimiter(CallPolicy())
+            assert (await transport.send(REGION, "Odd", "RegionId=cn-hangzhou", limiter=limiter)).date == 100
 
     @pytest.mark.parametrize("date", [DATE, None, "yesterday", "Sun, 99 Mar 2026 13:30:00 GMT"])
     async def test_once(self, service: Service, date: str | None) -> None:
@@ -785,6 +814,12 @@ class TestSecrets:
         async with opened(service.url) as transport:
             data = await called(transport)
         assert data == {"TaskSet": {"Task": [{"TaskId": "t-1", "Odd": "<***>", "***": 1}]}, "Count": 1.5}
+
+    async def test_no_lone_surrogates(self, service: Service) -> None:
+        """Half a character, which nothing could print, is replaced; a whole one stays."""
+        service.answer(body=rb'{"Odd": "a\ud800b", "Even": "\ud83d\ude00"}')
+        async with opened(service.url) as transport:
+            assert await called(transport) == {"Odd": "a\ufffdb", "Even": "\U0001f600"}
 
     async def test_json_may_spell_any_character(self, service: Service) -> None:
         """A secret written in escapes altogether is found as well."""
