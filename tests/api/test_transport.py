@@ -353,7 +353,7 @@ class TestFaults:
             b'{"a": "\xed\xa0\x80"}',
             '{"a": 1}'.encode("utf-16"),
             b"[" * 100_000,
-            b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+            b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
             b'{"a": 1' + b"0" * 5_000 + b"}",
             b'{"Code": "Forbidden.RAM", "Message": "no", "RequestId": "R", "HostId": "h"}',
             b'{"code": "Odd"}',
@@ -464,7 +464,7 @@ class TestSize:
     @pytest.mark.parametrize(
         ("body", "encoding"),
         [
-            (gzip.compress(b'{"a": 1}')[:-9], "gzip"),
+            (gzip.compress(b'{"a": 1}', mtime=0)[:-9], "gzip"),
             (b"no gzip at all", "gzip"),
             (b"{}", "br"),
             (b"{}", "\tgzip, gzip"),
