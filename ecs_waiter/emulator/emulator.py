@@ -108,7 +108,8 @@ class EcsEmulator:
 
     def _server(self) -> web.Server:
         # What waits for a client that is gone, as a hanging answer does, ends with its connection.
-        return web.Server(self._face.handle, handler_cancellation=True, access_log=None)
+        # Nobody sends the service compressed requests, and what claims to be one must not break the server.
+        return web.Server(self._face.handle, handler_cancellation=True, access_log=None, auto_decompress=False)
 
     def protocol(self) -> asyncio.Protocol:
         """Return the server's end of a new connection, for a transport of any kind in the running loop."""

@@ -54,8 +54,6 @@ class HttpFace:
             body = await http.read()
         except web.HTTPRequestEntityTooLarge:
             refusal = ServiceError(413, "RequestEntityTooLarge", "The request body is too large.")
-        except web.RequestPayloadError:
-            refusal = ServiceError(400, "InvalidRequestBody", "The request body cannot be read.")
         request = self._read(http, body)
         self.requests.append(request)
         answer = self._answer(http, request, body, refusal)

@@ -238,14 +238,15 @@ async def test_reset_after_the_answer(virtual_ecs: EcsEmulator) -> None:
             assert connections == expected
 
 
-@pytest.mark.parametrize(
-    ("keep", "received"), [(0, "received 0 of 143"), (1, "received 142 of 143"), (0.5, "received 71 of 143")]
-)
-async def test_truncate(virtual_ecs: EcsEmulator, keep: float, received: str) -> None:
+@pytest.mark.parametrize(("keep", "received"), [(0, 0), (0.5, 71), (1, 142)])
+async def test_truncate(virtual_ecs: EcsEmulator, keep: float, received: int) -> None:
     """The body ends before its promised length, at least one byte short."""
     virtual_ecs.inject("truncate", keep=keep)
-    with pytest.raises(aiohttp.ClientPayloadError, match=received):
-        await curl(virtual_ecs, "DescribeTasks")
+    query = {"Action": "DescribeTasks", "Version": "2014-05-26", "RegionId": "cn-hangzhou"}
+    async with virtual_ecs.session() as session, session.get(virtual_ecs.url, params=query) as response:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+        assert (response.content_length, response.content.total_bytes) == (143, received)
 
 
 async def test_bad_gzip(virtual_ecs: EcsEmulator) -> None:

@@ -119,3 +119,10 @@ def test_no_bytes_make_it_fail(sent: bytes) -> None:
     """What is no HTTP is refused or waited for, never an error of the server."""
     received = _exchange(sent + b"\r\n\r\n")
     assert b" 500 " not in received.split(b"\r\n")[0]
+
+
+def test_broken_chunks_are_refused() -> None:
+    """A body whose chunks cannot be read is the client's fault."""
+    head = b"POST /?Action=DescribeTasks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for body in (b"zz\r\n", b"2\r\nabc\r\n0\r\n\r\n"):
+        assert b" 400 " in _exchange(head + body).split(b"\r\n")[0]

@@ -19,16 +19,13 @@ _TESTS = [example for example in _EXAMPLES if "def test_" in example]
 _SCRIPTS = [example for example in _EXAMPLES if "def test_" not in example]
 
 
-@pytest.mark.parametrize("example", _TESTS, ids=[re.findall(r"def (test_\w+)", example)[0] for example in _TESTS])
 @pytest.mark.parametrize("mode", ["strict", "auto"])
-def test_examples_that_are_tests_pass(pytester: pytest.Pytester, example: str, mode: str) -> None:
-    """A reader's suite passes in either mode of pytest-asyncio, with the reader's own environment as it may be."""
-    pytester.makepyfile(example)
+def test_examples_that_are_tests_pass(pytester: pytest.Pytester, mode: str) -> None:
+    """A reader's suite passes in either mode of pytest-asyncio."""
+    pytester.makepyfile(**{f"test_example_{number}": example for number, example in enumerate(_TESTS)})
     scope = "asyncio_default_fixture_loop_scope=function"
-    result = pytester.runpytest_inprocess(
-        "-p", "no:randomly", "-p", "no:cacheprovider", "-o", scope, "-o", f"asyncio_mode={mode}"
-    )
-    result.assert_outcomes(passed=example.count("def test_"))
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-o", scope, "-o", f"asyncio_mode={mode}")
+    result.assert_outcomes(passed=sum(example.count("def test_") for example in _TESTS))
 
 
 @pytest.mark.parametrize("example", _SCRIPTS, ids=["without pytest", "key pairs"])

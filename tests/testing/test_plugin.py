@@ -115,7 +115,7 @@ def _developers_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_beside_each_async_plugin(pytester: pytest.Pytester, code: str, passed: int, options: list[str]) -> None:
     """Tests and their async fixtures run on virtual time whoever runs them."""
     pytester.makepyfile(_BODY + code)
-    result = pytester.runpytest_inprocess("-p", "no:randomly", "-p", "no:cacheprovider", *_SCOPE, *options)
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", *_SCOPE, *options)
     result.assert_outcomes(passed=passed)
 
 
@@ -165,5 +165,5 @@ def test_two_hours(virtual_ecs, run, record_property):
 seen = []
 """
     )
-    result = pytester.runpytest_inprocess("-p", "no:randomly", "-p", "no:cacheprovider", *_SCOPE)
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", *_SCOPE)
     result.assert_outcomes(passed=3)
