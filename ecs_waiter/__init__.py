@@ -1,24 +1,28 @@
 """Wait for long-running Alibaba Cloud ECS tasks: many waits, few calls."""
 
-from ecs_waiter.api.client import EcsClient
-from ecs_waiter.api.credentials import Credentials, CredentialsProvider, StaticCredentials
-from ecs_waiter.errors import (
-    ApiError,
-    AuthenticationError,
-    EcsWaiterError,
-    ServiceUnavailableError,
-    TaskCanceledError,
-    TaskError,
-    TaskFailedError,
-    TaskNotFoundError,
-    TasksFailedError,
-    ThrottledError,
-    WaiterClosedError,
-    WaitTimeoutError,
-)
-from ecs_waiter.models import OperationProgress, Task, TaskDetail, TaskPage, TaskStatus
-from ecs_waiter.polling.policy import PollPolicy, wait_proportional
-from ecs_waiter.waiter import TaskWaiter, wait_for_task, wait_for_tasks
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ecs_waiter.api.client import EcsClient
+    from ecs_waiter.api.credentials import Credentials, CredentialsProvider, StaticCredentials
+    from ecs_waiter.errors import (
+        ApiError,
+        AuthenticationError,
+        EcsWaiterError,
+        ServiceUnavailableError,
+        TaskCanceledError,
+        TaskError,
+        TaskFailedError,
+        TaskNotFoundError,
+        TasksFailedError,
+        ThrottledError,
+        WaiterClosedError,
+        WaitTimeoutError,
+    )
+    from ecs_waiter.models import OperationProgress, Task, TaskDetail, TaskPage, TaskStatus
+    from ecs_waiter.polling.policy import PollPolicy, wait_proportional
+    from ecs_waiter.waiter import TaskWaiter, wait_for_task, wait_for_tasks
 
 __all__ = [
     "ApiError",
@@ -50,3 +54,21 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+# The lightest first: a name is looked for in this order, when it is first asked for. The pytest plugin, which every
+# test run of whoever has this package installed loads, and the command's --help need none of them.
+_HOMES = ("errors", "models", "api.credentials", "polling.policy", "api.client", "waiter")
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f"ecs_waiter.{home}")
+            if name in module.__all__:
+                globals()[name] = getattr(module, name)
+                return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

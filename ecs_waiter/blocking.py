@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from queue import SimpleQueue
@@ -142,8 +143,15 @@ class _Background:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="ecs_waiter", daemon=True).start()
+                threading.Thread(target=_run_for_ever, args=(self._loop,), name="ecs_waiter", daemon=True).start()
             return self._loop
+
+
+def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
+    while not loop.is_closed():
+        # A SystemExit in one wait leaves the loop as well as the wait: it is that caller's, and all others go on.
+        with contextlib.suppress(BaseException):
+            loop.run_forever()
 
 
 _background = _Background()

@@ -125,23 +125,34 @@ class Task(_Model):
     support_cancel: Flag = None
 
 
+def _items(value: object) -> dict[str, str]:
+    return {_text(key): _text(item) for key, item in value.items()} if isinstance(value, dict) else {}
+
+
 class OperationProgress(_Model):
     """One step of a task and, if it failed, why."""
 
     operation_status: Text = ""
     error_code: Text = ""
     error_msg: Text = ""
-    related_items: dict[str, str] = Field(default_factory=dict)
+    # No alias: the wire has no such field, and might get one of that name.
+    related_items: Annotated[dict[str, str], BeforeValidator(_items)] = Field(default={}, alias="related_items")
 
     @model_validator(mode="before")
     @classmethod
     def _from_wire(cls, data: Any) -> Any:
+        if isinstance(data, OperationProgress):
+            return data
         if not isinstance(data, dict):
             return {}
         if "RelatedItemSet" not in data:
             return data
         items = [row for row in rows_of(data["RelatedItemSet"], "RelatedItem") if isinstance(row, dict)]
         return {**data, "related_items": {_text(row.get("Name")): _text(row.get("Value")) for row in items}}
+
+
+def _steps(value: object) -> object:
+    return value if isinstance(value, list | tuple) else ()
 
 
 class TaskDetail(Task):
@@ -151,7 +162,9 @@ class TaskDetail(Task):
     total_count: Count = None
     success_count: Count = None
     failed_count: Count = None
-    operations: tuple[OperationProgress, ...] = ()
+    operations: Annotated[tuple[OperationProgress, ...], BeforeValidator(_steps)] = Field(
+        default=(), alias="operations"
+    )
 
     @model_validator(mode="before")
     @classmethod

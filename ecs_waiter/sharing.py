@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
@@ -34,13 +33,11 @@ class Sharing(Generic[T]):
 
     def __init__(self) -> None:
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, _Shared[T]]] = WeakKeyDictionary()
-        self._lock = threading.Lock()
 
     @asynccontextmanager
     async def use(self, key: Hashable, make: Callable[[], T]) -> AsyncIterator[T]:
         """Share what was made for this key on the running loop, or make it."""
-        with self._lock:
-            things = self._loops.setdefault(asyncio.get_running_loop(), {})
+        things = self._loops.setdefault(asyncio.get_running_loop(), {})
         shared = things.get(key)
         if shared is None:
             shared = things[key] = _Shared(make())

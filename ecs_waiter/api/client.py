@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EcsClient"]
 
+_STALE_PAGES = 10
+"""Pages without any task that is new, in a row, after which the service is taken to repeat itself."""
+
 T = TypeVar("T")
 
 
@@ -229,18 +232,22 @@ class EcsClient:
 
     async def _tasks(self, region: str, params: Mapping[str, str]) -> AsyncIterator[Task]:
         seen: set[str] = set()
-        number = 1
+        rows = stale = number = 0
         while True:
-            query = _paged(region, params, number, MAX_BATCH)
-            page = await self._called(region, "DescribeTasks", query, snapshot_of)
-            new = [task for row in page.rows if (task := task_of(region, row)) and task.task_id not in seen]
-            for task in new:
-                if task.task_id not in seen:
+            number += 1
+            page = await self._called(region, "DescribeTasks", _paged(region, params, number, MAX_BATCH), snapshot_of)
+            before = len(seen)
+            for row in page.rows:
+                task = task_of(region, row)
+                if task is not None and task.task_id not in seen:
                     seen.add(task.task_id)
                     yield task
-            if not new or (page.total_count is not None and number * MAX_BATCH >= page.total_count):
+            # New tasks push known ones on to later pages, so that a page without any news is not the end yet.
+            stale = stale + 1 if len(seen) == before else 0
+            rows += len(page.rows)
+            is_last = len(page.rows) < MAX_BATCH and (page.total_count is None or rows >= page.total_count)
+            if not page.rows or is_last or stale >= _STALE_PAGES:
                 return
-            number += 1
 
     async def _called(  # noqa: PLR0913 - each is one property of the call
         self,

@@ -280,6 +280,14 @@ def _environment() -> _Environment:
 _DEFAULT = DefaultCredentials()
 
 
+def _forget_parent() -> None:
+    global _DEFAULT  # noqa: PLW0603 - a fetch that the parent has under way ends in no child
+    _DEFAULT = DefaultCredentials()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
+
+
 def check_provider(credentials: object) -> CredentialsProvider:
     """Return the provider that `credentials` means: None is the process's one `DefaultCredentials`.
 
