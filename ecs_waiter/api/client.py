@@ -242,11 +242,12 @@ class EcsClient:
                 if task is not None and task.task_id not in seen:
                     seen.add(task.task_id)
                     yield task
-            # New tasks push known ones on to later pages, so that a page without any news is not the end yet.
-            stale = stale + 1 if len(seen) == before else 0
             rows += len(page.rows)
-            is_last = len(page.rows) < MAX_BATCH and (page.total_count is None or rows >= page.total_count)
-            if not page.rows or is_last or stale >= _STALE_PAGES:
+            # New tasks push known ones on to later pages, so that a full page without any news is not the end yet.
+            stale = stale + 1 if len(seen) == before else 0
+            is_full = len(page.rows) >= MAX_BATCH
+            is_last = page.total_count is not None and rows >= page.total_count and not is_full
+            if is_last or stale >= (_STALE_PAGES if is_full else 1):
                 return
 
     async def _called(  # noqa: PLR0913 - each is one property of the call

@@ -211,6 +211,7 @@ class TestIterTasks:
         wire.answer(page(row(1), row(1), row(2), total=201))
         wire.answer(page(row(2), row(3), total=201))
         wire.answer(page(row(4), total=201))
+        wire.answer(page(total=201))
         async with client() as ecs:
             assert [task.task_id async for task in ecs.iter_tasks(REGION)] == ["t-001", "t-002", "t-003", "t-004"]
 
@@ -229,6 +230,21 @@ class TestIterTasks:
             wire.answer(page(*rows, TotalCount=None))
         async with client() as ecs:
             assert len([task async for task in ecs.iter_tasks(REGION)]) == 2
+
+    async def test_a_page_of_known_tasks_is_not_the_end(self, wire: Wire) -> None:
+        """A hundred tasks that came meanwhile push a whole page on; what lies behind it is not lost."""
+        wire.answer(page(*(row(number) for number in range(100)), total=150))
+        wire.answer(page(*(row(number) for number in range(100)), total=250))
+        wire.answer(page(*(row(number) for number in range(100, 150)), total=250))
+        async with client() as ecs:
+            assert len([task async for task in ecs.iter_tasks(REGION)]) == 150
+
+    async def test_a_service_that_repeats_itself(self, wire: Wire) -> None:
+        """A page that comes again and again, whatever its number, ends the iteration after a while."""
+        for _ in range(11):
+            wire.answer(page(*(row(number) for number in range(100)), total=10**9))
+        async with client() as ecs:
+            assert len([task async for task in ecs.iter_tasks(REGION)]) == 100
 
     async def test_misuse_is_told_at_once(self) -> None:
         """Arguments are checked when they are given, not when the iteration begins."""
