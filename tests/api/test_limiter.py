@@ -227,6 +227,31 @@ class TestPriority:
 
         assert run(main()) == ["p", "p", "p", "p", "l", "p", "p", "p", "l", "p", "p", "l"]
 
+    @given(queue=st.lists(st.sampled_from(Priority), max_size=25))
+    @settings(max_examples=60, deadline=None)
+    def test_nobody_starves(self, queue: list[Priority]) -> None:
+        """Whoever queues, a poll is overtaken after three polls only, and after three it lets another pass."""
+
+        async def main() -> list[Priority]:
+            limiter = RegionLimiter(CallPolicy(max_in_flight=2, max_calls_per_second=1))
+            # The one call of this second, so that all of the others are waiting when the next may go.
+            await limiter.acquire()
+            limiter.release()
+            order = Order(limiter, hold=0.5)
+            for priority in queue:
+                order.ask(priority, priority.name)
+            await asyncio.gather(*order.tasks)
+            return [Priority[name] for name in order.served]
+
+        served = run(main())
+        assert sorted(served) == sorted(queue)
+        for index, priority in enumerate(served):
+            before, after = served[max(0, index - 3) : index], served[index + 1 :]
+            if priority is not POLL and POLL in after:
+                assert before == [POLL] * 3
+            if priority is POLL and any(other is not POLL for other in after):
+                assert before != [POLL] * 3
+
     def test_calls_let_a_lookup_pass_too(self) -> None:
         """Listings without end do not starve look-ups."""
 
