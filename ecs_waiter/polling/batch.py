@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["BATCH_SIZE", "Batch", "Entry", "Missing"]
+if TYPE_CHECKING:
+    from ecs_waiter.polling.missing import Missing
+
+__all__ = ["BATCH_SIZE", "Batch", "Entry"]
 
 BATCH_SIZE = 100
 """IDs to a DescribeTasks call, at most.
 
 https://www.alibabacloud.com/help/en/ecs/developer-reference/api-ecs-2014-05-26-describetasks
 """
-
-
-class Missing:
-    """How long an ID has been absent from answers that should hold it."""
-
-    __slots__ = ("cuts", "since")
-
-    def __init__(self) -> None:
-        self.since: float | None = None
-        self.cuts = 0
-
-    def __repr__(self) -> str:
-        return f"Missing(since={self.since}, cuts={self.cuts})"
 
 
 class Entry:
@@ -114,6 +104,17 @@ class Batch:
         if self.live < len(self.entries):
             self.entries = [entry for entry in self.entries if entry.batch is self]
             self.prepared = self.seen = self.youngest = None
+
+    def part(self, entries: list[Entry], *, due: float) -> Batch:
+        """Some of its entries as a batch of their own, with the same history."""
+        part = Batch(entries, due=due, polls=self.polls, answered=self.answered)
+        part.trail, part.heard = self.trail, self.heard
+        return part
+
+    def halves(self, *, due: float) -> list[Batch]:
+        """Its entries in two batches."""
+        middle = len(self.entries) // 2
+        return [self.part(self.entries[:middle], due=due), self.part(self.entries[middle:], due=due)]
 
     def __lt__(self, other: Batch) -> bool:
         return self.due < other.due

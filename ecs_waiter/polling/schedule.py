@@ -6,14 +6,17 @@ work: one call asks it, one question to the wait strategy paces it, and while no
 
 from __future__ import annotations
 
-import heapq
 import math
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ecs_waiter.models import TaskStatus
-from ecs_waiter.polling.batch import BATCH_SIZE, Batch, Entry, Missing
+from ecs_waiter.polling.batch import BATCH_SIZE, Batch, Entry
+from ecs_waiter.polling.missing import Missing
+from ecs_waiter.polling.outage import TICK, Outage
 from ecs_waiter.polling.policy import PollPolicy, ask
+from ecs_waiter.polling.queue import BatchQueue
 from ecs_waiter.polling.suspicion import Suspicion, Verdict
 
 if TYPE_CHECKING:
@@ -22,12 +25,6 @@ if TYPE_CHECKING:
     from ecs_waiter.errors import ApiError
 
 __all__ = ["Change", "News", "PollSchedule", "is_settled"]
-
-_CUTS_BORNE = 3
-"""Answers cut short in a row after which the missing IDs are asked in a call of their own."""
-
-_TICK = 1e-6
-"""A timer may fire this early by rounding."""
 
 _SETTLED = frozenset(word for word in TaskStatus if word.is_canceled) | {TaskStatus.FINISHED, TaskStatus.FAILED}
 
@@ -75,15 +72,11 @@ class PollSchedule:
         self._suspicion = Suspicion(backoff)
         self._entries: dict[str, Entry] = {}
         self._new: dict[str, Entry] = {}
-        self._queue: list[Batch] = []
-        self._alone: list[Batch] = []
+        self._queue = BatchQueue()
         self._left_in_flight: dict[str, Entry] = {}
         self._shown_next: set[str] = set()
         self._in_flight = 0
-        self._faults = 0
-        self._failing_since: float | None = None
-        self._paused_until = -math.inf
-        self._lost = 0.0
+        self._outage = Outage(policy.outage_budget, backoff)
 
     # -- who waits ----------------------------------------------------------------------------------------------------
 
@@ -105,9 +98,8 @@ class PollSchedule:
         entry = self._entries.get(task_id)
         if entry is not None:
             return entry
-        if not self._entries and not self._in_flight and self._failing_since is not None:
-            # The region failed before and nobody was left: whoever comes now has the whole budget.
-            self._failing_since = now
+        if not self._entries and not self._in_flight:
+            self._outage.start_anew(now)
         entry = self._left_in_flight.pop(task_id, None)
         if entry is not None:
             # Its call is still under way, and an ID is never in two: that answer serves the one who came back.
@@ -152,79 +144,55 @@ class PollSchedule:
         for entry in entries:
             self.remove(entry)
         self._suspicion = Suspicion(self._backoff)
-        self._recover(self._failing_since or 0.0)
-        self._paused_until = -math.inf
+        self._outage = Outage(self._policy.outage_budget, self._backoff)
         return entries
 
     # -- who is asked when --------------------------------------------------------------------------------------------
 
     def wake_at(self) -> float:
         """When the next call is due; infinite while nothing waits for one."""
-        if self._new:
-            return self._paused_until
-        due = min((heap[0].due for heap in (self._queue, self._alone) if _settle_top(heap)), default=math.inf)
-        return max(due, self._paused_until)
+        due = -math.inf if self._new else self._queue.due_at()
+        return max(due, self._outage.paused_until)
 
     @property
     def outage_ends(self) -> float:
         """When the region's patience ends; infinite while it answers."""
-        if self._failing_since is None:
-            return math.inf
-        return self._failing_since + self._policy.outage_budget
+        return self._outage.ends
 
     def is_spent(self, now: float) -> bool:
         """Whether the region has failed for the whole outage budget without one good answer."""
-        return now >= self.outage_ends - _TICK
+        return self._outage.is_spent(now)
 
     def take(self, now: float) -> Batch | None:
         """Compose the next call: new IDs first, then those due; room that is left carries those next due."""
-        if now < self._paused_until - _TICK:
+        if now < self._outage.paused_until - TICK:
             return None
-        if self._new:
-            batch = self._with_riders(self._take_new(), due=now, polls=0, answered=now - self._lost)
-        else:
-            due = self._pop_due(now)
-            if due is None:
-                return None
-            due.drop_those_who_left()
-            batch = due
-            if not due.alone and due.live < BATCH_SIZE:
-                batch = self._with_riders(due.entries, due=due.due, polls=due.polls, answered=due.answered, whole=due)
+        batch = self._batch_of_new(now) if self._new else self._queue.pop(now)
+        if batch is None:
+            return None
+        if not batch.alone and batch.live < BATCH_SIZE:
+            batch = self._with_riders(batch)
         batch.in_flight = True
         self._in_flight += 1
         return batch
 
-    def _take_new(self) -> list[Entry]:
-        chosen = [entry for entry, _ in zip(self._new.values(), range(BATCH_SIZE), strict=False)]
+    def _batch_of_new(self, now: float) -> Batch:
+        chosen = list(islice(self._new.values(), BATCH_SIZE))
         for entry in chosen:
             del self._new[entry.task_id]
-        return chosen
+        return Batch(chosen, due=now, answered=self._outage.healthy(now))
 
-    def _pop_due(self, now: float) -> Batch | None:
-        heaps = [heap for heap in (self._alone, self._queue) if _settle_top(heap) and heap[0].due <= now + _TICK]
-        return heapq.heappop(min(heaps, key=lambda heap: heap[0].due)) if heaps else None
-
-    def _with_riders(
-        self, entries: list[Entry], *, due: float, polls: int, answered: float, whole: Batch | None = None
-    ) -> Batch:
+    def _with_riders(self, batch: Batch) -> Batch:
         """Fill a call up with those who are next due; they ride free, and are paced anew with all the others."""
-        riders: list[Entry] = []
-        while (room := BATCH_SIZE - len(entries) - len(riders)) and _settle_top(self._queue):
-            next_due = self._queue[0]
-            next_due.drop_those_who_left()
-            riders += next_due.entries[:room]
-            polls = min(polls, next_due.polls)
-            answered = min(answered, next_due.answered)
-            if next_due.live <= room:
-                heapq.heappop(self._queue)
-            else:
-                rest = Batch(
-                    next_due.entries[room:], due=next_due.due, polls=next_due.polls, answered=next_due.answered
-                )
-                heapq.heapreplace(self._queue, rest)
-        if whole is not None and not riders:
-            return whole
-        return Batch(entries + riders, due=due, polls=polls, answered=answered)
+        riders, sources = self._queue.pop_riders(BATCH_SIZE - batch.live)
+        if not riders:
+            return batch
+        return Batch(
+            batch.entries + riders,
+            due=batch.due,
+            polls=min(source.polls for source in (batch, *sources)),
+            answered=min(source.answered for source in (batch, *sources)),
+        )
 
     # -- what came of it ----------------------------------------------------------------------------------------------
 
@@ -252,7 +220,7 @@ class PollSchedule:
             The changes to tell, the IDs whose grace is over, and the wait strategy's error if it raised one.
         """
         self._land(batch)
-        self._recover(now)
+        self._outage.answered(now)
         self._suspicion.answered()
         news = _NO_NEWS if self._is_unchanged(batch, task_ids, statuses) else News()
         try:
@@ -265,7 +233,7 @@ class PollSchedule:
         return news
 
     def _is_unchanged(self, batch: Batch, task_ids: list[str], statuses: list[str]) -> bool:
-        if batch.seen is None or batch.live < len(batch.entries):
+        if batch.seen is None:
             return False
         if self._shown_next and not self._shown_next.isdisjoint(task_ids):
             return False
@@ -288,8 +256,6 @@ class PollSchedule:
         staying: list[Entry] = []
         missing: list[Entry] = []
         for entry in batch.entries:
-            if entry.batch is not batch:
-                continue
             index = index_of.get(entry.task_id)
             if index is None:
                 if self._is_gone(entry, batch, cut_short=cut_short, now=now):
@@ -320,133 +286,92 @@ class PollSchedule:
     def _is_gone(self, entry: Entry, batch: Batch, *, cut_short: bool, now: float) -> bool:
         """Whether a missing ID's grace is over. Only time between whole answers that lack it counts."""
         missing = entry.missing = entry.missing or Missing()
-        healthy = now - self._lost
-        uncounted = healthy - batch.answered
+        healthy = self._outage.healthy(now)
+        since_last = healthy - batch.answered
+        # Asked alone, an ID that does not come is absent, whatever the answer says of its own length.
         if cut_short and not (batch.alone and batch.live == 1):
-            missing.cuts += 1
-            if missing.since is not None:
-                missing.since += uncounted
+            missing.from_cut_answer(since_last)
             return False
-        missing.cuts = 0
-        if missing.since is None:
-            missing.since = healthy
-            return False
-        if batch.trail:
-            missing.since += uncounted
-        return healthy - missing.since >= self._policy.not_found_grace - _TICK
+        return missing.from_whole_answer(healthy, since_last if batch.trail else 0.0, self._policy.not_found_grace)
 
     def _regroup(self, batch: Batch, staying: list[Entry], missing: list[Entry], now: float) -> None:
         """Put those who still wait back, in batches of one pace; the same batch again if nobody left it."""
-        own_call = [entry for entry in missing if batch.alone or (entry.missing and entry.missing.cuts >= _CUTS_BORNE)]
-        if own_call:
-            missing = [entry for entry in missing if entry.missing and entry.missing.cuts < _CUTS_BORNE]
-            missing = [] if batch.alone else missing
-            self._ask_on_their_own(batch, own_call, progress=bool(staying), now=now)
+        apart = [entry for entry in missing if batch.alone or (entry.missing and entry.missing.needs_own_call)]
+        if apart:
+            missing = [] if batch.alone else [entry for entry in missing if entry not in apart]
+            self._ask_on_their_own(batch, apart, progress=bool(staying), now=now)
         groups = [staying + missing] if len(self._entries) <= BATCH_SIZE else [*_by_pace(staying, now), missing]
         for group in filter(None, groups):
             if len(group) == len(batch.entries):
                 batch.alone = False
                 self._put_back(batch, now)
             else:
-                again = Batch(group, due=now, polls=batch.polls)
-                self._put_back(again, now)
+                self._put_back(Batch(group, due=now, polls=batch.polls), now)
 
     def _ask_on_their_own(self, batch: Batch, entries: list[Entry], *, progress: bool, now: float) -> None:
-        cut = any(entry.missing is not None and entry.missing.cuts for entry in entries)
-        halves = [entries]
-        if batch.alone and cut and not progress and len(entries) > 1:
-            middle = len(entries) // 2
-            halves = [entries[:middle], entries[middle:]]
-        for half in halves:
-            own = Batch(half, due=now, polls=batch.polls)
+        own = Batch(entries, due=now, polls=batch.polls, answered=self._outage.healthy(now))
+        is_cut = any(entry.missing is not None and entry.missing.cuts for entry in entries)
+        if not is_cut:
             own.alone = True
-            if cut:
-                own.answered = now - self._lost
-                heapq.heappush(self._alone, own)
-            else:
-                self._put_back(own, now)
+            self._put_back(own, now)
+            return
+        # Where fewer at once did not help, still fewer may.
+        stuck = batch.alone and not progress and len(entries) > 1
+        for part in own.halves(due=now) if stuck else [own]:
+            part.alone = True
+            self._queue.push(part)
 
     def _put_back(self, batch: Batch, now: float) -> None:
         """Pace a batch that was answered: the strategy is asked once, for its youngest."""
         batch.faults = batch.trail = 0
         batch.polls += 1
-        batch.answered = now - self._lost
+        batch.answered = self._outage.healthy(now)
         if batch.youngest is None:
             batch.youngest = max(entry.born for entry in batch.entries)
         batch.due = now + ask(self._policy.wait, polls=batch.polls, age=max(0.0, now - batch.youngest))
         if batch.seen is None or len(batch.seen[0]) != len(batch.entries):
             for entry in batch.entries:
                 if entry.missing is not None and entry.missing.since is not None:
-                    grace_ends = entry.missing.since + self._lost + self._policy.not_found_grace
-                    batch.due = min(batch.due, max(grace_ends, now))
-        heapq.heappush(self._alone if batch.alone else self._queue, batch)
+                    left = entry.missing.since + self._policy.not_found_grace - batch.answered
+                    batch.due = min(batch.due, now + max(left, 0.0))
+        self._queue.push(batch)
 
     # -- faults -------------------------------------------------------------------------------------------------------
 
     def throttled(self, batch: Batch, *, asked_at: float, retry_after: float | None, now: float) -> None:
         """The service wants fewer calls: the whole region pauses; no ID is to blame."""
-        self._land(batch)
-        self._fail(asked_at)
-        self._pause(now, retry_after or 0.0)
-        self._return(batch, now)
+        self._outage.throttled(asked_at, now, retry_after or 0.0)
+        self.returned(batch, now)
 
     def fault(self, batch: Batch, *, asked_at: float, now: float) -> Verdict:
         """A passing fault: the batch comes again later, in halves if it keeps failing; if all fails, all pause."""
         self._land(batch)
-        self._fail(asked_at)
-        if self._faults > 1:
-            self._pause(now, 0.0)
-        if batch.live == 0:
-            return Verdict()
-        batch.drop_those_who_left()
-        return self._carry_out(self._suspicion.fault(batch, now), now)
+        self._outage.failed(asked_at, now)
+        return self._carry_out(self._suspicion.fault(batch, now) if batch.live else Verdict(), now)
 
     def rejected(self, batch: Batch, error: ApiError, now: float) -> Verdict:
         """The service refused the batch: the one bad ID is hunted down, unless the refusal is about the region."""
         self._land(batch)
-        if batch.live == 0:
+        if not batch.live:
             return Verdict()
-        batch.drop_those_who_left()
-        return self._carry_out(self._suspicion.rejected(batch, error, now, only=len(self._entries) == batch.live), now)
+        only = len(self._entries) == batch.live
+        return self._carry_out(self._suspicion.rejected(batch, error, now, only=only), now)
 
     def _carry_out(self, verdict: Verdict, now: float) -> Verdict:
         for part in verdict.again:
             part.alone = True
-            part.due = min(part.due, max(self.outage_ends, now))
-            heapq.heappush(self._alone, part)
+            part.due = self._outage.retry_by(part.due, now)
+            self._queue.push(part)
         for entry in verdict.guilty:
             self._forget_landed(entry)
         return verdict
 
-    def _fail(self, asked_at: float) -> None:
-        if self._failing_since is None:
-            self._failing_since = asked_at
-        self._faults += 1
-
-    def _recover(self, now: float) -> None:
-        if self._failing_since is None:
-            return
-        # An outage does not use up anybody's grace: the clock of the graces stood still.
-        self._lost += max(0.0, now - self._failing_since)
-        self._failing_since = None
-        if self._faults > 1:
-            self._paused_until = -math.inf
-        self._faults = 0
-
-    def _pause(self, now: float, at_least: float) -> None:
-        until = now + max(at_least, self._backoff(self._faults))
-        self._paused_until = max(self._paused_until, min(until, max(self.outage_ends, now)))
-
-    def _return(self, batch: Batch, now: float) -> None:
-        batch.drop_those_who_left()
-        if batch.live:
-            batch.due = now
-            heapq.heappush(self._alone if batch.alone else self._queue, batch)
-
     def returned(self, batch: Batch, now: float) -> None:
         """The call came to nothing that says anything of its IDs: ask again."""
         self._land(batch)
-        self._return(batch, now)
+        if batch.live:
+            batch.due = now
+            self._queue.push(batch)
 
     def abandon(self, batch: Batch) -> None:
         """The call is over, whatever came of it."""
@@ -467,6 +392,7 @@ class PollSchedule:
                 if self._left_in_flight.get(entry.task_id) is entry:
                     del self._left_in_flight[entry.task_id]
                     entry.batch = None
+        batch.drop_those_who_left()
 
     def _forget_landed(self, entry: Entry) -> None:
         del self._entries[entry.task_id]
@@ -474,13 +400,6 @@ class PollSchedule:
         if entry.batch is not None:
             entry.batch.live -= 1
             entry.batch = None
-
-
-def _settle_top(heap: list[Batch]) -> bool:
-    """Drop the batches that everybody has left from the top of a heap; whether any batch is there."""
-    while heap and not heap[0].live:
-        heapq.heappop(heap)
-    return bool(heap)
 
 
 def _rows_by_id(task_ids: Sequence[str], statuses: Sequence[str]) -> dict[str, int]:

@@ -6,12 +6,11 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ecs_waiter.polling.batch import Batch, Entry
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ecs_waiter.errors import ApiError
+    from ecs_waiter.polling.batch import Batch, Entry
 
 __all__ = ["Suspicion", "Verdict"]
 
@@ -84,7 +83,7 @@ class Suspicion:
             if others_answered and batch.trail >= _FAULTS_PROVEN:
                 return Verdict(guilty=list(batch.entries))
         elif batch.faults >= _FAULTS_BORNE or (others_answered and batch.trail > _FAULTS_BORNE):
-            return Verdict(again=_halved(batch, due=now + self._pause(batch, others_answered=others_answered)))
+            return Verdict(again=batch.halves(due=now + self._pause(batch, others_answered=others_answered)))
         batch.due = now + self._pause(batch, others_answered=others_answered)
         return Verdict(again=[batch])
 
@@ -100,7 +99,7 @@ class Suspicion:
             return self._doubt(batch, error, now)
         if batch.live == 1:
             return Verdict(guilty=list(batch.entries))
-        return Verdict(again=_halved(batch, due=now))
+        return Verdict(again=batch.halves(due=now))
 
     def _doubt(self, batch: Batch, error: ApiError, now: float) -> Verdict:
         if not self._doubtful or self._code_in_doubt != error.code:
@@ -108,10 +107,10 @@ class Suspicion:
             self._refused_alone.clear()
         if batch.live > 1:
             first, *rest, last = batch.entries
-            parts = _split(batch, [[first], [last], rest], due=now)
-            for part in parts[2:]:
-                part.due = now + _REST_WAITS
-            return Verdict(again=parts)
+            again = [batch.part([first], due=now), batch.part([last], due=now)]
+            if rest:
+                again.append(batch.part(rest, due=now + _REST_WAITS))
+            return Verdict(again=again)
         entry = batch.entries[0]
         self._refused_alone[entry.task_id] = self._refused_alone.get(entry.task_id, 0) + 1
         if len(self._refused_alone) > 1:
@@ -129,16 +128,3 @@ def _is_about_ids(error: ApiError) -> bool:
     return bool(_ABOUT_IDS.search(error.code or "")) or (
         bool(_ABOUT_IDS.search(error.message)) and not _ABOUT_REGION.search(error.code or "")
     )
-
-
-def _halved(batch: Batch, *, due: float) -> list[Batch]:
-    middle = batch.live // 2
-    return _split(batch, [batch.entries[:middle], batch.entries[middle:]], due=due)
-
-
-def _split(batch: Batch, groups: list[list[Entry]], *, due: float) -> list[Batch]:
-    parts = [Batch(group, due=due, polls=batch.polls, answered=batch.answered) for group in groups if group]
-    for part in parts:
-        part.trail = batch.trail
-        part.heard = batch.heard
-    return parts
