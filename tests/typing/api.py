@@ -1,0 +1,160 @@
+"""Every public call with the types that a user sees: type-checked, never run."""
+# ruff: noqa: D102, D103, T201, TC002, TC003 - it is read by the type checker alone, and as a user would write it
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import tenacity
+
+from ecs_waiter import (
+    ApiError,
+    Credentials,
+    CredentialsProvider,
+    EcsClient,
+    EcsWaiterError,
+    OperationProgress,
+    PollPolicy,
+    StaticCredentials,
+    Task,
+    TaskDetail,
+    TaskError,
+    TaskFailedError,
+    TaskPage,
+    TasksFailedError,
+    TaskStatus,
+    TaskWaiter,
+    ThrottledError,
+    WaitTimeoutError,
+    blocking,
+    wait_for_task,
+    wait_for_tasks,
+    wait_proportional,
+)
+from ecs_waiter.emulator import EcsEmulator
+
+
+class Vault:
+    """A provider of a user's own."""
+
+    async def get_credentials(self) -> Credentials:
+        return Credentials("id", "secret", security_token="token")
+
+
+provider: CredentialsProvider = Vault()
+also_a_provider: CredentialsProvider = StaticCredentials("id", "secret")
+policy: PollPolicy = PollPolicy(wait=wait_proportional(factor=0.1, min=1, max=60, jitter=0.2), max_in_flight=2)
+fixed: PollPolicy = PollPolicy(wait=tenacity.wait_fixed(15), call_timeout=5)
+summed: PollPolicy = PollPolicy(wait=wait_proportional() + tenacity.wait_random(0, 1))
+plain: PollPolicy = PollPolicy(wait=lambda state: state.attempt_number * 2.0)
+
+
+def show(task: Task) -> None:
+    word: TaskStatus | str = task.task_status
+    created: datetime | None = task.creation_time
+    cancelable: bool | None = task.support_cancel
+    texts: tuple[str, str, str, str] = (task.region_id, task.task_id, task.task_action, task.resource_id)
+    print(word, created, cancelable, *texts)
+
+
+async def waits(session: aiohttp.ClientSession) -> None:
+    one: Task = await wait_for_task("t-1", region_id="cn-hangzhou", timeout=3600, on_update=show)
+    several: dict[str, Task] = await wait_for_tasks(["t-1", "t-2"], region_id="cn-hangzhou")
+    generated: dict[str, Task] = await wait_for_tasks((f"t-{n}" for n in range(3)), fail_fast=True)
+    regions: dict[str, Task] = await wait_for_tasks({"cn-hangzhou": ["t-1"], "us-west-1": {"t-9"}})
+    both: dict[str, Task | EcsWaiterError] = await wait_for_tasks(["t-1"], return_exceptions=True)
+    all_of_it: dict[str, Task] = await wait_for_tasks(
+        ("t-1",), credentials=provider, endpoint="http://127.0.0.1:1", policy=policy, session=session, timeout=1.5
+    )
+    print(one, several, generated, regions, both, all_of_it)
+
+
+async def waiter() -> None:
+    async with TaskWaiter(credentials=None, endpoint=None, policy=PollPolicy(), session=None) as waiter:
+        future: asyncio.Future[Task] = waiter.submit("t-1", region_id="cn-hangzhou")
+        task: Task = await future
+        tasks: dict[str, Task] = await waiter.wait(["t-1"], timeout=5, on_update=show, fail_fast=True)
+        both: dict[str, Task | EcsWaiterError] = await waiter.wait({"cn-hangzhou": ["t-1"]}, return_exceptions=True)
+        settled: Task | EcsWaiterError
+        async for settled in waiter.as_completed(["t-1"], region_id="cn-hangzhou", timeout=5):
+            if isinstance(settled, EcsWaiterError):
+                raise settled
+            show(settled)
+        change: Task
+        async for change in waiter.updates({"cn-hangzhou": ["t-1"]}, timeout=5):
+            show(change)
+        started: Task | None = await waiter.run("ImportImage", region_id="cn-hangzhou", params={"Tag": [{"Key": "a"}]})
+        calls: int = waiter.stats.regions["cn-hangzhou"].calls
+        print(task, tasks, both, started, calls)
+
+
+async def client() -> None:
+    async with EcsClient(credentials=provider, policy=policy) as client:
+        page: TaskPage = await client.describe_tasks("cn-hangzhou", task_ids=["t-1"])
+        tasks: tuple[Task, ...] = page.tasks
+        figures: tuple[int, int, int] = (page.total_count, page.page_number, page.page_size)
+        since = datetime.now(UTC) - timedelta(hours=2)
+        listed: list[Task] = [
+            task
+            async for task in client.iter_tasks(
+                "cn-hangzhou",
+                task_action="ImportImage",
+                task_status=TaskStatus.PROCESSING,
+                start_time=since,
+                end_time=datetime.now(UTC),
+                resource_ids=["m-1"],
+            )
+        ]
+        detail: TaskDetail = await client.describe_task_attribute("cn-hangzhou", "t-1")
+        percent: int | None = detail.task_process
+        operations: tuple[OperationProgress, ...] = detail.operations
+        items: Mapping[str, str] = operations[0].related_items
+        await client.cancel_task("cn-hangzhou", "t-1")
+        answer: dict[str, Any] = await client.call("ExportImage", region_id="cn-hangzhou", params={"ImageId": "m-1"})
+        print(tasks, figures, listed, percent, items, answer)
+
+
+async def errors() -> None:
+    try:
+        await wait_for_tasks(["t-1"])
+    except TaskFailedError as error:
+        reason: TaskDetail | None = error.detail
+        print(reason)
+    except TaskError as error:
+        known: Task | None = error.task
+        print(error.task_id, error.region_id, known)
+    except ThrottledError as error:
+        after: float | None = error.retry_after
+        print(after)
+    except ApiError as error:
+        code: str | None = error.code
+        status: int | None = error.http_status
+        print(code, error.message, error.request_id, status)
+    except WaitTimeoutError as error:
+        pending: tuple[str, ...] = error.pending
+        so_far: Mapping[str, Task | EcsWaiterError] = error.results
+        print(pending, so_far)
+    except TasksFailedError as group:
+        each: tuple[EcsWaiterError | ExceptionGroup[EcsWaiterError], ...] = group.exceptions
+        print(each, group.results, group.pending)
+
+
+def threads() -> None:
+    one: Task = blocking.wait_for_task("t-1", region_id="cn-hangzhou", timeout=5, on_update=show)
+    several: dict[str, Task] = blocking.wait_for_tasks(["t-1"], policy=fixed)
+    both: dict[str, Task | EcsWaiterError] = blocking.wait_for_tasks(["t-1"], return_exceptions=True)
+    print(one, several, both)
+
+
+async def emulator(virtual_ecs: EcsEmulator) -> None:
+    async with EcsEmulator(start=datetime(2026, 1, 1, tzinfo=UTC)) as ecs:
+        task_id: str = ecs.add_task(outcome="Failed", error=("C", "why"), duration=3600)
+        async with ecs.session() as session:
+            await wait_for_task(task_id, session=session, endpoint=ecs.url)
+        ids: tuple[str, ...] = ecs.requests[-1].task_ids
+        struck: int = ecs.inject("throttle", times=1).struck
+        print(ids, struck, virtual_ecs.url)
