@@ -23,8 +23,9 @@ from ecs_waiter.errors import (
     WaiterClosedError,
     WaitTimeoutError,
 )
+from ecs_waiter.polling.odd_words import OddWords
 from ecs_waiter.polling.policy import PollPolicy
-from ecs_waiter.polling.poller import OddWords, RegionPoller
+from ecs_waiter.polling.poller import RegionPoller
 from ecs_waiter.sharing import Sharing, identity
 from ecs_waiter.stats import RegionStats, WaiterStats
 from ecs_waiter.targets import Targets

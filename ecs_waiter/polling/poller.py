@@ -7,7 +7,7 @@ import contextvars
 import logging
 import math
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.answers import task_of
 from ecs_waiter.api.limiter import Priority
@@ -22,18 +22,22 @@ from ecs_waiter.errors import (
     ThrottledError,
 )
 from ecs_waiter.models import Task, TaskStatus
-from ecs_waiter.polling.policy import PollPolicy, ask
-from ecs_waiter.polling.reasons import Reasons, ReasonSource
+from ecs_waiter.polling.policy import ask
+from ecs_waiter.polling.reasons import Reasons
+from ecs_waiter.polling.rows import columns
 from ecs_waiter.polling.schedule import Change, PollSchedule, is_settled
 from ecs_waiter.polling.watch import Copies, Watcher, attach, detach, watchers_of
-from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import Coroutine, Iterable
 
+    from ecs_waiter.api.answers import Snapshot
     from ecs_waiter.polling.batch import Batch, Entry
+    from ecs_waiter.polling.odd_words import OddWords
+    from ecs_waiter.polling.policy import PollPolicy
+    from ecs_waiter.polling.source import TaskSource
 
-__all__ = ["OddWords", "RegionPoller", "TaskSource"]
+__all__ = ["RegionPoller"]
 
 logger = logging.getLogger("ecs_waiter")
 
@@ -42,86 +46,11 @@ _ROWS_KEPT = 10_000
 
 _DOCUMENTED = frozenset(TaskStatus)
 
-
 _backoff = wait_backoff()
 
 
 def _backoff_after(faults: int) -> float:
     return ask(_backoff, polls=faults, age=0.0)
-
-
-class Limiter(Protocol):
-    """The region's gate: rate and calls in flight."""
-
-    async def acquire(self, priority: Priority) -> None:
-        """Wait until a call may go out, and hold its place."""
-        ...
-
-    def release(self, priority: Priority) -> None:
-        """Give the place back after the call."""
-        ...
-
-    def give_back(self, priority: Priority) -> None:
-        """Give the place back unused."""
-        ...
-
-
-class Snapshot(Protocol):
-    """A good answer of one poll."""
-
-    @property
-    def rows(self) -> Sequence[Any]:
-        """The rows as the wire had them."""
-        ...
-
-    @property
-    def total_count(self) -> int | None:
-        """How many tasks the service says there are."""
-        ...
-
-    @property
-    def date(self) -> float | None:
-        """The service's clock, in seconds since the epoch."""
-        ...
-
-
-class TaskSource(ReasonSource, Protocol):
-    """Who is asked: EcsClient, or anything like it."""
-
-    def limiter(self, region_id: str) -> Limiter:
-        """The gate of a region."""
-        ...
-
-    def prepare(self, region_id: str, task_ids: Sequence[str]) -> Any:
-        """What `poll` needs of a batch, made once while the batch stays the same."""
-        ...
-
-    async def poll(self, region_id: str, prepared: Any) -> Snapshot:
-        """Ask once, within a place of the limiter that the caller holds."""
-        ...
-
-
-class OddWords:
-    """Statuses that the documentation does not name, logged once each; a flood of them does not flood the log."""
-
-    _MOST = 20
-
-    def __init__(self) -> None:
-        self._words: set[str] = set()
-
-    def note(self, task: Task) -> None:
-        """Log the task's status if it is odd and new."""
-        word = task.task_status
-        if isinstance(word, TaskStatus) or word in self._words or len(self._words) >= self._MOST:
-            return
-        self._words.add(word)
-        logger.warning(
-            "task %s in %s has the status %r, which the documentation does not name: polling goes on%s",
-            printable(task.task_id),
-            task.region_id,
-            printable(word)[:100],
-            "; further such words are not logged" if len(self._words) == self._MOST else "",
-        )
 
 
 class RegionPoller:
@@ -308,7 +237,7 @@ class RegionPoller:
     # -- what came of it ----------------------------------------------------------------------------------------------
 
     def _take_in(self, batch: Batch, snapshot: Snapshot, now: float) -> None:
-        rows, task_ids, statuses = _columns(snapshot.rows)
+        rows, task_ids, statuses = columns(snapshot.rows)
 
         def age_of(index: int) -> float | None:
             if snapshot.date is None:
@@ -436,18 +365,3 @@ def _caused(cause: BaseException, what: str) -> EcsWaiterError:
     error = EcsWaiterError(f"{what}: {type(cause).__name__} (see the cause)")
     error.__cause__ = cause
     return error
-
-
-def _columns(rows: Sequence[Any]) -> tuple[Sequence[Any], list[str], list[str]]:
-    """The rows that name a task, their IDs and their statuses. One unreadable row harms that row."""
-    try:
-        task_ids = [row["TaskId"] for row in rows]
-        statuses = [row["TaskStatus"] for row in rows]
-    except (KeyError, TypeError, IndexError):
-        pass
-    else:
-        if set(map(type, task_ids)) | set(map(type, statuses)) <= {str}:
-            return rows, task_ids, statuses
-    readable = [row for row in rows if isinstance(row, dict) and isinstance(row.get("TaskId"), str)]
-    words = [row.get("TaskStatus") for row in readable]
-    return readable, [row["TaskId"] for row in readable], [word if isinstance(word, str) else "" for word in words]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.errors import TaskFailedError
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from ecs_waiter.models import Task, TaskDetail
+    from ecs_waiter.polling.source import TaskSource
 
-__all__ = ["REASON_WITHIN", "ReasonSource", "Reasons"]
+__all__ = ["REASON_WITHIN", "Reasons"]
 
 REASON_WITHIN = 30.0
 """Seconds that a failure is held back at most while its reason is looked up."""
@@ -25,14 +26,6 @@ _AT_ONCE = 4
 """Look-ups of a region under way at the same time; the limiter decides how many of them may be calls."""
 
 logger = logging.getLogger("ecs_waiter.polling")
-
-
-class ReasonSource(Protocol):
-    """Who is asked for the reason: EcsClient, or anything like it."""
-
-    async def describe_task_attribute(self, region_id: str, task_id: str, *, priority: Priority) -> TaskDetail:
-        """Describe one task in full."""
-        ...
 
 
 class Failure:
@@ -56,7 +49,7 @@ class Reasons:
     """
 
     def __init__(
-        self, region_id: str, source: ReasonSource, spawn: Callable[[Coroutine[Any, Any, None]], object]
+        self, region_id: str, source: TaskSource, spawn: Callable[[Coroutine[Any, Any, None]], object]
     ) -> None:
         self._region_id = region_id
         self._source = source

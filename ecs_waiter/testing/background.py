@@ -31,9 +31,7 @@ def serve() -> Iterator[EcsEmulator]:
     def run() -> None:
         try:
             asyncio.run(main())
-        except BaseException as error:
-            if started.done():
-                raise
+        except OSError as error:
             started.set_exception(error)
 
     thread = threading.Thread(target=run, name="ecs-emulator", daemon=True)

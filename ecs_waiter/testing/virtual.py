@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from ecs_waiter.testing.virtual_time import VirtualTime
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import aiohttp
+
 __all__ = ["virtual"]
 
 # A fixed time and a fixed seed of the jitter, so that two runs differ in nothing.
@@ -27,7 +30,16 @@ def virtual() -> Iterator[EcsEmulator]:
     """Put this thread's event loops on virtual time and lead the library's connections to an emulator in memory."""
     clock = VirtualTime()
     ecs = EcsEmulator(start=_START, time=clock.time)
-    with clock.rule(), mock.patch.object(transport, "new_connector", ecs.connector), _same_luck():
+
+    def new_connector(*, force_close: bool = False) -> aiohttp.BaseConnector:
+        if not clock.drives(asyncio.get_running_loop()):
+            raise RuntimeError(
+                "this event loop cannot be on virtual time, for it is not asyncio's own or runs in another thread, as "
+                "that of ecs_waiter.blocking does: use the fixture ecs_emulator"
+            )
+        return ecs.connector(force_close=force_close)
+
+    with clock.rule(), mock.patch.object(transport, "new_connector", new_connector), _same_luck():
         yield ecs
 
 

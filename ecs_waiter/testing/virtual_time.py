@@ -48,9 +48,12 @@ class VirtualTime:
             TypeError: It is none of asyncio's own loops.
             RuntimeError: It runs on another virtual clock.
         """
-        if any(reins.loop is loop for reins in self._loops):
-            return
-        self._loops.append(_Reins(self, loop))
+        if not self.drives(loop):
+            self._loops.append(_Reins(self, loop))
+
+    def drives(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether a loop runs on this clock."""
+        return any(reins.loop is loop for reins in self._loops)
 
     def release(self) -> None:
         """Give every loop its real time back; timers keep the time they still have to run."""
