@@ -1,0 +1,205 @@
+"""A bad ID harms only itself; an error that is not about IDs is not hunted for."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from helpers import ELSEWHERE, REGION, add_tasks, clock, every, failure, polls, since, timed, turns
+
+from ecs_waiter import (
+    ApiError,
+    ServiceUnavailableError,
+    Task,
+    TasksFailedError,
+    TaskWaiter,
+    wait_for_task,
+    wait_for_tasks,
+)
+
+if TYPE_CHECKING:
+    from ecs_waiter.emulator import EcsEmulator
+
+pytestmark = pytest.mark.asyncio
+
+ABOUT_IDS = ["InvalidTaskId.Malformed", "InvalidTaskId.NotFound", "InvalidParameter.TaskIds", "InvalidTaskIds"]
+UNCLEAR = ["InvalidParameter", "Weird.Code", "InternalMisunderstanding"]
+
+
+@pytest.mark.parametrize("code", ABOUT_IDS + UNCLEAR)
+@pytest.mark.parametrize("count", [2, 3, 100, 150, 250, 300])
+@pytest.mark.parametrize("where", [0.0, 0.4, 1.0])
+async def test_the_bad_one_alone_raises(virtual_ecs: EcsEmulator, code: str, count: int, where: float) -> None:
+    """A batch that is rejected for one ID is taken apart until the bad one stands alone; it alone raises."""
+    ids = add_tasks(virtual_ecs, count, duration=5)
+    bad = ids[round(where * (count - 1))]
+    virtual_ecs.inject("reject", task_id=bad, code=code, message="The specified value is not valid.")
+    start = clock()
+    results = await wait_for_tasks(ids, return_exceptions=True, policy=every(10))
+    error = results.pop(bad)
+    assert type(error) is ApiError
+    assert (error.code, error.http_status) == (code, 400)
+    assert {type(result) for result in results.values()} == {Task}
+    assert since(start) <= 20
+    assert len(polls(virtual_ecs)) <= 40
+
+
+@pytest.mark.parametrize("code", ABOUT_IDS + UNCLEAR)
+async def test_two_bad_ones(virtual_ecs: EcsEmulator, code: str) -> None:
+    """Several bad IDs in one batch each raise, and nobody else."""
+    ids = add_tasks(virtual_ecs, 100, duration=5)
+    bad = [ids[0], ids[1], ids[64]]
+    for task_id in bad:
+        virtual_ecs.inject("reject", task_id=task_id, code=code)
+    results = await wait_for_tasks(ids, return_exceptions=True, policy=every(10))
+    assert [task_id for task_id, result in results.items() if not isinstance(result, Task)] == bad
+
+
+async def test_the_only_id(virtual_ecs: EcsEmulator) -> None:
+    """A bad ID that is alone from the start raises at once, by one call."""
+    virtual_ecs.inject("reject", task_id="t-bad")
+    start = clock()
+    error = await failure(ApiError, wait_for_task("t-bad"))
+    assert error.code == "InvalidTaskId.Malformed"
+    assert since(start) == 0
+    assert len(virtual_ecs.requests) == 1
+
+
+async def test_a_bad_one_in_a_group(virtual_ecs: EcsEmulator) -> None:
+    """A bad ID's error is that task's, so that several asked raise a group."""
+    task_id = virtual_ecs.add_task()
+    virtual_ecs.inject("reject", task_id="t-bad")
+    error = await failure(TasksFailedError, wait_for_tasks([task_id, "t-bad"]))
+    assert isinstance(error.results[task_id], Task)
+    assert [type(one) for one in error.exceptions] == [ApiError]
+
+
+async def test_a_late_bad_one(virtual_ecs: EcsEmulator) -> None:
+    """A bad ID that joins healthy ones in their calls harms none of them."""
+    ids = add_tasks(virtual_ecs, 99, duration=45)
+    virtual_ecs.inject("reject", task_id="t-bad")
+    start = clock()
+    async with TaskWaiter(policy=every(10)) as waiter:
+        futures = [waiter.submit(task_id) for task_id in ids]
+        await turns(20)
+        await failure(ApiError, waiter.wait(["t-bad"]))
+        assert since(start) <= 2
+        for future in futures:
+            assert (await future).task_status == "Finished"
+        assert since(start) <= 60
+
+
+@pytest.mark.parametrize("kind", ["status", "reset", "truncate", "bad_gzip"])
+async def test_faults_of_one_batch(virtual_ecs: EcsEmulator, kind: str) -> None:
+    """A batch on which the service keeps failing while it answers others is halved, too, until the bad one raises."""
+    ids = add_tasks(virtual_ecs, 250, duration=5)
+    bad = ids[77]
+    virtual_ecs.inject(kind, where=lambda request: bad in request.task_ids)
+    start = clock()
+    results = await wait_for_tasks(ids, return_exceptions=True, policy=every(10))
+    error = results.pop(bad)
+    assert isinstance(error, ServiceUnavailableError)
+    assert bad in str(error)
+    assert {type(result) for result in results.values()} == {Task}
+    assert since(start) < 60
+
+
+async def test_a_spell_of_faults_blames_nobody(virtual_ecs: EcsEmulator) -> None:
+    """Faults that strike every batch are an outage, in which no ID is to blame."""
+    ids = add_tasks(virtual_ecs, 250, duration=5)
+    virtual_ecs.inject("status", status=500, times=40)
+    tasks = await wait_for_tasks(ids, policy=every(10, outage_budget=10_000))
+    assert {task.task_status for task in tasks.values()} == {"Finished"}
+
+
+@pytest.mark.parametrize("probability", [0.2, 0.3])
+async def test_faults_by_chance_blame_nobody(virtual_ecs: EcsEmulator, probability: float) -> None:
+    """Faults by chance, of a good part of all calls, blame no ID."""
+    ids = add_tasks(virtual_ecs, 500, duration=600)
+    virtual_ecs.inject("status", probability=probability, seed=7)
+    tasks = await wait_for_tasks(ids, policy=every(10, outage_budget=10_000))
+    assert {task.task_status for task in tasks.values()} == {"Finished"}
+
+
+@pytest.mark.parametrize("count", [1, 2, 100])
+async def test_an_unknown_region(virtual_ecs: EcsEmulator, count: int) -> None:
+    """An unknown region is not hunted for among IDs: it ends the region's waits after a call or two."""
+    ids = [f"t-{number}" for number in range(count)]
+    start = clock()
+    error = await failure(ApiError, wait_for_tasks(ids, region_id="xx-nowhere-1"))
+    assert error.code == "InvalidRegionId.NotFound"
+    assert since(start) == 0
+    assert len(virtual_ecs.requests) <= 2
+
+
+@pytest.mark.parametrize("code", ["MissingParameter", "InvalidVersion", "UnsupportedOperation", *UNCLEAR])
+async def test_errors_of_every_call(virtual_ecs: EcsEmulator, code: str) -> None:
+    """An error that every call gets ends the region's waits after a few calls, as one exception."""
+    ids = add_tasks(virtual_ecs, 100)
+    virtual_ecs.inject("status", status=400, code=code, message="No.", region_id=REGION)
+    far = virtual_ecs.add_task(region_id=ELSEWHERE)
+    start = clock()
+    error = await failure(ApiError, wait_for_tasks({REGION: ids, ELSEWHERE: [far]}))
+    assert error.code == code
+    assert since(start) <= 1
+    assert len([request for request in virtual_ecs.requests if request.region_id == REGION]) <= 3
+
+
+async def test_a_region_that_turns_away(virtual_ecs: EcsEmulator) -> None:
+    """A region that ends others' waits by an error of its own leaves later waits their own calls."""
+    task_id = virtual_ecs.add_task()
+    virtual_ecs.inject("status", status=400, code="Weird", times=1)
+    async with TaskWaiter() as waiter:
+        await failure(ApiError, waiter.wait([task_id]))
+        assert (await waiter.wait([task_id]))[task_id].task_id == task_id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: row.clear(),
+        lambda row: row.pop("TaskId"),
+        lambda row: row.update(TaskId=7),
+        lambda row: row.update(TaskStatus=None),
+        lambda row: row.update(TaskStatus={"a": 1}),
+        lambda row: row.update(TaskStatus="Finishd"),
+    ],
+    ids=["empty", "no ID", "number as ID", "no status", "map as status", "odd status"],
+)
+async def test_one_unreadable_row(virtual_ecs: EcsEmulator, change: Any) -> None:
+    """One unreadable row harms at most its own task: the others of the call settle by the same answer."""
+    good, spoiled = virtual_ecs.add_task(task_id="t-good"), virtual_ecs.add_task(task_id="t-spoiled")
+
+    def spoil(fields: dict[str, Any]) -> None:
+        for row in fields["TaskSet"]["Task"]:
+            if row["TaskId"] == spoiled:
+                change(row)
+
+    virtual_ecs.inject("rewrite", action="DescribeTasks", change=spoil, times=1)
+    async with TaskWaiter(policy=every(10)) as waiter:
+        seen = await timed(waiter.as_completed([good, spoiled]))
+    assert [(at, task.task_id) for at, task in seen] == [(0, good), (10, spoiled)]
+
+
+async def test_rows_that_nobody_asked_for(virtual_ecs: EcsEmulator) -> None:
+    """Tasks that nobody asked for, and tasks told twice, change nothing."""
+    ids = add_tasks(virtual_ecs, 60, duration=15)
+    virtual_ecs.inject("foreign", rows=50)
+    virtual_ecs.inject("double")
+    start = clock()
+    tasks = await wait_for_tasks(ids, policy=every(10))
+    assert list(tasks) == ids
+    assert since(start) == 20
+
+
+async def test_a_bad_one_among_endless_tasks(virtual_ecs: EcsEmulator) -> None:
+    """After the hunt the healthy IDs go on in shared calls, not in pieces."""
+    ids = add_tasks(virtual_ecs, 100, duration=math.inf)
+    virtual_ecs.inject("reject", task_id=ids[50])
+    async with TaskWaiter(policy=every(10)) as waiter:
+        for task_id in ids[:50] + ids[51:]:
+            waiter.submit(task_id)
+        await failure(ApiError, waiter.wait([ids[50]]))
+        await failure(TimeoutError, waiter.wait([ids[0]], timeout=100))
+    assert {size for at, size in polls(virtual_ecs) if at > 70} == {99}

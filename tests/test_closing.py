@@ -1,0 +1,273 @@
+"""Leaving `async with`: what is under way ends, nobody hangs, and nothing outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+import aiohttp
+import pytest
+from helpers import REASON, REGION, clock, collect, every, failure, others, since, turns
+
+from ecs_waiter import Credentials, EcsWaiterError, TaskFailedError, TaskWaiter, WaiterClosedError
+
+if TYPE_CHECKING:
+    from ecs_waiter.emulator import EcsEmulator
+
+pytestmark = pytest.mark.asyncio
+
+
+def open_sessions() -> set[aiohttp.ClientSession]:
+    """Every session of this process that is not closed."""
+    return {thing for thing in gc.get_objects() if isinstance(thing, aiohttp.ClientSession) and not thing.closed}
+
+
+async def waits(waiter: TaskWaiter, ids: list[str]) -> object:
+    """A wait with everything on."""
+    return await waiter.wait(ids, timeout=100, on_update=lambda _task: None)
+
+
+async def waits_without_raising(waiter: TaskWaiter, ids: list[str]) -> object:
+    """A wait whose errors are results."""
+    return await waiter.wait(ids, return_exceptions=True)
+
+
+async def completes(waiter: TaskWaiter, ids: list[str]) -> object:
+    """All outcomes."""
+    return await collect(waiter.as_completed(ids))
+
+
+async def updates(waiter: TaskWaiter, ids: list[str]) -> object:
+    """All changes."""
+    return await collect(waiter.updates(ids))
+
+
+async def runs(waiter: TaskWaiter, _ids: list[str]) -> object:
+    """A start and its task."""
+    return await waiter.run("ExportImage", params={"ImageId": "m-1"})
+
+
+Way: TypeAlias = Callable[[TaskWaiter, list[str]], Awaitable[object]]
+
+
+@pytest.mark.parametrize("way", [waits, waits_without_raising, completes, updates])
+async def test_under_a_wait(virtual_ecs: EcsEmulator, way: Way) -> None:
+    """A wait, `as_completed` or `updates` under way raises WaiterClosedError, at once."""
+    ids = [virtual_ecs.add_task(duration=math.inf), virtual_ecs.add_task()]
+    async with TaskWaiter() as waiter:
+        waiting = asyncio.ensure_future(way(waiter, ids))
+        await asyncio.sleep(5)
+        start = clock()
+    error = await failure(WaiterClosedError, waiting)
+    assert isinstance(error, EcsWaiterError)
+    assert isinstance(error, RuntimeError)
+    assert since(start) == 0
+    assert others() == set()
+
+
+async def test_a_pending_future(virtual_ecs: EcsEmulator) -> None:
+    """A future still pending is canceled; one that is done stays as it is."""
+    done, endless = virtual_ecs.add_task(), virtual_ecs.add_task(duration=math.inf)
+    async with TaskWaiter() as waiter:
+        futures = [waiter.submit(done), waiter.submit(endless)]
+        await asyncio.sleep(5)
+    assert futures[0].result().task_id == done
+    assert futures[1].cancelled()
+
+
+async def test_afterwards(virtual_ecs: EcsEmulator) -> None:
+    """A closed waiter takes nothing more: `submit` and all others raise RuntimeError, and no call is made."""
+    waiter = TaskWaiter()
+    async with waiter:
+        pass
+    with pytest.raises(RuntimeError):
+        waiter.submit("t-1")
+    for refused in (waiter.wait(["t-1"]), waiter.run("ImportImage")):
+        await failure(RuntimeError, refused)
+    with pytest.raises(RuntimeError):
+        waiter.as_completed(["t-1"])
+    with pytest.raises(RuntimeError):
+        waiter.updates(["t-1"])
+    with pytest.raises(RuntimeError):
+        await waiter.__aenter__()
+    assert virtual_ecs.requests == []
+
+
+@pytest.mark.parametrize("method", ["as_completed", "updates"])
+async def test_an_iterator_made_before(virtual_ecs: EcsEmulator, method: str) -> None:
+    """An iterator that was made before the close and is read after it raises WaiterClosedError."""
+    async with TaskWaiter() as waiter:
+        unread = getattr(waiter, method)([virtual_ecs.add_task()])
+        begun = getattr(waiter, method)([virtual_ecs.add_task(), virtual_ecs.add_task(duration=math.inf)])
+        await anext(begun)
+    async with asyncio.timeout(1000):
+        await failure(WaiterClosedError, anext(unread))
+        await failure(WaiterClosedError, collect(begun))
+
+
+async def test_while_many_ids_are_read(virtual_ecs: EcsEmulator) -> None:
+    """A wait for many IDs that is closed before they are all read or joined raises WaiterClosedError."""
+    ids = [f"t-{number}" for number in range(10_000)]
+    for turn in range(15):
+        async with TaskWaiter() as waiter:
+            waiting = asyncio.ensure_future(waiter.wait(ids))
+            await turns(turn)
+        async with asyncio.timeout(1000):
+            await failure(WaiterClosedError, waiting)
+        assert others() == set()
+
+
+@pytest.mark.parametrize("way", [waits, completes, updates, runs])
+async def test_at_every_turn(virtual_ecs: EcsEmulator, way: Way) -> None:
+    """Closed at any turn of the loop, a caller is told and nothing is left."""
+    for turn in range(40):
+        ids = [virtual_ecs.add_task(duration=5), virtual_ecs.add_task(outcome="Failed", error=REASON)]
+        waiter = TaskWaiter(policy=every(3))
+        waiting = asyncio.ensure_future(way(waiter, ids))
+        await turns(turn)
+        await waiter.aclose()
+        assert others() <= {waiting}
+        async with asyncio.timeout(1000):
+            try:
+                await waiting
+            except WaiterClosedError:
+                pass
+            else:
+                assert way is runs
+        assert others() == set()
+
+
+async def test_closing_while_canceled(virtual_ecs: EcsEmulator) -> None:
+    """Nothing outlives the closing though it is canceled, twice; the cancellation is passed on."""
+    for turn in range(1, 10):
+        waiter = TaskWaiter()
+        future = waiter.submit(virtual_ecs.add_task(duration=math.inf))
+        await asyncio.sleep(1)
+        closing = asyncio.create_task(waiter.aclose())
+        await turns(turn)
+        for _ in range(2):
+            closing.cancel()
+            await turns(1)
+        await asyncio.wait([closing])
+        assert closing.cancelled() or turn > 1
+        assert future.cancelled()
+        assert others() == set()
+
+
+async def test_a_canceled_block(virtual_ecs: EcsEmulator) -> None:
+    """A block that is canceled closes its waiter and ends as canceled."""
+    task_id = virtual_ecs.add_task(duration=math.inf)
+
+    async def block() -> None:
+        async with TaskWaiter() as waiter:
+            await waiter.wait([task_id])
+
+    for turn in range(20):
+        task = asyncio.create_task(block())
+        await turns(turn)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert others() == set()
+
+
+async def test_closing_twice(virtual_ecs: EcsEmulator) -> None:
+    """Closing twice, at the same time too, is closing once."""
+    waiter = TaskWaiter()
+    waiter.submit(virtual_ecs.add_task(duration=math.inf))
+    await asyncio.sleep(1)
+    await asyncio.gather(waiter.aclose(), waiter.aclose())
+    await waiter.aclose()
+    assert others() == set()
+
+
+async def test_calls_under_way(virtual_ecs: EcsEmulator) -> None:
+    """Calls that hang when the waiter closes are dropped at once."""
+    virtual_ecs.inject("hang")
+    async with TaskWaiter() as waiter:
+        waiter.submit("t-1")
+        starting = asyncio.ensure_future(waiter.run("ImportImage"))
+        await asyncio.sleep(5)
+        start = clock()
+    assert since(start) == 0
+    error = await failure(WaiterClosedError, starting)
+    assert "may have started" in str(error)
+
+
+async def test_a_slow_provider(virtual_ecs: EcsEmulator) -> None:
+    """A credentials provider that takes its time does not hold the closing up."""
+
+    class Slow:
+        async def get_credentials(self) -> Credentials:
+            await asyncio.sleep(20)
+            raise LookupError
+
+    async with TaskWaiter(Slow()) as waiter:
+        waiter.submit("t-1")
+        await asyncio.sleep(1)
+        start = clock()
+    assert since(start) == 0
+
+
+async def test_known_failures(virtual_ecs: EcsEmulator) -> None:
+    """A task known to have failed when the waiter closes is told as failed, wherever it is waited for."""
+    virtual_ecs.inject("hang", action="DescribeTaskAttribute")
+    failed, endless = virtual_ecs.add_task(outcome="Failed"), virtual_ecs.add_task(duration=math.inf)
+    seen: list[object] = []
+    async with TaskWaiter() as waiter:
+        future = waiter.submit(failed)
+        alone = asyncio.ensure_future(waiter.wait([failed], return_exceptions=True))
+        with_another = asyncio.ensure_future(waiter.wait([failed, endless]))
+        iterating = asyncio.ensure_future(collect(waiter.as_completed([failed, endless]), seen))
+        await asyncio.sleep(5)
+    await failure(TaskFailedError, future)
+    assert isinstance((await alone)[failed], TaskFailedError)
+    await failure(WaiterClosedError, with_another)
+    await failure(WaiterClosedError, iterating)
+    assert [type(outcome) for outcome in seen] == [TaskFailedError]
+
+
+async def test_a_callback_that_closes(virtual_ecs: EcsEmulator) -> None:
+    """A wait whose callback has its waiter closed raises WaiterClosedError."""
+    waiter = TaskWaiter()
+    closing: list[asyncio.Task[None]] = []
+    waiting = waiter.wait(
+        [virtual_ecs.add_task(duration=5)], on_update=lambda _task: closing.append(asyncio.create_task(waiter.aclose()))
+    )
+    await failure(WaiterClosedError, waiting)
+    await asyncio.gather(*closing)
+
+
+async def test_a_session_of_ones_own(virtual_ecs: EcsEmulator) -> None:
+    """One's own session stays open."""
+    async with virtual_ecs.session() as session:
+        async with TaskWaiter(session=session) as waiter:
+            await waiter.wait([virtual_ecs.add_task()])
+        assert not session.closed
+
+
+async def test_no_connection_is_left(virtual_ecs: EcsEmulator) -> None:
+    """No connection outlives the block: the waiter's own sessions, for polls and for starts, are closed."""
+    before = open_sessions()
+    async with TaskWaiter() as waiter:
+        await waiter.wait([virtual_ecs.add_task()])
+        await waiter.run("RedeployInstance", params={"InstanceId": "i-1"})
+        assert len(open_sessions() - before) == 2
+    assert open_sessions() == before
+
+
+async def test_another_loop(virtual_ecs: EcsEmulator) -> None:
+    """A waiter belongs to the loop that used it first; on another one it says so."""
+    waiter = TaskWaiter()
+    waiter.submit(virtual_ecs.add_task())
+    await asyncio.sleep(1)
+
+    def elsewhere() -> None:
+        asyncio.run(waiter.wait(["t-1"], region_id=REGION))
+
+    error = await failure(RuntimeError, asyncio.to_thread(elsewhere))
+    assert "loop" in str(error)
+    await waiter.aclose()

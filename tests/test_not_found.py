@@ -1,0 +1,179 @@
+"""IDs that the answers lack: absent is not gone until the grace is over."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from helpers import ELSEWHERE, REGION, add_tasks, asked, clock, every, failure, polls, since, times
+
+from ecs_waiter import PollPolicy, Task, TaskNotFoundError, TaskWaiter, WaitTimeoutError, wait_for_task, wait_for_tasks
+
+if TYPE_CHECKING:
+    from ecs_waiter.emulator import EcsEmulator
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.mark.parametrize("grace", [0.5, 45, 60, 200])
+@pytest.mark.parametrize("pace", [7, 10, 1000])
+async def test_at_the_end_of_the_grace(virtual_ecs: EcsEmulator, grace: float, pace: float) -> None:
+    """The error comes when the grace is over, not at the next slow poll after it."""
+    start = clock()
+    await failure(TaskNotFoundError, wait_for_task("t-unknown", policy=every(pace, not_found_grace=grace)))
+    assert since(start) == grace
+
+
+async def test_never_on_the_first_absence(virtual_ecs: EcsEmulator) -> None:
+    """One absence is never enough, with no grace at all either."""
+    await failure(TaskNotFoundError, wait_for_task("t-unknown", policy=every(10, not_found_grace=0)))
+    assert len(polls(virtual_ecs)) >= 2
+
+
+async def test_the_message_names_the_region(virtual_ecs: EcsEmulator) -> None:
+    """The message names the region asked, for a wrong one is the usual cause."""
+    task_id = virtual_ecs.add_task(region_id=ELSEWHERE)
+    error = await failure(TaskNotFoundError, wait_for_task(task_id, region_id=REGION))
+    assert (error.task_id, error.region_id, error.task) == (task_id, REGION, None)
+    assert task_id in str(error)
+    assert REGION in str(error)
+
+
+async def test_a_task_listed_late(virtual_ecs: EcsEmulator) -> None:
+    """A task that is listed within the grace is waited for as any other."""
+    task_id = virtual_ecs.add_task(visible_after=55, duration=85)
+    start = clock()
+    await wait_for_task(task_id, policy=every(10))
+    assert since(start) == 90
+
+
+async def test_it_harms_only_itself(virtual_ecs: EcsEmulator) -> None:
+    """An unknown ID is no failure of those in the same call."""
+    ids = add_tasks(virtual_ecs, 99, duration=95)
+    start = clock()
+    results = await wait_for_tasks([*ids, "t-unknown"], return_exceptions=True, policy=every(10))
+    assert since(start) == 100
+    assert isinstance(results.pop("t-unknown"), TaskNotFoundError)
+    assert {type(result) for result in results.values()} == {Task}
+
+
+async def test_seen_once_then_vanished(virtual_ecs: EcsEmulator) -> None:
+    """An ID that was seen and then vanishes gets the same grace, from its first absence on."""
+    task_id = virtual_ecs.add_task(duration=math.inf)
+    start = clock()
+    waiting = asyncio.ensure_future(wait_for_task(task_id, policy=every(10)))
+    await asyncio.sleep(35)
+    virtual_ecs.inject("drop", task_id=task_id)
+    error = await failure(TaskNotFoundError, waiting)
+    assert since(start) == 100
+    assert error.task is not None
+    assert error.task.task_id == task_id
+    assert error.task.task_status == "Processing"
+
+
+async def test_absences_with_breaks(virtual_ecs: EcsEmulator) -> None:
+    """An ID that comes back has its whole grace again."""
+    task_id = virtual_ecs.add_task(duration=295)
+    virtual_ecs.inject("drop", task_id=task_id, where=lambda request: round(request.at.timestamp()) % 60 < 50)
+    start = clock()
+    await wait_for_task(task_id, policy=every(10))
+    assert since(start) in {350, 360}
+
+
+@pytest.mark.parametrize("kind", ["status", "reset", "truncate", "throttle"])
+async def test_an_outage_does_not_use_it_up(virtual_ecs: EcsEmulator, kind: str) -> None:
+    """Time in which the region gave no good answer does not count."""
+    start = clock()
+    waiting = asyncio.ensure_future(wait_for_task("t-unknown", policy=every(10)))
+    await asyncio.sleep(25)
+    outage = virtual_ecs.inject(kind)
+    await asyncio.sleep(300)
+    outage.remove()
+    await failure(TaskNotFoundError, waiting)
+    # From 0 to 20 s, or to 30 s when the first fault came, the grace ran; it goes on with the first good answer.
+    back = next(at for at in times(virtual_ecs) if at >= 325)
+    assert back <= 325 + 20
+    assert back + 30 - 0.01 <= since(start) <= back + 40 + 0.01
+
+
+async def test_an_outage_from_the_start(virtual_ecs: EcsEmulator) -> None:
+    """The grace begins with the first good answer that lacks the ID."""
+    virtual_ecs.inject("status", times=5)
+    start = clock()
+    await failure(TaskNotFoundError, wait_for_task("t-unknown", policy=every(10)))
+    first_good = next(request.at for request in virtual_ecs.requests if request.answered == 200)
+    assert round((virtual_ecs.now() - first_good).total_seconds(), 3) == 60
+    assert since(start) > 60
+
+
+async def test_many_at_once(virtual_ecs: EcsEmulator) -> None:
+    """Hundreds of unknown IDs are all told at the end of their grace."""
+    start = clock()
+    results = await wait_for_tasks([f"t-{number}" for number in range(350)], return_exceptions=True, policy=every(25))
+    assert since(start) == 60
+    assert {type(result) for result in results.values()} == {TaskNotFoundError}
+
+
+async def test_the_default_cadence(virtual_ecs: EcsEmulator) -> None:
+    """With the default cadence, too, the error comes at 60 s."""
+    start = clock()
+    error = await failure(TaskNotFoundError, wait_for_task("t-unknown", policy=PollPolicy()))
+    assert since(start) == 60
+    assert error.task is None
+
+
+async def test_cut_short(virtual_ecs: EcsEmulator) -> None:
+    """After three answers cut short the missing IDs are asked in a call of their own."""
+    ids = add_tasks(virtual_ecs, 100, duration=25)
+    virtual_ecs.inject("cut_short", rows=90)
+    tasks = await wait_for_tasks(ids, policy=every(10))
+    assert {task.task_status for task in tasks.values()} == {"Finished"}
+    assert [(at, size) for at, size in polls(virtual_ecs) if at <= 20] == [(0, 100), (10, 100), (20, 100), (20, 10)]
+
+
+async def test_cut_short_is_no_absence(virtual_ecs: EcsEmulator) -> None:
+    """Answers that are cut short use up nobody's grace, for as long as that lasts."""
+    ids = add_tasks(virtual_ecs, 100, duration=1000)
+    virtual_ecs.inject("cut_short", rows=99)
+    error = await failure(WaitTimeoutError, wait_for_tasks(ids, timeout=500, policy=every(10)))
+    assert error.results == {}
+
+
+async def test_cut_short_around_an_unknown_id(virtual_ecs: EcsEmulator) -> None:
+    """An ID that is missing from the call of its own, too, is unknown after its grace."""
+    ids = add_tasks(virtual_ecs, 20, duration=295)
+    virtual_ecs.inject("rewrite", action="DescribeTasks", change=more_than_there_are)
+    start = clock()
+    results = await wait_for_tasks([*ids, "t-unknown"], return_exceptions=True, policy=every(10))
+    assert isinstance(results.pop("t-unknown"), TaskNotFoundError)
+    assert {type(result) for result in results.values()} == {Task}
+    assert since(start) == 300
+    assert max(asked(virtual_ecs, "t-unknown")) == 80
+
+
+async def test_always_empty_and_cut_short(virtual_ecs: EcsEmulator) -> None:
+    """IDs that every answer lacks, alone too, are unknown in the end, though the service counts them."""
+    ids = add_tasks(virtual_ecs, 8, duration=1000)
+    virtual_ecs.inject("cut_short", rows=0)
+    results = await wait_for_tasks(ids, return_exceptions=True, timeout=300, policy=every(10))
+    assert {type(result) for result in results.values()} == {TaskNotFoundError}
+    assert len(polls(virtual_ecs)) < 150
+
+
+def more_than_there_are(fields: dict[str, Any]) -> dict[str, Any]:
+    """An answer that always claims that there is more."""
+    return {**fields, "TotalCount": fields["TotalCount"] + 50}
+
+
+async def test_a_crowd_does_not_slow_it(virtual_ecs: EcsEmulator) -> None:
+    """Among thousands of running tasks an unknown ID is told after its grace and no more than a second."""
+    ids = add_tasks(virtual_ecs, 1500, duration=math.inf)
+    start = clock()
+    async with TaskWaiter(policy=every(20)) as waiter:
+        for task_id in ids:
+            waiter.submit(task_id)
+        await failure(TaskNotFoundError, waiter.wait(["t-unknown"]))
+        assert 60 <= since(start) <= 63
+    assert len(times(virtual_ecs)) < 100

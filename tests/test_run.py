@@ -1,0 +1,177 @@
+"""`run`: start a task, then wait for it, as one."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from helpers import ELSEWHERE, REASON, REGION, clock, every, failure, others, since, times
+
+from ecs_waiter import (
+    ApiError,
+    AuthenticationError,
+    ServiceUnavailableError,
+    Task,
+    TaskFailedError,
+    TaskWaiter,
+    WaitTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from ecs_waiter.emulator import EcsEmulator
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_start_then_wait(virtual_ecs: EcsEmulator) -> None:
+    """`run` starts the operation with its parameters and returns the finished task."""
+    virtual_ecs.plan("ExportImage", duration=25)
+    start = clock()
+    async with TaskWaiter(policy=every(10)) as waiter:
+        task = await waiter.run("ExportImage", region_id=ELSEWHERE, params={"ImageId": "m-1", "OSSBucket": "b"})
+    assert since(start) == 30
+    assert task is not None
+    assert (task.region_id, task.task_action, task.task_status) == (ELSEWHERE, "ExportImage", "Finished")
+    started = virtual_ecs.requests[0]
+    assert (started.action, started.region_id) == ("ExportImage", ELSEWHERE)
+    assert (started.params["ImageId"], started.params["OSSBucket"]) == ("m-1", "b")
+    assert times(virtual_ecs) == [0, 10, 20, 30]
+
+
+async def test_a_failure_of_the_task(virtual_ecs: EcsEmulator) -> None:
+    """A task that fails raises as itself, with the service's reason."""
+    virtual_ecs.plan("ImportImage", outcome="Failed", error=REASON)
+    async with TaskWaiter() as waiter:
+        error = await failure(TaskFailedError, waiter.run("ImportImage"))
+    assert REASON[0] in str(error)
+
+
+async def test_done_at_once(virtual_ecs: EcsEmulator) -> None:
+    """An answer without a TaskId, a change done at once, makes `run` return None."""
+    virtual_ecs.plan("ModifyDiskSpec", at_once=True)
+    async with TaskWaiter() as waiter:
+        assert await waiter.run("ModifyDiskSpec", params={"DiskId": "d-1"}) is None
+    assert len(virtual_ecs.requests) == 1
+
+
+@pytest.mark.parametrize("operation", ["ImportImage", "ModifyInstanceClockOptions"])
+async def test_a_token_by_itself(virtual_ecs: EcsEmulator, operation: str) -> None:
+    """`run` adds a ClientToken by itself where the operation takes one, a new one each time; one's own it leaves."""
+    async with TaskWaiter() as waiter:
+        for token in ({}, {}, {"ClientToken": "mine"}):
+            await waiter.run(operation, params={"InstanceId": "i-1", **token})
+    tokens = [request.params["ClientToken"] for request in virtual_ecs.requests if request.action == operation]
+    assert len(set(tokens)) == 3
+    assert tokens[2] == "mine"
+    assert all(tokens)
+
+
+async def test_no_token_where_none_is_taken(virtual_ecs: EcsEmulator) -> None:
+    """`run` adds no ClientToken to other operations."""
+    async with TaskWaiter() as waiter:
+        await waiter.run("RedeployInstance", params={"InstanceId": "i-1"})
+    assert "ClientToken" not in virtual_ecs.requests[0].params
+
+
+@pytest.mark.parametrize("kind", ["reset", "truncate"])
+async def test_what_may_have_started(virtual_ecs: EcsEmulator, kind: str) -> None:
+    """What may have happened is repeated with a ClientToken only; else the error says that it may have started."""
+    async with TaskWaiter() as waiter:
+        virtual_ecs.inject(kind, action="ImportImage", times=1)
+        assert await waiter.run("ImportImage") is not None
+        assert [request.action for request in virtual_ecs.requests].count("ImportImage") == 2
+        virtual_ecs.inject(kind, action="RedeployInstance", times=1)
+        error = await failure(ServiceUnavailableError, waiter.run("RedeployInstance", params={"InstanceId": "i-1"}))
+        assert "may have started" in str(error)
+    assert [request.action for request in virtual_ecs.requests].count("RedeployInstance") == 1
+
+
+async def test_what_did_not_happen(virtual_ecs: EcsEmulator) -> None:
+    """A throttled start surely did not happen and is repeated, as the service asks."""
+    virtual_ecs.inject("throttle", action="RedeployInstance", times=2, retry_after=5)
+    start = clock()
+    async with TaskWaiter() as waiter:
+        task = await waiter.run("RedeployInstance", params={"InstanceId": "i-1"})
+    assert isinstance(task, Task)
+    assert since(start) >= 10
+
+
+async def test_a_deadline_before_the_answer(virtual_ecs: EcsEmulator) -> None:
+    """A deadline that passes before the start is answered is a WaitTimeoutError with no pending IDs."""
+    virtual_ecs.inject("hang")
+    start = clock()
+    async with TaskWaiter() as waiter:
+        error = await failure(WaitTimeoutError, waiter.run("ImportImage", timeout=12))
+        assert since(start) == 12
+        assert (error.pending, error.results) == ((), {})
+        assert "may have started" in str(error)
+    assert others() == set()
+
+
+@pytest.mark.parametrize("timeout", [15, 30, 45, 60])
+async def test_a_deadline_in_the_instant_of_a_calls(virtual_ecs: EcsEmulator, timeout: float) -> None:
+    """The deadline holds, too, where it falls into the very instant in which an attempt times out."""
+    virtual_ecs.inject("hang")
+    start = clock()
+    async with TaskWaiter() as waiter:
+        error = await failure(WaitTimeoutError, waiter.run("ImportImage", timeout=timeout))
+        assert since(start) == timeout
+        assert error.pending == ()
+
+
+async def test_a_deadline_after_the_answer(virtual_ecs: EcsEmulator) -> None:
+    """One deadline spans start and task; once started, the task's ID is pending."""
+    virtual_ecs.inject("delay", action="ImportImage", seconds=5)
+    virtual_ecs.plan("ImportImage", duration=math.inf)
+    start = clock()
+    async with TaskWaiter(policy=every(10)) as waiter:
+        error = await failure(WaitTimeoutError, waiter.run("ImportImage", timeout=12))
+    assert since(start) == 12
+    assert len(error.pending) == 1
+
+
+async def test_a_refusal(virtual_ecs: EcsEmulator) -> None:
+    """A start that the service refuses raises its error after one call."""
+    async with TaskWaiter() as waiter:
+        error = await failure(ApiError, waiter.run("ExportImage"))
+        assert error.code == "MissingParameter"
+        virtual_ecs.inject("refuse")
+        await failure(AuthenticationError, waiter.run("ImportImage"))
+    assert len(virtual_ecs.requests) == 2
+
+
+async def test_on_update_of_run(virtual_ecs: EcsEmulator) -> None:
+    """`on_update` is told of the started task's changes."""
+    virtual_ecs.plan("ImportImage", duration=15)
+    seen: list[str] = []
+    async with TaskWaiter(policy=every(10)) as waiter:
+        await waiter.run("ImportImage", on_update=lambda task: seen.append(task.task_status))
+    assert seen == ["Processing", "Finished"]
+
+
+async def test_runs_share_polls(virtual_ecs: EcsEmulator) -> None:
+    """Tasks started side by side are polled together."""
+    for _ in range(8):
+        virtual_ecs.plan("ImportImage", duration=15)
+    async with TaskWaiter(policy=every(10)) as waiter:
+        tasks = await asyncio.gather(*(waiter.run("ImportImage") for _ in range(8)))
+    assert len({task.task_id for task in tasks if task}) == 8
+    assert len([at for at in times(virtual_ecs) if at > 1]) == 2
+
+
+async def test_stats_count_a_start(virtual_ecs: EcsEmulator) -> None:
+    """A start counts among the region's calls, not among its polls."""
+    async with TaskWaiter() as waiter:
+        await waiter.run("ImportImage")
+        stats = waiter.stats.regions[REGION]
+    assert (stats.calls, stats.polls, stats.settled) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("answer", [{"TaskId": None}, {"TaskId": ""}, {"RequestId": "r"}])
+async def test_answers_without_a_task(virtual_ecs: EcsEmulator, answer: dict[str, Any]) -> None:
+    """An answer whose TaskId is absent or empty has no task to wait for."""
+    virtual_ecs.inject("body", content=answer, action="ModifyDiskSpec")
+    async with TaskWaiter() as waiter:
+        assert await waiter.run("ModifyDiskSpec", params={"DiskId": "d-1"}) is None
