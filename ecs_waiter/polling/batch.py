@@ -59,6 +59,7 @@ class Batch:
         trail: Faults in a row of this batch and those it was halved from.
         youngest: When its youngest task was created; None until that is worked out anew.
         heard: Good answers of the region when the last fault came.
+        heard_first: The same when the first fault of the trail came.
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class Batch:
         "entries",
         "faults",
         "heard",
+        "heard_first",
         "in_flight",
         "live",
         "polls",
@@ -89,7 +91,7 @@ class Batch:
         self.seen: tuple[list[str], list[str]] | None = None
         self.faults = 0
         self.trail = 0
-        self.heard = 0
+        self.heard = self.heard_first = 0
         self.youngest: float | None = None
         for entry in entries:
             entry.batch = self
@@ -108,7 +110,7 @@ class Batch:
     def part(self, entries: list[Entry], *, due: float) -> Batch:
         """Some of its entries as a batch of their own, with the same history."""
         part = Batch(entries, due=due, polls=self.polls, answered=self.answered)
-        part.trail, part.heard = self.trail, self.heard
+        part.trail, part.heard, part.heard_first = self.trail, self.heard, self.heard_first
         return part
 
     def halves(self, *, due: float) -> list[Batch]:

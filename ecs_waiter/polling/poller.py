@@ -250,10 +250,18 @@ class RegionPoller:
         news = self._schedule.answer(
             batch, task_ids, statuses, total_count=snapshot.total_count, age_of=age_of, now=now
         )
-        for change in news.changes:
-            self._tell_change(change, rows[change.index])
-        for entry in news.gone:
-            self._tell(entry, TaskNotFoundError(entry.task_id, self._region_id, self._last_known(entry)))
+        try:
+            for change in news.changes:
+                self._tell_change(change, rows[change.index])
+            for entry in news.gone:
+                self._tell(entry, TaskNotFoundError(entry.task_id, self._region_id, self._last_known(entry)))
+        except Exception as error:
+            # The schedule has forgotten those who have settled already: whoever was not told yet is told of this.
+            failure = self._died(error)
+            for entry in [*(change.entry for change in news.changes), *news.gone]:
+                if entry.task_id not in self._schedule:
+                    self._tell(entry, failure)
+            raise
         if news.error is not None:
             self._fail_region(
                 _caused(news.error, f"the policy's wait strategy failed, so {self._region_id} is not polled")
@@ -293,9 +301,7 @@ class RegionPoller:
             self._last_rows[entry.task_id] = row
         if not settled and status in _DOCUMENTED and not any(watcher.sees_changes for watcher in watchers):
             return
-        task = task_of(self._region_id, row)
-        if task is None:
-            return
+        task = task_of(self._region_id, row) or self._sketch(entry)
         self._odd_words.note(task)
         for watcher in watchers:
             if watcher.sees_changes:
@@ -324,12 +330,12 @@ class RegionPoller:
                         watcher.task_looked_at(entry.task_id)
 
     def _last_known(self, entry: Entry) -> Task | None:
-        if entry.status is None:
-            return None
         row = self._last_rows.pop(entry.task_id, None)
-        return task_of(self._region_id, row) or Task(
-            region_id=self._region_id, task_id=entry.task_id, task_status=entry.status
-        )
+        return None if entry.status is None else task_of(self._region_id, row) or self._sketch(entry)
+
+    def _sketch(self, entry: Entry) -> Task:
+        """What the schedule knows of a task by itself."""
+        return Task(region_id=self._region_id, task_id=entry.task_id, task_status=entry.status or "")
 
     # -- the end of a region's waits ----------------------------------------------------------------------------------
 
@@ -358,7 +364,10 @@ class RegionPoller:
         """Tell everyone: should our own code raise, nobody hangs."""
         logger.error("polling %s ended by %s", self._region_id, type(cause).__name__)
         self._reasons.give_up()
-        self._fail_region(_caused(cause, f"polling {self._region_id} ended by an error in its own code"))
+        self._fail_region(self._died(cause))
+
+    def _died(self, cause: BaseException) -> EcsWaiterError:
+        return _caused(cause, f"polling {self._region_id} ended by an error in its own code")
 
 
 def _caused(cause: BaseException, what: str) -> EcsWaiterError:

@@ -347,15 +347,19 @@ class PollSchedule:
         """A passing fault: the batch comes again later, in halves if it keeps failing; if all fails, all pause."""
         self._land(batch)
         self._outage.failed(asked_at, now)
-        return self._carry_out(self._suspicion.fault(batch, now) if batch.live else Verdict(), now)
+        if not batch.live:
+            return Verdict()
+        return self._carry_out(self._suspicion.fault(batch, now, only=self._is_all(batch)), now)
 
     def rejected(self, batch: Batch, error: ApiError, now: float) -> Verdict:
         """The service refused the batch: the one bad ID is hunted down, unless the refusal is about the region."""
         self._land(batch)
         if not batch.live:
             return Verdict()
-        only = len(self._entries) == batch.live
-        return self._carry_out(self._suspicion.rejected(batch, error, now, only=only), now)
+        return self._carry_out(self._suspicion.rejected(batch, error, now, only=self._is_all(batch)), now)
+
+    def _is_all(self, batch: Batch) -> bool:
+        return batch.live == len(self._entries)
 
     def _carry_out(self, verdict: Verdict, now: float) -> Verdict:
         for part in verdict.again:

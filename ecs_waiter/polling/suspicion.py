@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Suspicion", "Verdict"]
 
-_FAULTS_BORNE = 3
-"""Faults in a row after which a batch is halved, although none may be to blame."""
-
-_FAULTS_PROVEN = 10
-"""Faults in a row of a batch and its halves, while the region answers others, that prove a lone ID guilty."""
+_SUSPECT = (3, 1e-3)
+_STILL_SUSPECT = (1, 0.05)
+_GUILTY = (6, 1e-6)
+"""Faults in a row that make a batch suspect, its halves too, and a lone ID guilty: so many at least, and as many as
+the region's other faults would bring about by chance with no more than this probability."""
 
 _REFUSALS_BORNE = 3
 """How often one lone ID is refused in words that might mean the region before it is blamed."""
@@ -60,6 +60,7 @@ class Suspicion:
     def __init__(self, backoff: Callable[[int], float]) -> None:
         self._backoff = backoff
         self._answers = 0
+        self._faults = 0
         self._codes_about_ids: set[str | None] = set()
         self._doubtful = False
         self._code_in_doubt: str | None = None
@@ -73,19 +74,34 @@ class Suspicion:
             self._doubtful = False
             self._refused_alone.clear()
 
-    def fault(self, batch: Batch, now: float) -> Verdict:
-        """A batch failed in passing: it comes again, in halves if it keeps failing, until one ID stands alone."""
+    def fault(self, batch: Batch, now: float, *, only: bool) -> Verdict:
+        """A batch failed in passing: it comes again, in halves if it keeps failing, until one ID stands alone.
+
+        `only` says that the region has no other IDs; then what it answered since the trouble began has to do.
+        """
+        self._faults += 1
         batch.faults += 1
         batch.trail += 1
-        others_answered = self._answers > batch.heard and batch.trail > 1
+        if batch.trail == 1:
+            batch.heard = batch.heard_first = self._answers
+        others_answered = self._answers > (batch.heard_first if only else batch.heard)
         batch.heard = self._answers
+        due = now + (_PROBE_AGAIN if others_answered else self._backoff(batch.faults))
         if batch.live == 1:
-            if others_answered and batch.trail >= _FAULTS_PROVEN:
+            if others_answered and self._is_no_chance(batch, *_GUILTY):
                 return Verdict(guilty=list(batch.entries))
-        elif batch.faults >= _FAULTS_BORNE or (others_answered and batch.trail > _FAULTS_BORNE):
-            return Verdict(again=batch.halves(due=now + self._pause(batch, others_answered=others_answered)))
-        batch.due = now + self._pause(batch, others_answered=others_answered)
+        elif self._is_no_chance(batch, *(_STILL_SUSPECT if batch.trail > batch.faults else _SUSPECT)):
+            return Verdict(again=batch.halves(due=due))
+        batch.due = due
         return Verdict(again=[batch])
+
+    def _is_no_chance(self, batch: Batch, at_least: int, probability: float) -> bool:
+        """Whether a batch failed more often than the region's faults with others explain."""
+        if batch.faults < at_least:
+            return False
+        others = max(0, self._faults - batch.trail)
+        rate = others / (others + self._answers) if others else 0.0
+        return rate**batch.faults <= probability
 
     def rejected(self, batch: Batch, error: ApiError, now: float, *, only: bool) -> Verdict:
         """A batch was refused. `only` says that the region has no other IDs.
@@ -119,9 +135,6 @@ class Suspicion:
             return Verdict(guilty=[entry])
         batch.due = now + _PROBE_AGAIN
         return Verdict(again=[batch])
-
-    def _pause(self, batch: Batch, *, others_answered: bool) -> float:
-        return _PROBE_AGAIN if others_answered else self._backoff(batch.faults)
 
 
 def _is_about_ids(error: ApiError) -> bool:
