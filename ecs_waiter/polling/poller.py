@@ -257,10 +257,12 @@ class RegionPoller:
                 self._tell(entry, TaskNotFoundError(entry.task_id, self._region_id, self._last_known(entry)))
         except Exception as error:
             # The schedule has forgotten those who have settled already: whoever was not told yet is told of this.
-            failure = self._died(error)
+            self._reasons.give_up()
+            copies = Copies(self._died(error))
             for entry in [*(change.entry for change in news.changes), *news.gone]:
                 if entry.task_id not in self._schedule:
-                    self._tell(entry, failure)
+                    for watcher in watchers_of(entry):
+                        watcher.task_settled(entry.task_id, copies.for_(watcher), is_regional=False)
             raise
         if news.error is not None:
             self._fail_region(
