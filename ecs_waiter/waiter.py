@@ -17,6 +17,7 @@ from ecs_waiter.api.operations import TAKES_CLIENT_TOKEN, check_action
 from ecs_waiter.api.policy import check_seconds
 from ecs_waiter.api.task_ids import check_task_id
 from ecs_waiter.errors import (
+    ApiError,
     EcsWaiterError,
     TaskCanceledError,
     TaskFailedError,
@@ -26,6 +27,7 @@ from ecs_waiter.errors import (
 from ecs_waiter.polling.odd_words import OddWords
 from ecs_waiter.polling.policy import PollPolicy
 from ecs_waiter.polling.poller import RegionPoller
+from ecs_waiter.printable import printable
 from ecs_waiter.sharing import Sharing, identity
 from ecs_waiter.stats import RegionStats, WaiterStats
 from ecs_waiter.targets import Targets
@@ -334,13 +336,13 @@ class TaskWaiter:
         if params is not None and not isinstance(params, Mapping):
             raise TypeError(f"params takes a mapping of the operation's parameters, not {type(params).__name__}")
         values = dict(params or {})
-        if operation in TAKES_CLIENT_TOKEN:
-            values.setdefault("ClientToken", uuid.uuid4().hex)
+        if operation in TAKES_CLIENT_TOKEN and not values.get("ClientToken"):
+            values["ClientToken"] = uuid.uuid4().hex
         self._poller(region)  # its calls count in `stats` from the start on
         deadline = _deadline(seconds)
         answer = await self._start(operation, region, values, deadline, seconds)
-        task_id = answer.get("TaskId")
-        if not task_id:
+        task_id = _started(operation, region, answer)
+        if task_id is None:
             return None
         left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
         done = await self.wait([task_id], region_id=region, timeout=left, on_update=on_update)
@@ -472,6 +474,18 @@ class _Submitted:
 
     def task_looked_at(self, task_id: str) -> None:
         """A future has no deadline."""
+
+
+def _started(operation: str, region_id: str, answer: Mapping[str, Any]) -> str | None:
+    """The ID of the task that a start answered with; None if there is nothing to wait for."""
+    task_id = answer.get("TaskId")
+    if not task_id:
+        return None
+    try:
+        return check_task_id(task_id)
+    except (TypeError, ValueError):
+        told = printable(repr(task_id))
+        raise ApiError(None, f"{operation} in {region_id} has started, but its TaskId cannot be read: {told}") from None
 
 
 _shared_waiters: Sharing[TaskWaiter] = Sharing()
