@@ -28,9 +28,7 @@ def test_the_first_example(virtual_ecs: EcsEmulator, capsys: pytest.CaptureFixtu
     ("outcome", "told"),
     [("Finished", "imported as m-"), ("Failed", "ImageFormatMismatch: not a qcow2 file"), ("never", "still running:")],
 )
-def test_start_and_wait(
-    virtual_ecs: EcsEmulator, capsys: pytest.CaptureFixture[str], outcome: str, told: str
-) -> None:
+def test_start_and_wait(virtual_ecs: EcsEmulator, capsys: pytest.CaptureFixture[str], outcome: str, told: str) -> None:
     """The second example tells of an import that finishes, one that fails and one that takes too long."""
     reason = ("ImageFormatMismatch", "not a qcow2 file") if outcome == "Failed" else None
     virtual_ecs.plan(

@@ -25,7 +25,7 @@ from ecs_waiter.models import Task, TaskStatus
 from ecs_waiter.polling.policy import ask
 from ecs_waiter.polling.reasons import Reasons
 from ecs_waiter.polling.rows import columns
-from ecs_waiter.polling.schedule import Change, PollSchedule, is_settled
+from ecs_waiter.polling.schedule import Change, News, PollSchedule, is_settled
 from ecs_waiter.polling.watch import Copies, Watcher, attach, detach, watchers_of
 
 if TYPE_CHECKING:
@@ -238,17 +238,13 @@ class RegionPoller:
 
     def _take_in(self, batch: Batch, snapshot: Snapshot, now: float) -> None:
         rows, task_ids, statuses = columns(snapshot.rows)
-
-        def age_of(index: int) -> float | None:
-            if snapshot.date is None:
-                return None
-            task = task_of(self._region_id, rows[index])
-            if task is None or task.creation_time is None:
-                return None
-            return max(0.0, snapshot.date - task.creation_time.timestamp())
-
         news = self._schedule.answer(
-            batch, task_ids, statuses, total_count=snapshot.total_count, age_of=age_of, now=now
+            batch,
+            task_ids,
+            statuses,
+            total_count=snapshot.total_count,
+            age_of=lambda index: self._age(rows[index], snapshot.date),
+            now=now,
         )
         try:
             for change in news.changes:
@@ -256,18 +252,26 @@ class RegionPoller:
             for entry in news.gone:
                 self._tell(entry, TaskNotFoundError(entry.task_id, self._region_id, self._last_known(entry)))
         except Exception as error:
-            # The schedule has forgotten those who have settled already: whoever was not told yet is told of this.
-            self._reasons.give_up()
-            copies = Copies(self._died(error))
-            for entry in [*(change.entry for change in news.changes), *news.gone]:
-                if entry.task_id not in self._schedule:
-                    for watcher in watchers_of(entry):
-                        watcher.task_settled(entry.task_id, copies.for_(watcher), is_regional=False)
+            self._tell_those_who_left(news, self._died(error))
             raise
         if news.error is not None:
-            self._fail_region(
-                _caused(news.error, f"the policy's wait strategy failed, so {self._region_id} is not polled")
-            )
+            self._fail_region(_caused(news.error, f"the wait strategy failed, so {self._region_id} is not polled"))
+
+    def _age(self, row: Any, date: float | None) -> float | None:
+        """Seconds since a task was created, by the service's own clock."""
+        task = task_of(self._region_id, row) if date is not None else None
+        if date is None or task is None or task.creation_time is None:
+            return None
+        return max(0.0, date - task.creation_time.timestamp())
+
+    def _tell_those_who_left(self, news: News, error: EcsWaiterError) -> None:
+        """The schedule has forgotten those who have settled already: whoever was not told yet is told of the error."""
+        self._reasons.give_up()
+        copies = Copies(error)
+        for entry in [*(change.entry for change in news.changes), *news.gone]:
+            if entry.task_id not in self._schedule:
+                for watcher in watchers_of(entry):
+                    watcher.task_settled(entry.task_id, copies.for_(watcher), is_regional=False)
 
     def _take_in_fault(self, batch: Batch, error: ApiError, asked_at: float, now: float) -> None:
         self._last_fault = error

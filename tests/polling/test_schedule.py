@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import pytest
 from tenacity import RetryCallState, wait_chain, wait_fixed
 
 from ecs_waiter import ApiError, PollPolicy
-from ecs_waiter.polling.batch import Batch, Entry
 from ecs_waiter.polling.schedule import News, PollSchedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ecs_waiter.polling.batch import Batch, Entry
 
 EVERY_TEN_SECONDS = PollPolicy(wait=wait_fixed(10), not_found_grace=60, outage_budget=600)
 
@@ -18,6 +22,7 @@ EVERY_TEN_SECONDS = PollPolicy(wait=wait_fixed(10), not_found_grace=60, outage_b
 def schedule_of(
     policy: PollPolicy = EVERY_TEN_SECONDS, ids: Iterable[str] = (), backoff: Callable[[int], float] = float
 ) -> PollSchedule:
+    """A schedule to which these IDs were added at time 0."""
     schedule = PollSchedule(policy, backoff)
     for task_id in ids:
         schedule.add(task_id, 0.0)
@@ -25,10 +30,12 @@ def schedule_of(
 
 
 def numbered(count: int) -> list[str]:
+    """So many IDs, in order."""
     return [f"t-{number:04}" for number in range(count)]
 
 
 def take(schedule: PollSchedule, now: float) -> Batch:
+    """The batch that is due."""
     batch = schedule.take(now)
     assert batch is not None
     return batch
@@ -44,6 +51,7 @@ def answer(
     total_count: int | None = None,
     age: float | None = None,
 ) -> News:
+    """Answer a batch whose tasks, or only some of them, are in one status."""
     ids = batch.task_ids if only is None else list(only)
     return schedule.answer(batch, ids, [status] * len(ids), total_count=total_count, age_of=lambda _index: age, now=now)
 
@@ -402,6 +410,7 @@ class TestLeaving:
 
     @staticmethod
     def entry(schedule: PollSchedule, task_id: str) -> Entry:
+        """The entry of an ID that waits."""
         found = schedule.find(task_id)
         assert found is not None
         return found

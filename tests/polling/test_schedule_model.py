@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,8 +12,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from tenacity import wait_fixed
 
 from ecs_waiter import ApiError, PollPolicy
-from ecs_waiter.polling.batch import Batch
 from ecs_waiter.polling.schedule import News, PollSchedule, is_settled
+
+if TYPE_CHECKING:
+    from ecs_waiter.polling.batch import Batch
 
 PACE = 10.0
 GRACE = 60.0

@@ -73,6 +73,20 @@ async def waits(session: aiohttp.ClientSession) -> None:
     print(one, several, generated, regions, both, all_of_it)
 
 
+async def mistakes(flag: bool) -> None:
+    """What a type checker is to find: an ignore that is not needed is an error too."""
+    wrong: dict[str, int] = await wait_for_tasks(["t-1"])  # type: ignore[assignment]
+    unchecked: dict[str, Task] = await wait_for_tasks(["t-1"], return_exceptions=True)  # type: ignore[assignment]
+    either: dict[str, Task | EcsWaiterError] = await wait_for_tasks(["t-1"], return_exceptions=flag)
+    blocked: dict[str, Task] = blocking.wait_for_tasks(["t-1"], return_exceptions=True)  # type: ignore[assignment]
+    async with TaskWaiter() as waiter:
+        waited: dict[str, Task] = await waiter.wait(["t-1"], return_exceptions=True)  # type: ignore[assignment]
+        async for settled in waiter.as_completed(["t-1"]):
+            show(settled)  # type: ignore[arg-type]
+        finished: Task = await waiter.run("ImportImage")  # type: ignore[assignment]
+    print(wrong, unchecked, either, blocked, waited, finished)
+
+
 async def waiter() -> None:
     async with TaskWaiter(credentials=None, endpoint=None, policy=PollPolicy(), session=None) as waiter:
         future: asyncio.Future[Task] = waiter.submit("t-1", region_id="cn-hangzhou")
