@@ -1,0 +1,295 @@
+"""The blocking face: threads share one background loop and its calls, and each keeps its own wait in hand."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from helpers import every
+
+import ecs_waiter.blocking
+from ecs_waiter import (
+    Credentials,
+    EcsWaiterError,
+    PollPolicy,
+    Task,
+    TaskFailedError,
+    TaskNotFoundError,
+    TasksFailedError,
+    WaitTimeoutError,
+)
+from ecs_waiter.blocking import wait_for_task, wait_for_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ecs_waiter.emulator import EcsEmulator
+
+# Real time passes here, so little of it is asked for.
+SOON = every(0.02, not_found_grace=0.1, outage_budget=0.2)
+
+
+def _set(**arguments: Any) -> Any:
+    """Arguments that the type checker would refuse."""
+    return arguments
+
+
+def _in_threads(work: list[Callable[[], Any]]) -> list[Any]:
+    with ThreadPoolExecutor(len(work)) as pool:
+        return [future.result(timeout=30) for future in [pool.submit(each) for each in work]]
+
+
+def _within(work: Callable[[], Any]) -> Any:
+    """What it returns or raises, in a thread that is given up if it hangs."""
+    done: list[Any] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:  # noqa: BLE001 - it is what is looked at
+            done.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(timeout=10)
+    assert done, "it hangs"
+    return done[0]
+
+
+def test_one(ecs_emulator: EcsEmulator) -> None:
+    """A plain function waits for a task and returns it."""
+    task_id = ecs_emulator.add_task(duration=0.05)
+    task = wait_for_task(task_id, region_id="cn-hangzhou", policy=SOON)
+    assert (task.task_id, task.task_status) == (task_id, "Finished")
+
+
+def test_many(ecs_emulator: EcsEmulator) -> None:
+    """Lists, generators and mappings are taken, and results come in the order asked."""
+    ids = [ecs_emulator.add_task() for _ in range(5)]
+    away = ecs_emulator.add_task(region_id="us-west-1")
+    assert list(wait_for_tasks(reversed(ids), policy=SOON)) == ids[::-1]
+    assert list(wait_for_tasks({"us-west-1": [away], "cn-hangzhou": ids}, policy=SOON)) == [away, *ids]
+    assert wait_for_tasks([]) == {}
+
+
+def test_threads_share_calls(ecs_emulator: EcsEmulator) -> None:
+    """Fifty threads that each wait for their own task share their calls."""
+    ids = [ecs_emulator.add_task(duration=0.4) for _ in range(50)]
+    policy = every(0.1)
+    tasks = _in_threads([partial(wait_for_task, task_id, policy=policy) for task_id in ids])
+    assert [task.task_id for task in tasks] == ids
+    # One poll a task would be fifty calls at the very first look.
+    assert len(ecs_emulator.requests) < 50
+    assert max(len(request.task_ids) for request in ecs_emulator.requests) > 25
+
+
+def test_errors(ecs_emulator: EcsEmulator) -> None:
+    """Errors are those of the awaited face."""
+    failed = ecs_emulator.add_task(outcome="Failed", error=("C", "why"))
+    running = ecs_emulator.add_task(duration=1000)
+    with pytest.raises(TaskFailedError, match="C: why"):
+        wait_for_task(failed, policy=SOON)
+    with pytest.raises(TaskNotFoundError):
+        wait_for_task("t-unknown", policy=SOON)
+    with pytest.raises(WaitTimeoutError) as timeout:
+        wait_for_tasks([running], policy=SOON, timeout=0.05)
+    assert timeout.value.pending == (running,)
+    with pytest.raises(TasksFailedError):
+        wait_for_tasks([failed, running], policy=SOON, fail_fast=True)
+    results = wait_for_tasks([failed], policy=SOON, return_exceptions=True)
+    assert isinstance(results[failed], EcsWaiterError)
+
+
+@pytest.mark.parametrize(
+    ("work", "error"),
+    [
+        (lambda: wait_for_tasks("t-1"), TypeError),
+        (lambda: wait_for_task(""), ValueError),
+        (lambda: wait_for_task("t-1", timeout=-1), ValueError),
+        (lambda: wait_for_task("t-1", region_id="evil.example/"), ValueError),
+        (lambda: wait_for_tasks(["t-1"], fail_fast=True, return_exceptions=True), ValueError),
+        (partial(wait_for_task, "t-1", **_set(on_update=5)), TypeError),
+        (partial(wait_for_task, "t-1", **_set(on_update=asyncio.sleep)), TypeError),
+        (partial(wait_for_task, "t-1", **_set(session=None)), TypeError),
+    ],
+)
+def test_misuse(ecs_emulator: EcsEmulator, work: Callable[[], Any], error: type[Exception]) -> None:
+    """Misuse is told before any call, a session included, which would belong to another loop."""
+    with pytest.raises(error):
+        work()
+    assert ecs_emulator.requests == []
+
+
+@pytest.mark.parametrize("face", [wait_for_task, wait_for_tasks])
+@pytest.mark.asyncio
+async def test_inside_a_running_loop(face: Callable[..., Any]) -> None:
+    """From inside a running loop it raises at once, and says to await."""
+    with pytest.raises(RuntimeError, match="await"):
+        face(["t-1"])
+
+
+def test_from_a_worker_thread_of_a_loop(ecs_emulator: EcsEmulator) -> None:
+    """A thread that a loop started may block."""
+    task_id = ecs_emulator.add_task()
+    assert asyncio.run(asyncio.to_thread(wait_for_task, task_id, policy=SOON)).task_id == task_id
+
+
+def test_updates_come_in_the_callers_thread(ecs_emulator: EcsEmulator) -> None:
+    """`on_update` is called in the thread that waits."""
+    seen: list[tuple[str, int]] = []
+
+    def note(task: Task) -> None:
+        seen.append((task.task_status, threading.get_ident()))
+
+    wait_for_task(ecs_emulator.add_task(duration=0.1), policy=SOON, on_update=note)
+    assert seen == [("Processing", threading.get_ident()), ("Finished", threading.get_ident())]
+
+
+def test_an_update_may_wait_itself(ecs_emulator: EcsEmulator) -> None:
+    """`on_update` may block on another wait."""
+    other = ecs_emulator.add_task(duration=0.1)
+    found: list[Task] = []
+
+    def note(_task: Task) -> None:
+        found.append(wait_for_task(other, policy=SOON))
+
+    _within(lambda: wait_for_task(ecs_emulator.add_task(duration=0.05), policy=SOON, on_update=note))
+    assert {task.task_id for task in found} == {other}
+
+
+def test_an_update_that_raises(ecs_emulator: EcsEmulator) -> None:
+    """What `on_update` raises is raised from that wait and no other."""
+    task_id = ecs_emulator.add_task(duration=0.2)
+
+    def fail(_task: Task) -> None:
+        raise KeyError(task_id)
+
+    def failing() -> Any:
+        with pytest.raises(KeyError):
+            wait_for_task(task_id, policy=SOON, on_update=fail)
+
+    assert _in_threads([failing, lambda: wait_for_task(task_id, policy=SOON)])[1].task_id == task_id
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it sends the process a signal")
+def test_keyboard_interrupt(ecs_emulator: EcsEmulator) -> None:
+    """Ctrl-C ends the wait, takes its task off the schedule, and others can go on waiting."""
+    task_id = ecs_emulator.add_task(duration=1000)
+    other = ecs_emulator.add_task(duration=0.1)
+
+    def interrupt() -> None:
+        while not ecs_emulator.requests:
+            threading.Event().wait(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    killer = threading.Thread(target=interrupt)
+    killer.start()
+    with pytest.raises(KeyboardInterrupt):
+        wait_for_task(task_id, policy=SOON)
+    killer.join()
+    before = len(ecs_emulator.requests)
+    assert wait_for_task(other, policy=SOON).task_id == other
+    # At most the call that was under way still carried it.
+    assert sum(task_id in request.task_ids for request in ecs_emulator.requests[before:]) <= 1
+
+
+def _ids_that_exit() -> Iterator[str]:
+    yield "t-1"
+    raise SystemExit(4)
+
+
+def _exit(_state: object) -> float:
+    raise SystemExit(4)
+
+
+class Exiting:
+    """A provider that ends the program."""
+
+    async def get_credentials(self) -> Credentials:
+        """Raise what asyncio lets through."""
+        raise SystemExit(4)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda: wait_for_tasks(_ids_that_exit(), policy=SOON),
+        lambda: wait_for_task("t-1", policy=SOON, credentials=Exiting()),
+        lambda: wait_for_task("t-1", policy=PollPolicy(wait=_exit, not_found_grace=0.1)),
+    ],
+    ids=["ids", "provider", "strategy"],
+)
+def test_the_background_loop_outlives_an_exit(ecs_emulator: EcsEmulator, work: Callable[[], Any]) -> None:
+    """What asyncio lets through its loop ends the wait it came from, and the background loop goes on for others."""
+    assert isinstance(_within(work), SystemExit | EcsWaiterError)
+    task_id = ecs_emulator.add_task()
+    assert _within(lambda: wait_for_task(task_id, policy=SOON)).task_id == task_id
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_fork(ecs_emulator: EcsEmulator) -> None:
+    """A forked process waits by a background loop of its own, though its parent was waiting, and asking the chain."""
+    code = f"""
+        import os, signal, threading, time
+        from ecs_waiter import PollPolicy, blocking
+        from ecs_waiter.api.official_chain import OfficialChain
+        asking = threading.Event()
+        def fetch(chain):
+            asking.set()
+            time.sleep(0.3)
+            return "example-key-id", "example-key-secret", None
+        OfficialChain.fetch = fetch
+        policy = PollPolicy(wait=lambda _: 0.02)
+        ids = {[ecs_emulator.add_task(duration=0.2) for _ in range(2)]!r}
+        parent = threading.Thread(target=blocking.wait_for_task, args=ids[:1], kwargs=dict(policy=policy))
+        parent.start()
+        asking.wait(5)
+        child = os.fork()
+        if not child:
+            signal.alarm(10)
+            os._exit(blocking.wait_for_task(ids[1], policy=policy).task_status != "Finished")
+        parent.join()
+        raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    keys = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET")
+    environment = {name: value for name, value in os.environ.items() if name not in keys}
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_a_program_ends_with_a_wait_under_way(ecs_emulator: EcsEmulator) -> None:
+    """A program whose main thread is done ends, though a daemon thread still waits, and prints nothing."""
+    code = f"""
+        import threading, time
+        from ecs_waiter import blocking
+        blocking.wait_for_task({ecs_emulator.add_task()!r})
+        threading.Thread(target=blocking.wait_for_task, args=({ecs_emulator.add_task(duration=1000)!r},), daemon=True).start()
+        time.sleep(0.1)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+def test_one_background_thread(ecs_emulator: EcsEmulator) -> None:
+    """However many wait, there is one thread of ours behind them, and it holds no program up."""
+    ids = [ecs_emulator.add_task(duration=0.1) for _ in range(10)]
+    _in_threads([partial(wait_for_task, task_id, policy=SOON) for task_id in ids])
+    ours = [thread for thread in threading.enumerate() if thread.name == "ecs_waiter"]
+    assert len(ours) == 1
+    assert ours[0].daemon
+
+
+def test_same_names_as_the_awaited_face() -> None:
+    """The module has the two functions and nothing else to offer."""
+    assert ecs_waiter.blocking.__all__ == ["wait_for_task", "wait_for_tasks"]
