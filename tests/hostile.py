@@ -58,7 +58,7 @@ class Service:
             number=len(self.asked) + 1,
             action=request.headers["x-acs-action"],
             task_ids=tuple((query.get("TaskIds") or query.get("TaskId") or "").split(",")),
-            headers=dict(request.headers),
+            headers={name.lower(): value for name, value in request.headers.items()},
             connection=self.connections.index(request.protocol) + 1,
         )
         self.asked.append(asked)

@@ -374,7 +374,7 @@ async def test_no_redirect_is_followed(status: int) -> None:
     away = {"Location": "http://127.0.0.1:2/?there"}
     with hostile(lambda asked: web.Response(status=status, headers=away) if asked.number < 3 else GOOD) as service:
         await _finishes(service, calls=3)
-        assert {asked.headers["Host"] for asked in service.asked} == {"127.0.0.1:1"}
+        assert {asked.headers["host"] for asked in service.asked} == {"127.0.0.1:1"}
 
 
 async def test_no_cookies() -> None:
@@ -386,7 +386,7 @@ async def test_no_cookies() -> None:
 
     with hostile(answer) as service:
         await _finishes(service, calls=3)
-        assert not any("Cookie" in asked.headers for asked in service.asked)
+        assert not any("cookie" in asked.headers for asked in service.asked)
 
 
 # -- the reason of a failure -------------------------------------------------------------------------------------------
