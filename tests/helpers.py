@@ -101,5 +101,5 @@ async def timed(events: AsyncIterator[Any]) -> list[tuple[float, Any]]:
 
 
 def others() -> set[asyncio.Task[Any]]:
-    """The loop's tasks besides the test's own."""
-    return asyncio.all_tasks() - {asyncio.current_task()}
+    """The loop's tasks besides the test's own and those of the emulator's side of a connection."""
+    return {task for task in asyncio.all_tasks() - {asyncio.current_task()} if "RequestHandler" not in repr(task)}

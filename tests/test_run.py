@@ -12,6 +12,7 @@ from helpers import ELSEWHERE, REASON, REGION, clock, every, failure, others, si
 from ecs_waiter import (
     ApiError,
     AuthenticationError,
+    EcsWaiterError,
     ServiceUnavailableError,
     Task,
     TaskFailedError,
@@ -175,3 +176,30 @@ async def test_answers_without_a_task(virtual_ecs: EcsEmulator, answer: dict[str
     virtual_ecs.inject("body", content=answer, action="ModifyDiskSpec")
     async with TaskWaiter() as waiter:
         assert await waiter.run("ModifyDiskSpec", params={"DiskId": "d-1"}) is None
+
+
+@pytest.mark.parametrize("task_id", [7, True, ["t-1"], {"a": 1}, "a,b", "t 1", "x" * 300])
+async def test_answers_with_no_id(virtual_ecs: EcsEmulator, task_id: object) -> None:
+    """An answer whose TaskId is no ID is the service's fault, not misuse, and is told as one of our errors."""
+    virtual_ecs.inject("body", content={"TaskId": task_id}, action="ExportImage")
+    async with TaskWaiter() as waiter:
+        error = await failure(EcsWaiterError, waiter.run("ExportImage", params={"ImageId": "m-1"}))
+    assert "started" in str(error)
+    assert len(virtual_ecs.requests) == 1
+
+
+@pytest.mark.parametrize("token", [None, ""])
+async def test_an_empty_token(virtual_ecs: EcsEmulator, token: str | None) -> None:
+    """An empty ClientToken is none: `run` adds its own."""
+    virtual_ecs.inject("reset", action="ImportImage", times=1)
+    async with TaskWaiter() as waiter:
+        assert await waiter.run("ImportImage", params={"ClientToken": token}) is not None
+    assert virtual_ecs.requests[0].params["ClientToken"]
+
+
+async def test_parameters_stay_the_callers(virtual_ecs: EcsEmulator) -> None:
+    """The caller's mapping is not written to."""
+    params = {"Architecture": "x86_64"}
+    async with TaskWaiter() as waiter:
+        await waiter.run("ImportImage", params=params)
+    assert params == {"Architecture": "x86_64"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from ecs_waiter import (
     Task,
     TaskCanceledError,
     TaskFailedError,
+    TaskNotFoundError,
     TaskStatus,
     TaskWaiter,
     WaitTimeoutError,
@@ -252,3 +254,36 @@ async def test_thousands_of_ids(virtual_ecs: EcsEmulator) -> None:
     tasks = await wait_for_tasks(ids)
     assert list(tasks) == ids
     assert len(virtual_ecs.requests) == 50
+
+
+async def test_one_id_in_two_regions_by_two_waits(virtual_ecs: EcsEmulator) -> None:
+    """The same ID in two regions is two tasks, where two waits ask for it."""
+    task_id = virtual_ecs.add_task()
+    async with TaskWaiter(policy=every(10)) as waiter:
+        here = waiter.submit(task_id)
+        there = waiter.submit(task_id, region_id=ELSEWHERE)
+        assert (await here).region_id == REGION
+        await failure(TaskNotFoundError, there)
+
+
+@pytest.mark.parametrize("timeout", [1e9, 1e300, 10**12])
+async def test_a_long_timeout(virtual_ecs: EcsEmulator, timeout: float) -> None:
+    """A timeout may be as long as one likes."""
+    assert await wait_for_task(virtual_ecs.add_task(duration=30), timeout=timeout)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+async def test_eager_tasks(virtual_ecs: EcsEmulator) -> None:
+    """On a loop whose tasks start eagerly everything is as on any other."""
+    ids = add_tasks(virtual_ecs, 250, duration=15)
+    failed = virtual_ecs.add_task(outcome="Failed")
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]
+    try:
+        results = await wait_for_tasks([*ids, failed], return_exceptions=True, policy=every(10))
+        assert isinstance(results[failed], TaskFailedError)
+        policy = every(20)
+        await asyncio.gather(*(wait_for_task(task_id, policy=policy) for task_id in ids))
+    finally:
+        loop.set_task_factory(None)
+    assert [size for at, size in polls(virtual_ecs) if at == 20] == [100, 100, 50] * 2
