@@ -19,6 +19,7 @@ from helpers import every
 from hostile import Asked, Raw, hostile, page, row
 
 from ecs_waiter import (
+    AuthenticationError,
     Credentials,
     EcsClient,
     PollPolicy,
@@ -242,7 +243,7 @@ async def test_the_environments_secret(virtual_ecs: EcsEmulator, monkeypatch: py
 
 @pytest.mark.asyncio
 async def test_a_chain_that_finds_nothing(
-    virtual_ecs: EcsEmulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, caplog: pytest.LogCaptureFixture
+    ecs_emulator: EcsEmulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What the official chain quotes of a file or an environment it could not use is not told."""
     for name in [name for name in os.environ if name.startswith("ALIBABA_CLOUD_") and "METADATA" not in name]:
@@ -255,7 +256,7 @@ async def test_a_chain_that_finds_nothing(
     )
     with caplog.at_level(1):
         (outcome,) = await asyncio.gather(wait_for_tasks(["t-1"]), return_exceptions=True)
-    assert isinstance(outcome, Exception)
+    assert isinstance(outcome, AuthenticationError)
     assert not [form for form in _forms(SECRET) if form in _told(outcome) + caplog.text]
 
 
