@@ -182,8 +182,7 @@ class RegionPoller:
         await asyncio.sleep(0)
         while schedule:
             now = loop.time()
-            # With a call under way its answer decides; without one the outage ends by the clock.
-            patience_ends = math.inf if schedule.in_flight else schedule.outage_ends
+            patience_ends = self._patience_ends()
             if patience_ends <= now:
                 self._fail_region(self._outage())
                 continue
@@ -197,6 +196,14 @@ class RegionPoller:
                 else:
                     self._spawn(self._poll(batch))
         self._runner = None
+
+    def _patience_ends(self) -> float:
+        """When the region is given up; infinite while it answers, or while a call is under way that will decide."""
+        ends = self._schedule.outage_ends
+        if ends == math.inf or self._schedule.in_flight:
+            return math.inf
+        # The budget ends with a last try, which may have to wait for its turn but not for what the service asked.
+        return ends if self._limiter.blocked_until > ends else ends + self._policy.call_timeout
 
     async def _pass_gate(self, patience_ends: float) -> bool:
         if patience_ends == math.inf:

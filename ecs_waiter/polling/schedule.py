@@ -106,6 +106,7 @@ class PollSchedule:
             batch = entry.batch
             assert batch is not None  # noqa: S101 - kept by `remove`
             batch.live += 1
+            entry.status = entry.missing = None
             self.show(entry)
         else:
             entry = self._new[task_id] = Entry(task_id, now)

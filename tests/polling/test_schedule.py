@@ -437,7 +437,7 @@ class TestLeaving:
         schedule.add("t-1", 10.0)
         assert schedule.take(10.0) is None
         news = answer(schedule, batch, 11.0)
-        assert [(change.entry.task_id, change.is_new) for change in news.changes] == [("t-1", False)]
+        assert [(change.entry.task_id, change.is_new) for change in news.changes] == [("t-1", True)]
         assert schedule.wake_at() == 21.0
 
     def test_who_left_during_the_call_is_forgotten(self) -> None:
