@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import CredentialsProvider, check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
-from ecs_waiter.api.operations import TAKES_CLIENT_TOKEN, check_action
+from ecs_waiter.api.operations import TAKES_CLIENT_TOKEN, check_action, region_of_call
 from ecs_waiter.api.policy import check_seconds
 from ecs_waiter.api.task_ids import check_task_id
 from ecs_waiter.errors import (
@@ -332,10 +332,10 @@ class TaskWaiter:
         _check_callback(on_update)
         seconds = _checked_timeout(timeout)
         self._check_open()
-        region = resolve_region(region_id)
         if params is not None and not isinstance(params, Mapping):
             raise TypeError(f"params takes a mapping of the operation's parameters, not {type(params).__name__}")
         values = dict(params or {})
+        region = region_of_call(region_id, values)
         if operation in TAKES_CLIENT_TOKEN and not values.get("ClientToken"):
             values["ClientToken"] = uuid.uuid4().hex
         self._poller(region)  # its calls count in `stats` from the start on

@@ -12,7 +12,7 @@ from ecs_waiter.api.credentials import check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
 from ecs_waiter.api.filters import filters, whole
 from ecs_waiter.api.limiter import Priority, RegionLimiter
-from ecs_waiter.api.operations import check_action, is_repeatable
+from ecs_waiter.api.operations import check_action, is_repeatable, region_of_call
 from ecs_waiter.api.policy import CallPolicy
 from ecs_waiter.api.retry import retrying
 from ecs_waiter.api.signing import canonical_query, flatten
@@ -219,13 +219,13 @@ class EcsClient:
 
         Args:
             action: The operation's name, e.g. ``ExportImage``.
-            region_id: The region; None for ``ALIBABA_CLOUD_REGION_ID``.
+            region_id: The region; None for the ``RegionId`` of `params`, or ``ALIBABA_CLOUD_REGION_ID``.
             params: Its parameters; lists and maps are flattened, ``RegionId`` is added.
         """
         action = check_action(action)
         if params is not None and not isinstance(params, Mapping):
             raise TypeError(f"params takes a mapping, not {type(params).__name__}")
-        region = resolve_region(region_id)
+        region = region_of_call(region_id, params or {})
         flat = {"RegionId": region, **flatten(params or {})}
         repeatable = is_repeatable(action, flat)
         return await self._called(region, action, canonical_query(flat), _data, repeatable=repeatable)
@@ -246,7 +246,10 @@ class EcsClient:
             # New tasks push known ones on to later pages, so that a full page without any news is not the end yet.
             stale = stale + 1 if len(seen) == before else 0
             is_full = len(page.rows) >= MAX_BATCH
-            is_last = page.total_count is not None and rows >= page.total_count and not is_full
+            # A total below what a full page brings is not believed.
+            is_last = page.total_count is not None and (
+                rows == page.total_count or (rows > page.total_count and not is_full)
+            )
             if is_last or stale >= (_STALE_PAGES if is_full else 1):
                 return
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ecs_waiter.api.endpoints import check_region, resolve_region
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["STARTS_TASK", "TAKES_CLIENT_TOKEN", "check_action", "is_repeatable"]
+__all__ = ["STARTS_TASK", "TAKES_CLIENT_TOKEN", "check_action", "is_repeatable", "region_of_call"]
 
 STARTS_TASK = frozenset(
     {
@@ -57,3 +59,19 @@ def check_action(action: object) -> str:
     if not _ACTION.fullmatch(action):
         raise ValueError(f"an operation's name is a word such as 'ExportImage', not {action[:80]!r}")
     return action
+
+
+def region_of_call(region_id: str | None, params: Mapping[str, object]) -> str:
+    """Return the region that a call is for: its ``RegionId`` may stand among the parameters, as the service has it.
+
+    Raises:
+        TypeError: The region is no string.
+        ValueError: It is not one, none is known, or two are named.
+    """
+    told = params.get("RegionId")
+    if told is None:
+        return resolve_region(region_id)
+    region = check_region(told)
+    if region_id is not None and region_id != region:
+        raise ValueError(f"region_id is {region_id!r}, and RegionId among the parameters {region!r}: name one")
+    return region

@@ -314,11 +314,13 @@ class TestCall:
         }
 
     async def test_a_region_among_the_parameters(self, wire: Wire) -> None:
-        """A RegionId of the parameters' own is left as it is."""
+        """A RegionId among the parameters is the region; naming another one beside it is misuse."""
         wire.answer({})
         async with client() as ecs:
-            assert await ecs.call("Odd", region_id=REGION, params={"RegionId": "us-west-1"}) == {}
-        assert wire.sent[0].query == {"RegionId": "us-west-1"}
+            assert await ecs.call("Odd", params={"RegionId": "us-west-1"}) == {}
+            with pytest.raises(ValueError, match="name one"):
+                await ecs.call("Odd", region_id=REGION, params={"RegionId": "us-west-1"})
+        assert [sent.query for sent in wire.sent] == [{"RegionId": "us-west-1"}]
 
     @pytest.mark.parametrize(
         ("action", "params"),
