@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ecs_waiter.errors import ApiError
+
 __all__ = ["RegionStats", "WaiterStats"]
 
 
@@ -22,6 +24,8 @@ class RegionStats:
         throttled: Answers by which the service asked for fewer calls.
         retried: Calls made again after a passing fault.
         waiting: Tasks waited for now.
+        fault: Why the polls come to nothing, while the region gives no good answer; else None.
+        next_poll: Seconds until the next poll is due; None if none is planned.
     """
 
     calls: int
@@ -30,6 +34,8 @@ class RegionStats:
     throttled: int
     retried: int
     waiting: int
+    fault: ApiError | None = None
+    next_poll: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

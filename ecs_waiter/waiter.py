@@ -124,9 +124,15 @@ class TaskWaiter:
         await self._client.aclose()
 
     @property
+    def client(self) -> EcsClient:
+        """The client of this waiter, for other calls under the same limits; it closes with the waiter."""
+        return self._client
+
+    @property
     def stats(self) -> WaiterStats:
         """What was done so far, by region."""
         regions = {}
+        now = 0.0 if self._loop is None else self._loop.time()
         for region_id, poller in self._pollers.items():
             counters = self._client.counters(region_id)
             regions[region_id] = RegionStats(
@@ -136,6 +142,8 @@ class TaskWaiter:
                 throttled=counters.throttled,
                 retried=counters.retried + poller.retried,
                 waiting=poller.waiting,
+                fault=poller.fault,
+                next_poll=poller.next_poll(now),
             )
         return WaiterStats(MappingProxyType(regions))
 

@@ -91,6 +91,16 @@ class RegionPoller:
         """IDs that have not settled."""
         return len(self._schedule) + len(self._reasons)
 
+    @property
+    def fault(self) -> ApiError | None:
+        """The last fault, if no good answer has come since."""
+        return None if self._schedule.outage_ends == math.inf else self._last_fault
+
+    def next_poll(self, now: float) -> float | None:
+        """Seconds until the next poll is due; None if none is planned."""
+        wake_at = self._schedule.wake_at() if self._schedule else math.inf
+        return None if wake_at == math.inf else max(0.0, wake_at - now)
+
     # -- who waits ----------------------------------------------------------------------------------------------------
 
     def add(self, task_id: str, watcher: Watcher) -> None:
