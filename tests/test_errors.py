@@ -146,6 +146,14 @@ def test_copy_has_its_own_notes() -> None:
     assert error.__notes__ == ["first"]
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_group_stays_one(way: str) -> None:
+    """What stands among a group's exceptions and under its results is one object, in a twin too."""
+    refused = AuthenticationError("Forbidden.RAM", "told")
+    twin = WAYS[way](TasksFailedError("told", [refused], results={"t-1": refused, "t-2": refused}))
+    assert twin.results["t-1"] is twin.results["t-2"] is twin.exceptions[0]
+
+
 def test_fields_of_an_api_error() -> None:
     """An ApiError has the service's code, words and request ID, and the HTTP status; its text has all but the last."""
     error = ApiError("InvalidParameter", "wrong", "R-1", 400)

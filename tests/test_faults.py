@@ -223,6 +223,17 @@ async def test_a_403_that_is_no_refusal(virtual_ecs: EcsEmulator) -> None:
             assert (type(error), error.code, error.http_status) == (ApiError, f"InvalidTaskId.{code}", 403)
 
 
+async def test_a_look_up_that_is_refused(virtual_ecs: EcsEmulator) -> None:
+    """Who may list tasks but not look into them waits on: a failure is told without its reason."""
+    failed = virtual_ecs.add_task(outcome="Failed", error=("C", "why"))
+    running = virtual_ecs.add_task(duration=100)
+    virtual_ecs.inject("refuse", action="DescribeTaskAttribute")
+    start = clock()
+    results = await wait_for_tasks([failed, running], policy=every(10), return_exceptions=True)
+    assert [type(result).__name__ for result in results.values()] == ["TaskFailedError", "Task"]
+    assert since(start) == 100
+
+
 @pytest.mark.parametrize(
     "raised",
     [ValueError("x"), OSError(5, "x"), TimeoutError("x"), RuntimeError("x"), ApiError("A.B", "x"),
