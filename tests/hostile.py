@@ -10,7 +10,9 @@ from unittest import mock
 
 import pytest
 from aiohttp import web
+from helpers import every
 
+from ecs_waiter import wait_for_task
 from ecs_waiter.api import transport
 from ecs_waiter.emulator.memory import MemoryConnector
 from ecs_waiter.testing.virtual_time import virtual_time
@@ -18,7 +20,22 @@ from ecs_waiter.testing.virtual_time import virtual_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["REGION", "Asked", "Raw", "Service", "hostile", "page", "row"]
+__all__ = [
+    "GOOD",
+    "GOOD_BYTES",
+    "LENGTH",
+    "REGION",
+    "Asked",
+    "Raw",
+    "Service",
+    "at_first",
+    "finishes",
+    "hostile",
+    "page",
+    "raw",
+    "response",
+    "row",
+]
 
 REGION = "cn-hangzhou"
 
@@ -119,3 +136,30 @@ def page(*rows: Any, **fields: Any) -> dict[str, Any]:
         "TaskSet": {"Task": list(rows)},
         **fields,
     }
+
+
+GOOD = page(row())
+GOOD_BYTES = json.dumps(GOOD).encode()
+LENGTH = f"Content-Length: {len(GOOD_BYTES)}"
+
+
+def at_first(answer: Any, times: int = 2) -> Callable[[Asked], Any]:
+    """A service that answers so a few times, then by the book."""
+    return lambda asked: answer if asked.number <= times else GOOD
+
+
+def response(body: bytes = GOOD_BYTES, **headers: str) -> web.Response:
+    """A body with headers, whose names are written with underscores."""
+    return web.Response(body=body, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def raw(*head: str, body: bytes = GOOD_BYTES) -> Raw:
+    """An answer of these lines and this body."""
+    return Raw("\r\n".join([*head, "", ""]).encode() + body)
+
+
+async def finishes(service: Service, calls: int) -> None:
+    """The one task finishes, and it took so many calls."""
+    task = await wait_for_task("t-1", policy=every(1))
+    assert task.task_status == "Finished"
+    assert len(service.asked) == calls
