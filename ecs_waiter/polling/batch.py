@@ -49,6 +49,7 @@ class Batch:
     Attributes:
         entries: Its IDs, sorted; some may have left since (`live` counts those that have not).
         due: When to ask.
+        asked_at: When it was taken to be asked the last time.
         polls: How often it was asked.
         alone: Whether it takes no riders: it is under suspicion, or its IDs go missing among others.
         in_flight: Whether its call is under way.
@@ -65,6 +66,7 @@ class Batch:
     __slots__ = (
         "alone",
         "answered",
+        "asked_at",
         "due",
         "entries",
         "faults",
@@ -82,7 +84,7 @@ class Batch:
     def __init__(self, entries: list[Entry], *, due: float, polls: int = 0, answered: float = -math.inf) -> None:
         self.entries = sorted(entries, key=_by_id)
         self.live = len(entries)
-        self.due = due
+        self.due = self.asked_at = due
         self.polls = polls
         self.answered = answered
         self.alone = False

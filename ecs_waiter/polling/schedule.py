@@ -174,6 +174,7 @@ class PollSchedule:
         if not batch.alone and batch.live < BATCH_SIZE:
             batch = self._with_riders(batch)
         batch.in_flight = True
+        batch.asked_at = now
         self._in_flight += 1
         return batch
 
@@ -259,7 +260,7 @@ class PollSchedule:
         for entry in batch.entries:
             index = index_of.get(entry.task_id)
             if index is None:
-                if self._is_gone(entry, batch, cut_short=cut_short, now=now):
+                if self._is_gone(entry, batch, cut_short=cut_short):
                     news.gone.append(entry)
                 else:
                     missing.append(entry)
@@ -284,10 +285,13 @@ class PollSchedule:
             entries = {entry.task_id: entry for entry in batch.entries}
             batch.seen = ([entries[task_id].task_id for task_id in task_ids if task_id in entries], list(statuses))
 
-    def _is_gone(self, entry: Entry, batch: Batch, *, cut_short: bool, now: float) -> bool:
-        """Whether a missing ID's grace is over. Only time between whole answers that lack it counts."""
+    def _is_gone(self, entry: Entry, batch: Batch, *, cut_short: bool) -> bool:
+        """Whether a missing ID's grace is over. Only time between whole answers that lack it counts.
+
+        An answer, however late it comes, tells of the time when it was asked for.
+        """
         missing = entry.missing = entry.missing or Missing()
-        healthy = self._outage.healthy(now)
+        healthy = self._outage.healthy(batch.asked_at)
         since_last = healthy - batch.answered
         # Asked alone, an ID that does not come is absent, whatever the answer says of its own length.
         if cut_short and not (batch.alone and batch.live == 1):
