@@ -106,6 +106,7 @@ async def test_no_page_stalls_the_loop(padding: bytes) -> None:
 
 
 ERROR_PAGES = {
+    "a huge reference": b"<Error><Code>&#" + b"9" * 5000 + b";</Code></Error>",
     "a huge hexadecimal reference": b"<Error><Code>&#x" + b"f" * 5000 + b";</Code></Error>",
     "references to nothing": b"<Error><Code>&#0;&#xd800;&#1114112;&nothing;&;</Code></Error>",
     "no end": b"<Error><Code>Internal",
