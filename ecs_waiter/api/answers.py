@@ -37,8 +37,8 @@ def snapshot_of(answer: Answer) -> Snapshot:
     """
     found = answer.data.get("TaskSet")
     # By the book a map with a list; the bare list and a single row have been seen, and no rows may be null.
-    rows = (found.get("Task") or []) if isinstance(found, dict) else found
-    if isinstance(rows, dict):
+    rows = (found.get("Task") or []) if isinstance(found, dict) and ("Task" in found or not found) else found
+    if isinstance(rows, dict) and rows is not found:
         rows = [rows]
     if not isinstance(rows, list):
         raise _unreadable(answer, "a set of tasks")

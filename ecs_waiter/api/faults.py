@@ -114,10 +114,17 @@ def told_by(data: Any, body: bytes = b"", date: float | None = None) -> Told:
     elif data is None:
         text = body[:_LARGEST_ERROR].decode("utf-8", "replace").replace("<![CDATA[", "").replace("]]>", "")
         if not _HTML.search(text):
-            parts = {name.lower(): html.unescape(value.strip()) for name, value in _XML.findall(text)}
+            parts = {name.lower(): _unescaped(value.strip()) for name, value in _XML.findall(text)}
     code, message, request_id = (_text(parts.get(name)) for name in ("code", "message", "requestid"))
     # A bare number repeats the HTTP status: a gateway's, for the service names its errors.
     return Told(None if code.isdigit() else code or None, message, request_id or None, date)
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return html.unescape(text)
+    except ValueError:  # a character reference of thousands of digits
+        return text
 
 
 def _text(value: Any) -> str:

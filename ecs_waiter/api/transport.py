@@ -184,6 +184,8 @@ class Transport:
         if self._closed:
             raise RuntimeError("this EcsClient is closed")
         if self._given is not None:
+            if self._given.closed:
+                raise RuntimeError("the session that was given is closed")
             return self._given
         if fresh not in self._own:
             self._own[fresh] = aiohttp.ClientSession(

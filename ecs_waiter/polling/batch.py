@@ -53,6 +53,7 @@ class Batch:
         polls: How often it was asked.
         alone: Whether it takes no riders: it is under suspicion, or its IDs go missing among others.
         in_flight: Whether its call is under way.
+        is_refused: Whether the service refused it, or the batch that it is a part of, and has not answered since.
         prepared: What the client made of its IDs, kept while they stay the same.
         seen: The answer's IDs and statuses the last time, if it held every entry.
         answered: When it last had a good answer, on the clock that outages stop.
@@ -73,6 +74,7 @@ class Batch:
         "heard",
         "heard_first",
         "in_flight",
+        "is_refused",
         "live",
         "polls",
         "prepared",
@@ -89,6 +91,7 @@ class Batch:
         self.answered = answered
         self.alone = False
         self.in_flight = False
+        self.is_refused = False
         self.prepared: Any = None
         self.seen: tuple[list[str], list[str]] | None = None
         self.faults = 0
@@ -104,10 +107,11 @@ class Batch:
         return [entry.task_id for entry in self.entries]
 
     def drop_those_who_left(self) -> None:
-        """Forget entries that have left, and with them what was prepared for the old set."""
+        """Forget those who have left, what was prepared for them, and the faults, which may have been theirs."""
         if self.live < len(self.entries):
             self.entries = [entry for entry in self.entries if entry.batch is self]
             self.prepared = self.seen = self.youngest = None
+            self.faults = self.trail = 0
 
     def part(self, entries: list[Entry], *, due: float) -> Batch:
         """Some of its entries as a batch of their own, with the same history."""

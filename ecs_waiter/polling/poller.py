@@ -347,7 +347,8 @@ class RegionPoller:
 
     def _tell_looked_at(self, batch: Batch) -> None:
         for entry in batch.entries:
-            if entry.task_id in self._schedule:
+            # A refused batch comes again in parts, whose own answers are the look.
+            if entry.task_id in self._schedule and not self._schedule.is_hunted(entry):
                 for watcher in watchers_of(entry):
                     if watcher.looks_once:
                         watcher.task_looked_at(entry.task_id)

@@ -117,6 +117,10 @@ class PollSchedule:
         """Have the next answer tell the state of this entry even if it is unchanged."""
         self._shown_next.add(entry.task_id)
 
+    def is_hunted(self, entry: Entry) -> bool:
+        """Whether the entry was refused in its last call, with others or alone, and is to be asked again for that."""
+        return entry.batch is not None and entry.batch.is_refused
+
     def hurry(self, entry: Entry) -> None:
         """Have an entry asked as if it were new, unless its call is under way already."""
         batch = entry.batch
@@ -329,6 +333,7 @@ class PollSchedule:
     def _put_back(self, batch: Batch, now: float) -> None:
         """Pace a batch that was answered: the strategy is asked once, for its youngest."""
         batch.faults = batch.trail = 0
+        batch.is_refused = False
         batch.polls += 1
         batch.answered = self._outage.healthy(now)
         if batch.youngest is None:
@@ -358,10 +363,16 @@ class PollSchedule:
 
     def rejected(self, batch: Batch, error: ApiError, now: float) -> Verdict:
         """The service refused the batch: the one bad ID is hunted down, unless the refusal is about the region."""
+        asked = len(batch.entries)
         self._land(batch)
-        if not batch.live:
+        if batch.live < asked:
+            # The bad one may have left meanwhile.
+            self._ask_again(batch, now)
             return Verdict()
-        return self._carry_out(self._suspicion.rejected(batch, error, now, only=self._is_all(batch)), now)
+        verdict = self._suspicion.rejected(batch, error, now, only=self._is_all(batch))
+        for part in verdict.again:
+            part.is_refused = True
+        return self._carry_out(verdict, now)
 
     def _is_all(self, batch: Batch) -> bool:
         return batch.live == len(self._entries)
@@ -378,6 +389,9 @@ class PollSchedule:
     def returned(self, batch: Batch, now: float) -> None:
         """The call came to nothing that says anything of its IDs: ask again."""
         self._land(batch)
+        self._ask_again(batch, now)
+
+    def _ask_again(self, batch: Batch, now: float) -> None:
         if batch.live:
             batch.due = now
             self._queue.push(batch)
