@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,38 @@ async def test_a_bad_one_in_a_group(virtual_ecs: EcsEmulator) -> None:
     error = await failure(TasksFailedError, wait_for_tasks([task_id, "t-bad"]))
     assert isinstance(error.results[task_id], Task)
     assert [type(one) for one in error.exceptions] == [ApiError]
+
+
+@pytest.mark.parametrize("code", ABOUT_IDS + UNCLEAR)
+async def test_those_who_left_take_their_blame_along(virtual_ecs: EcsEmulator, code: str) -> None:
+    """Who stays in a rejected call whose bad ID nobody waits for any more is not blamed for it."""
+    virtual_ecs.inject("delay", seconds=2)
+    virtual_ecs.inject("reject", task_id="t-bad", code=code)
+    async with TaskWaiter(policy=every(10)) as waiter:
+        unwanted = waiter.submit("t-bad")
+        future = waiter.submit(virtual_ecs.add_task(duration=5))
+        await asyncio.sleep(1)
+        unwanted.cancel()
+        assert (await future).task_status == "Finished"
+
+
+async def test_faults_of_those_who_left(virtual_ecs: EcsEmulator) -> None:
+    """Who stays in a call that keeps failing for an ID that leaves in the end is not blamed either."""
+    healthy = add_tasks(virtual_ecs, 150, duration=math.inf)
+    virtual_ecs.inject("delay", seconds=0.2)
+    virtual_ecs.inject("status", where=lambda request: "t-bad" in request.task_ids)
+    good = virtual_ecs.add_task(task_id="t-good", duration=295)
+    async with TaskWaiter(policy=every(10)) as waiter:
+        for task_id in healthy:
+            waiter.submit(task_id)
+        future = waiter.submit(good)
+        while not future.done():
+            unwanted = waiter.submit("t-bad")
+            unwanted.add_done_callback(lambda done: done.cancelled() or done.exception())
+            await asyncio.sleep(0.7)
+            unwanted.cancel()
+            await asyncio.sleep(0.1)
+        assert future.result().task_id == good
 
 
 async def test_a_late_bad_one(virtual_ecs: EcsEmulator) -> None:

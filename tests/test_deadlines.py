@@ -10,6 +10,7 @@ import pytest
 from helpers import ELSEWHERE, REASON, REGION, add_tasks, clock, collect, every, failure, others, polls, since, times
 
 from ecs_waiter import (
+    ApiError,
     Credentials,
     EcsWaiterError,
     PollPolicy,
@@ -168,6 +169,15 @@ async def test_one_look_that_fails(virtual_ecs: EcsEmulator, kind: str) -> None:
     assert error.pending == ("t-1",)
     assert since(start) == 0
     assert len(virtual_ecs.requests) == 1
+
+
+async def test_one_look_beside_a_bad_id(virtual_ecs: EcsEmulator) -> None:
+    """A bad ID in the call takes the look away from nobody: a batch taken apart is looked at part by part."""
+    ids = add_tasks(virtual_ecs, 10)
+    virtual_ecs.inject("reject", task_id="t-bad")
+    results = await wait_for_tasks([*ids, "t-bad"], timeout=0, return_exceptions=True)
+    assert isinstance(results.pop("t-bad"), ApiError)
+    assert {type(result) for result in results.values()} == {Task}
 
 
 async def test_one_look_at_what_is_polled_already(virtual_ecs: EcsEmulator) -> None:
