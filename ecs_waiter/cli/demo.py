@@ -1,6 +1,7 @@
 """The main job on the embedded emulator: 250 tasks in three regions, some of which fail, on a bad day.
 
-Run it with ``make demo``, or ``python -m ecs_waiter.cli.demo``. It talks HTTP over loopback and needs no account.
+Run it with ``make demo``, ``ecs-waiter demo`` or ``python -m ecs_waiter.cli.demo``. It talks HTTP over loopback, needs
+no account, and shows the live view on a terminal if the extra ``cli`` is installed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import random
 import sys
 import time
 from collections import Counter
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ecs_waiter import (
@@ -18,15 +20,19 @@ from ecs_waiter import (
     StaticCredentials,
     Task,
     TasksFailedError,
+    TaskWaiter,
     wait_for_tasks,
     wait_proportional,
 )
+from ecs_waiter.cli.failure import ExitCode
+from ecs_waiter.cli.streams import ClosedPipeError, is_interactive, prepare
+from ecs_waiter.cli.streams import write_result as say
 from ecs_waiter.emulator import EcsEmulator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["main"]
+__all__ = ["demonstrate", "main"]
 
 _TASKS = {"cn-hangzhou": 120, "us-west-1": 80, "eu-central-1": 50}
 _REASONS = {
@@ -37,10 +43,15 @@ _FAILING = 6
 _LONGEST = 12.0
 _SHOWN_EVERY = 1.0
 
+_CREDENTIALS = StaticCredentials("demo", "demo")
+# An image import takes an hour; these take seconds, so the pace is quicker than the default.
+_POLICY = PollPolicy(wait=wait_proportional(min=0.5, max=2))
 
-async def main() -> None:
+_Results = dict[str, Task | EcsWaiterError]
+
+
+async def demonstrate() -> ExitCode:
     """Start the tasks, wait for all of them with one call, and tell what it took."""
-    say = sys.stdout.write
     async with EcsEmulator() as ecs:
         ids = _start_tasks(ecs)
         ecs.inject("throttle", region_id="cn-hangzhou", retry_after=2, times=3)
@@ -50,25 +61,12 @@ async def main() -> None:
             say(f"  {region_id:<13} {len(task_ids):>4} tasks\n")
         say("cn-hangzhou will be throttled for a while; a connection to us-west-1 will break.\n\n")
         say("    await wait_for_tasks({'cn-hangzhou': [...], 'us-west-1': [...], 'eu-central-1': [...]})\n\n")
-
-        progress = _Progress(sum(_TASKS.values()))
         began = time.monotonic()
-        reporter = asyncio.create_task(progress.report())
-        try:
-            results: Mapping[str, Task | EcsWaiterError] = await wait_for_tasks(
-                ids,
-                endpoint=ecs.url,
-                credentials=StaticCredentials("demo", "demo"),
-                # An image import takes an hour; these take seconds, so the pace is quicker than the default.
-                policy=PollPolicy(wait=wait_proportional(min=0.5, max=2)),
-                on_update=progress.note,
-            )
-        except TasksFailedError as failed:
-            results = failed.results
-        finally:
-            reporter.cancel()
-        progress.show()
-        _tell(results, ecs, time.monotonic() - began)
+        shows_live = is_interactive(sys.stdout) and is_interactive(sys.stderr) and find_spec("rich") is not None
+        results = await (_watch if shows_live else _wait)(ids, ecs.url)
+        if results:
+            _tell(results, ecs, time.monotonic() - began)
+    return ExitCode.FINISHED if results else ExitCode.INTERRUPTED
 
 
 def _start_tasks(ecs: EcsEmulator) -> dict[str, list[str]]:
@@ -92,6 +90,42 @@ def _start_tasks(ecs: EcsEmulator) -> dict[str, list[str]]:
     return ids
 
 
+async def _wait(ids: Mapping[str, Sequence[str]], url: str) -> _Results:
+    progress = _Progress(sum(_TASKS.values()))
+    reporter = asyncio.create_task(progress.report())
+    try:
+        return dict(
+            await wait_for_tasks(ids, endpoint=url, credentials=_CREDENTIALS, policy=_POLICY, on_update=progress.note)
+        )
+    except TasksFailedError as failed:
+        return failed.results
+    finally:
+        reporter.cancel()
+        progress.show()
+
+
+async def _watch(ids: Mapping[str, Sequence[str]], url: str) -> _Results:
+    """The same wait as the command shows it; empty if it was interrupted."""
+    # Here, for they need the extra.
+    from ecs_waiter.cli.following import End, Following  # noqa: PLC0415
+    from ecs_waiter.cli.interrupt import Stop  # noqa: PLC0415
+    from ecs_waiter.cli.progress import Progress  # noqa: PLC0415
+    from ecs_waiter.cli.task_refs import TaskRef  # noqa: PLC0415
+    from ecs_waiter.cli.wait import WaitOptions, reporting  # noqa: PLC0415
+
+    progress = Progress([TaskRef(region_id, task_id) for region_id in ids for task_id in ids[region_id]])
+    stop = Stop()
+    with stop.on_signals():
+        async with (
+            TaskWaiter(_CREDENTIALS, url, _POLICY) as waiter,
+            reporting(waiter, progress, WaitOptions(policy=_POLICY)) as reporter,
+        ):
+            end = await Following(waiter, progress, reporter, lambda _: None, stop).run(None, fail_fast=False)
+    if end is End.STOPPED:
+        return {}
+    return {record.ref.task_id: result for record in progress.records() if (result := record.error or record.task)}
+
+
 class _Progress:
     """How many tasks are in which status, told once a second."""
 
@@ -111,12 +145,10 @@ class _Progress:
     def show(self) -> None:
         counts = Counter(self._status_of.values())
         shown = "   ".join(f"{status} {counts[status]:>3}" for status in ("Processing", "Finished", "Failed"))
-        sys.stdout.write(f"  {time.monotonic() - self._began:>4.1f} s   {shown}   of {self._total}\n")
-        sys.stdout.flush()
+        say(f"  {time.monotonic() - self._began:>4.1f} s   {shown}   of {self._total}\n")
 
 
 def _tell(results: Mapping[str, Task | EcsWaiterError], ecs: EcsEmulator, seconds: float) -> None:
-    say = sys.stdout.write
     failures = [result for result in results.values() if isinstance(result, EcsWaiterError)]
     say(f"\n{len(results) - len(failures)} finished, {len(failures)} failed, in {seconds:.1f} s. Why they failed:\n")
     for failure in failures:
@@ -131,5 +163,16 @@ def _tell(results: Mapping[str, Task | EcsWaiterError], ecs: EcsEmulator, second
     )
 
 
+def main() -> int:
+    """Run it; returns the exit code."""
+    prepare()
+    try:
+        return asyncio.run(demonstrate())
+    except ClosedPipeError:
+        return ExitCode.CLOSED_PIPE
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(main())

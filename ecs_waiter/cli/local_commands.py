@@ -1,0 +1,86 @@
+"""The commands that need no cloud: ``emulator`` and ``demo``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ecs_waiter.cli import options
+from ecs_waiter.cli.running import default_region, run_work
+
+if TYPE_CHECKING:
+    from ecs_waiter.cli.options import Duration, Settings
+
+__all__ = ["demo", "emulator"]
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen; any free port else.")
+@click.option("--tasks", type=click.IntRange(min=0), default=0, help="So many tasks exist from the start.")
+@click.option("--failing", type=click.IntRange(min=0), default=0, help="So many of them fail.")
+@click.option(
+    "--duration",
+    metavar="DURATION",
+    callback=options.read_duration,
+    default="60s",
+    show_default=True,
+    help="How long each task takes.",
+)
+@click.option("--quota", type=click.IntRange(min=1), help="Throttle above so many calls a second.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Makes the IDs; the same seed, the same IDs.")
+@click.option(
+    "--region",
+    "-r",
+    metavar="REGION",
+    shell_complete=options.complete_region,
+    help="Where those tasks are; ALIBABA_CLOUD_REGION_ID or cn-hangzhou else.",
+)
+@options.common
+@click.pass_obj
+def emulator(  # noqa: PLR0913 - the options
+    settings: Settings,
+    /,
+    *,
+    port: int,
+    tasks: int,
+    failing: int,
+    duration: Duration,
+    quota: int | None,
+    seed: int,
+    region: str | None,
+) -> int:
+    r"""Run a local ECS task API, to try things out and to test against. The first line on stdout is its URL.
+
+    \b
+    Example:
+      ecs-waiter emulator --port 8042 --tasks 20 --failing 2 --duration 5m
+    """
+    where = default_region(settings, region) or "cn-hangzhou"
+    from ecs_waiter.cli.emulator import emulate  # noqa: PLC0415 - not for help
+
+    work = emulate(
+        region_id=where,
+        port=port,
+        tasks=tasks,
+        failing=failing,
+        duration=duration.seconds,
+        quota=quota,
+        seed=seed,
+    )
+    return run_work(settings, work)
+
+
+@click.command()
+@options.common
+@click.pass_obj
+def demo(settings: Settings) -> int:
+    r"""Show the whole story on the embedded emulator, without a cloud account.
+
+    \b
+    Example:
+      ecs-waiter demo
+    """
+    from ecs_waiter.cli.demo import demonstrate  # noqa: PLC0415 - not for help
+
+    return run_work(settings, demonstrate())

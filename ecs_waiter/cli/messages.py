@@ -1,0 +1,109 @@
+"""One line for each error, which says what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ecs_waiter.errors import (
+    ApiError,
+    AuthenticationError,
+    ServiceUnavailableError,
+    TaskError,
+    TaskNotFoundError,
+    ThrottledError,
+)
+from ecs_waiter.printable import printable
+
+if TYPE_CHECKING:
+    from ecs_waiter.errors import EcsWaiterError
+
+__all__ = ["NO_CREDENTIALS", "explain", "why_no_answer"]
+
+NO_CREDENTIALS = (
+    "no credentials found: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or name a profile of"
+    " the official command line with --profile or ALIBABA_CLOUD_PROFILE"
+)
+
+# By the start of the service's code, in lower case; the first that fits.
+_ADVICE = (
+    (
+        "invalidaccesskey",
+        "the access key ID is unknown or disabled: check ALIBABA_CLOUD_ACCESS_KEY_ID, or the profile",
+    ),
+    (
+        "signaturedoesnotmatch",
+        "the access key secret does not fit the ID: check ALIBABA_CLOUD_ACCESS_KEY_SECRET, or the profile",
+    ),
+    ("incompletesignature", "the access key cannot be used: check ALIBABA_CLOUD_ACCESS_KEY_ID and its secret"),
+    (
+        "invalidsecuritytoken",
+        "the security token is expired or wrong: renew ALIBABA_CLOUD_SECURITY_TOKEN, or log the profile in again",
+    ),
+    ("securitytokenexpired", "the security token is expired: renew ALIBABA_CLOUD_SECURITY_TOKEN"),
+    ("invalidregionid", "the service knows no such region: check --region, REGION:ID and ALIBABA_CLOUD_REGION_ID"),
+    (
+        "invalidtaskid.notfound",
+        "the task is unknown there: check the ID, and whether it was started in another region (REGION:ID)",
+    ),
+    ("invalidtaskid.incorrecttaskstatus", "the task has ended already, or cannot be canceled any more"),
+    ("invalidtaskid.taskactionnotsupport", "only imports and exports of images can be canceled"),
+    ("canceltaskfailed", "the service could not cancel the task: look at it with `ecs-waiter show`, and try again"),
+    ("dryrunoperation", "the request is valid; it was a dry run, so nothing was started"),
+)
+_FORBIDDEN = "the access key may not do this: have its RAM policy allow ecs:DescribeTasks and the operation itself"
+
+
+def explain(error: EcsWaiterError, *, region_id: str | None = None) -> str:
+    """Return what happened and what to do about it, on one line fit for a terminal."""
+    if isinstance(error, TaskNotFoundError):
+        seen = "is no longer listed" if error.task is not None else "is unknown"
+        return printable(
+            f"task {error.task_id} {seen} in {error.region_id}: check the ID, and name its region with REGION:ID or"
+            " --region if it was started in another"
+        )
+    if isinstance(error, TaskError) or not isinstance(error, ApiError):
+        return printable(str(error))
+    where = f"{region_id}: " if region_id else ""
+    return printable(f"{where}{_api(error)}")
+
+
+def why_no_answer(error: ApiError) -> str:
+    """Return why a region gives no answer, in few words."""
+    if isinstance(error, ThrottledError):
+        return "it asks for fewer calls"
+    words = f"{error.code}: {error.message}" if error.code else error.message
+    if "DNSError" in words:
+        host = words.partition(":")[0]
+        return printable(f"the name {host} cannot be resolved: is there a network, and is the region's name right?")
+    if isinstance(error, ServiceUnavailableError) and not error.sent:
+        return printable(f"no connection: {words.partition(' [')[0]}")
+    return printable(words)
+
+
+def _api(error: ApiError) -> str:
+    told = f"{error.code}: {error.message}" if error.code else error.message
+    said = f" ({told}{f'; request ID {error.request_id}' if error.request_id else ''})"
+    code = (error.code or "").lower()
+    advice = next((words for start, words in _ADVICE if code.startswith(start)), None)
+    if advice is not None:
+        return f"{advice}{said}"
+    if isinstance(error, AuthenticationError):
+        return f"{_FORBIDDEN}{said}" if error.code else _own_credentials(error)
+    if isinstance(error, ThrottledError):
+        return f"throttled for too long: others use the same account's quota; try again later{said}"
+    if isinstance(error, ServiceUnavailableError):
+        return _unavailable(error)
+    return f"the service refused{said}"
+
+
+def _own_credentials(error: AuthenticationError) -> str:
+    return NO_CREDENTIALS if error.message.startswith("no credentials found") else error.message
+
+
+def _unavailable(error: ServiceUnavailableError) -> str:
+    fault = error.__cause__ if isinstance(error.__cause__, ServiceUnavailableError) else error
+    advice = "check the network, a firewall, and ECS_WAITER_ENDPOINT if it is set"
+    if error.code is None and not fault.sent:
+        doubt = "" if fault is error or not error.sent else "; it may have started: look before you try again"
+        return f"no answer, {why_no_answer(fault)}; {advice}{doubt}"
+    return error.message if error.code is None else f"{error.code}: {error.message}"

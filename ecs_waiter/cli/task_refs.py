@@ -1,0 +1,136 @@
+"""Which tasks: IDs, REGION:ID, and what other commands print, on stdin."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ecs_waiter.cli.failure import MisuseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["TaskRef", "read_refs"]
+
+_NO_REGION = (
+    "no region is known for {task_id}: write REGION:ID, or name the region with --region or ALIBABA_CLOUD_REGION_ID"
+)
+# What wraps tasks in the answers of the service and of this command.
+_WRAPPERS = ("TaskSet", "Task", "tasks")
+_DEEPEST = 4
+_BLANK = re.compile(r"\s*")
+
+
+class TaskRef(NamedTuple):
+    """One task: where it runs and its ID."""
+
+    region_id: str
+    task_id: str
+
+    def __str__(self) -> str:
+        return f"{self.region_id}:{self.task_id}"
+
+
+def read_refs(arguments: Iterable[str], region_id: str | None, read_stdin: Callable[[], str]) -> list[TaskRef]:
+    """Return the tasks that the arguments name, each once, in the order named.
+
+    Args:
+        arguments: ``ID``, ``REGION:ID``, or ``-`` for those on stdin.
+        region_id: The region of those that name none.
+        read_stdin: Called once at most.
+
+    Raises:
+        MisuseError: There are none, one is no task's ID, or its region is not known or no region.
+    """
+    refs: dict[str, TaskRef] = {}
+    has_read = False
+    for argument in arguments:
+        if argument != "-":
+            _add(refs, _from_word(argument, region_id))
+        elif not has_read:
+            has_read = True
+            found = 0
+            for ref in _from_text(read_stdin(), region_id):
+                _add(refs, ref)
+                found += 1
+            if not found:
+                raise MisuseError("stdin named no task: did the command before the pipe fail?")
+    if not refs:
+        raise MisuseError("name the tasks to wait for: ID, REGION:ID, or - to read them from stdin")
+    return list(refs.values())
+
+
+def _add(refs: dict[str, TaskRef], ref: TaskRef) -> None:
+    known = refs.setdefault(ref.task_id, ref)
+    if known != ref:
+        raise MisuseError(
+            f"{ref.task_id} is named in two regions, {known.region_id} and {ref.region_id}: a task runs in one"
+        )
+
+
+def _from_word(word: str, region_id: str | None) -> TaskRef:
+    region, colon, task_id = word.partition(":")
+    return _checked(task_id, region, word) if colon else _checked(word, region_id)
+
+
+def _checked(task_id: object, region_id: object, word: str | None = None) -> TaskRef:
+    from ecs_waiter.api.endpoints import check_region  # noqa: PLC0415 - it takes its time; --help has no use for it
+    from ecs_waiter.api.task_ids import check_task_id  # noqa: PLC0415 - the same
+
+    try:
+        checked = check_task_id(task_id)
+        if region_id is None:
+            raise MisuseError(_NO_REGION.format(task_id=checked))
+        return TaskRef(check_region(region_id), checked)
+    except (TypeError, ValueError) as error:
+        raise MisuseError(f"{word!r}: {error}" if word else str(error)) from None
+
+
+def _from_text(text: str, region_id: str | None) -> Iterator[TaskRef]:
+    """Read lists of IDs and JSON in any layout, one after the other."""
+    at = _skip_blank(text, 0)
+    while at < len(text):
+        end = text.find("\n", at)
+        end = len(text) if end < 0 else end
+        try:
+            if text[at] in '{["':
+                value, end = _json_at(text, at)
+                yield from _from_json(value, region_id, _DEEPEST)
+            elif text[at] != "#":
+                yield _from_word(text[at:end].strip(), region_id)
+        except MisuseError as error:
+            raise MisuseError(f"line {text.count(chr(10), 0, at) + 1} of stdin: {error}") from None
+        at = _skip_blank(text, end)
+
+
+def _json_at(text: str, at: int) -> tuple[Any, int]:
+    try:
+        return json.JSONDecoder().raw_decode(text, at)
+    except (ValueError, RecursionError):
+        raise MisuseError("it begins like JSON but is none") from None
+
+
+def _from_json(value: Any, region_id: str | None, depth: int) -> Iterator[TaskRef]:
+    if isinstance(value, str):
+        yield _from_word(value, region_id)
+    elif isinstance(value, list) and depth:
+        for item in value:
+            yield from _from_json(item, region_id, depth - 1)
+    elif isinstance(value, dict) and depth:
+        region = value.get("RegionId") or value.get("region_id") or region_id
+        task_id = value.get("TaskId") or value.get("task_id")
+        inner = [value[name] for name in _WRAPPERS if isinstance(value.get(name), list | dict)]
+        if task_id:
+            yield _checked(task_id, region)
+        elif not inner:
+            raise MisuseError("the JSON has no TaskId: was the operation refused, or done at once?")
+        for item in inner if not task_id else ():
+            yield from _from_json(item, region, depth - 1)
+    else:
+        raise MisuseError("JSON that names tasks is an object with a TaskId, or a list of such")
+
+
+def _skip_blank(text: str, at: int) -> int:
+    found = _BLANK.match(text, at)
+    return found.end() if found else at
