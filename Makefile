@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # CI runs the tests' CPU-bound half on every core; a person may say WORKERS=0 to debug.
 WORKERS ?= auto
+SEEDS ?= 0 10000
 
-.PHONY: help demo test lint types format clean
+.PHONY: help demo test lint types simulate format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -33,6 +34,9 @@ lint: $(VENV)/dev ## ruff and the import contracts
 
 types: $(VENV)/dev ## mypy --strict over package and tests
 	$(BIN)/mypy
+
+simulate: $(VENV)/dev ## more simulated worlds than the tests play: make simulate SEEDS='0 100000'
+	$(BIN)/python tests/simulation/running.py $(SEEDS)
 
 format: $(VENV)/dev ## put the code in shape
 	$(BIN)/ruff check --fix .
