@@ -10,16 +10,17 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from ecs_waiter import waiter
+from ecs_waiter.arguments import check_callback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from ecs_waiter.api.credentials import CredentialsProvider
+    from ecs_waiter.arguments import OnUpdate
     from ecs_waiter.errors import EcsWaiterError
     from ecs_waiter.models import Task
     from ecs_waiter.polling.policy import PollPolicy
     from ecs_waiter.targets import TaskIds
-    from ecs_waiter.waiter import OnUpdate
 
 __all__ = ["wait_for_task", "wait_for_tasks"]
 
@@ -166,7 +167,7 @@ def _run(work: Callable[[OnUpdate | None], Coroutine[Any, Any, T]], on_update: O
         raise RuntimeError(
             "an event loop runs in this thread: write `await ecs_waiter.wait_for_tasks(...)` instead of blocking it"
         )
-    waiter._check_callback(on_update)  # noqa: SLF001 - the queue's `put` would pass where the caller's would not
+    check_callback(on_update)
     events: SimpleQueue[Any] = SimpleQueue()
     told = events.put if on_update is not None else None
     future = asyncio.run_coroutine_threadsafe(work(told), _background.loop())

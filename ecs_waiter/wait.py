@@ -1,4 +1,4 @@
-"""Wait: one caller's interest in many tasks - what has settled, what is pending, and how it ends."""
+"""Wait and Submitted: those who wait, for many tasks or by one future."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ecs_waiter.targets import Targets
 
-__all__ = ["Outcome", "Wait"]
+__all__ = ["Outcome", "Submitted", "Wait"]
 
 Outcome = Task | EcsWaiterError
 
@@ -195,3 +195,31 @@ class Wait:
     def _wake(self) -> None:
         if self._waker is not None and not self._waker.done():
             self._waker.set_result(None)
+
+
+class Submitted:
+    """The Watcher of one future."""
+
+    __slots__ = ("_future",)
+
+    sees_changes = False
+    needs_reason = True
+    looks_once = False
+
+    def __init__(self, future: asyncio.Future[Task]) -> None:
+        self._future = future
+
+    def task_settled(self, task_id: str, outcome: Outcome, *, is_regional: bool) -> None:  # noqa: ARG002 - a Watcher
+        """Resolve the future."""
+        if self._future.done():
+            return
+        if isinstance(outcome, EcsWaiterError):
+            self._future.set_exception(outcome)
+        else:
+            self._future.set_result(outcome)
+
+    def task_changed(self, task: Task) -> None:
+        """A future tells no changes."""
+
+    def task_looked_at(self, task_id: str) -> None:
+        """A future has no deadline."""

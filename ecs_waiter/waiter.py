@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
@@ -14,8 +13,8 @@ from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import CredentialsProvider, check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
 from ecs_waiter.api.operations import TAKES_CLIENT_TOKEN, check_action, region_of_call
-from ecs_waiter.api.policy import check_seconds
 from ecs_waiter.api.task_ids import check_task_id
+from ecs_waiter.arguments import check_callback, checked_policy, checked_timeout
 from ecs_waiter.errors import (
     ApiError,
     EcsWaiterError,
@@ -25,26 +24,24 @@ from ecs_waiter.errors import (
     WaitTimeoutError,
 )
 from ecs_waiter.polling.odd_words import OddWords
-from ecs_waiter.polling.policy import PollPolicy
 from ecs_waiter.polling.poller import RegionPoller
 from ecs_waiter.printable import printable
 from ecs_waiter.sharing import Sharing, identity
 from ecs_waiter.stats import RegionStats, WaiterStats
 from ecs_waiter.targets import Targets
-from ecs_waiter.wait import Outcome, Wait
+from ecs_waiter.wait import Outcome, Submitted, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import aiohttp
 
+    from ecs_waiter.arguments import OnUpdate
     from ecs_waiter.models import Task
+    from ecs_waiter.polling.policy import PollPolicy
     from ecs_waiter.targets import TaskIds
 
-__all__ = ["OnUpdate", "TaskWaiter", "wait_for_task", "wait_for_tasks"]
-
-OnUpdate = Callable[["Task"], None]
-"""Called with each task at first sight and at every change of its status."""
+__all__ = ["TaskWaiter", "wait_for_task", "wait_for_tasks"]
 
 _JOIN_SLICE = 2_000
 
@@ -74,7 +71,7 @@ class TaskWaiter:
         policy: PollPolicy | None = None,
         session: aiohttp.ClientSession | None = None,
     ) -> None:
-        self._policy = _checked_policy(policy)
+        self._policy = checked_policy(policy)
         self._client = EcsClient(credentials, endpoint, self._policy, session)
         self._odd_words = OddWords()
         self._pollers: dict[str, RegionPoller] = {}
@@ -159,7 +156,7 @@ class TaskWaiter:
         check_task_id(task_id)
         poller = self._poller(resolve_region(region_id))
         future: asyncio.Future[Task] = asyncio.get_running_loop().create_future()
-        watcher = _Submitted(future)
+        watcher = Submitted(future)
 
         def done(_: asyncio.Future[Task]) -> None:
             self._futures.discard(future)
@@ -227,8 +224,8 @@ class TaskWaiter:
         """
         if fail_fast and return_exceptions:
             raise ValueError("fail_fast raises at the first failure, return_exceptions never: choose one")
-        _check_callback(on_update)
-        seconds = _checked_timeout(timeout)
+        check_callback(on_update)
+        seconds = checked_timeout(timeout)
         self._check_open()
         deadline = _deadline(seconds)
         targets = Targets(task_ids, region_id)
@@ -268,7 +265,7 @@ class TaskWaiter:
             TypeError: An argument is of the wrong type.
             ValueError: An argument makes no sense.
         """
-        seconds = _checked_timeout(timeout)
+        seconds = checked_timeout(timeout)
         self._check_open()
         targets = Targets(task_ids, region_id)
         targets.read_all()
@@ -297,7 +294,7 @@ class TaskWaiter:
             TypeError: An argument is of the wrong type.
             ValueError: An argument makes no sense.
         """
-        seconds = _checked_timeout(timeout)
+        seconds = checked_timeout(timeout)
         self._check_open()
         targets = Targets(task_ids, region_id)
         targets.read_all()
@@ -337,8 +334,8 @@ class TaskWaiter:
             ValueError: An argument makes no sense.
         """
         check_action(operation)
-        _check_callback(on_update)
-        seconds = _checked_timeout(timeout)
+        check_callback(on_update)
+        seconds = checked_timeout(timeout)
         self._check_open()
         if params is not None and not isinstance(params, Mapping):
             raise TypeError(f"params takes a mapping of the operation's parameters, not {type(params).__name__}")
@@ -457,33 +454,6 @@ class TaskWaiter:
         return told
 
 
-class _Submitted:
-    """The Watcher of one future."""
-
-    __slots__ = ("_future",)
-
-    sees_changes = False
-    needs_reason = True
-    looks_once = False
-
-    def __init__(self, future: asyncio.Future[Task]) -> None:
-        self._future = future
-
-    def task_settled(self, task_id: str, outcome: Outcome, *, is_regional: bool) -> None:  # noqa: ARG002 - a Watcher
-        if self._future.done():
-            return
-        if isinstance(outcome, EcsWaiterError):
-            self._future.set_exception(outcome)
-        else:
-            self._future.set_result(outcome)
-
-    def task_changed(self, task: Task) -> None:
-        """A future tells no changes."""
-
-    def task_looked_at(self, task_id: str) -> None:
-        """A future has no deadline."""
-
-
 def _started(operation: str, region_id: str, answer: Mapping[str, Any]) -> str | None:
     """The ID of the task that a start answered with; None if there is nothing to wait for."""
     task_id = answer.get("TaskId")
@@ -507,7 +477,7 @@ def _shared_waiter(
 ) -> AbstractAsyncContextManager[TaskWaiter]:
     provider = check_provider(credentials)
     base = resolve_endpoint(endpoint)
-    checked = _checked_policy(policy)
+    checked = checked_policy(policy)
     key = (identity(provider), base, identity(checked), identity(session))
     return _shared_waiters.use(key, lambda: TaskWaiter(provider, base, checked, session))
 
@@ -601,28 +571,6 @@ async def wait_for_task(  # noqa: PLR0913 - the public API
         session=session,
     )
     return results[task_id]
-
-
-_DEFAULT_POLICY = PollPolicy()
-
-
-def _checked_policy(policy: PollPolicy | None) -> PollPolicy:
-    if policy is None:
-        return _DEFAULT_POLICY
-    if not isinstance(policy, PollPolicy):
-        raise TypeError(f"policy takes a PollPolicy, not {type(policy).__name__}")
-    return policy
-
-
-def _checked_timeout(timeout: float | None) -> float | None:
-    return None if timeout is None else check_seconds("timeout", timeout)
-
-
-def _check_callback(on_update: object) -> None:
-    if on_update is None:
-        return
-    if not callable(on_update) or any(map(inspect.iscoroutinefunction, (on_update, on_update.__call__))):
-        raise TypeError("on_update takes a plain function of one Task; for async work iterate over `updates` instead")
 
 
 def _deadline(timeout: float | None) -> float | None:
