@@ -104,7 +104,9 @@ def _is_told_at_once(ending: Ending, outcome: object) -> bool:
     """Whether it was told when it came; some ways tell at their end."""
     if ending.caller.way == "updates":
         return isinstance(outcome, Task)
-    return ending.caller.way in {"submit", "as_completed"} or len(ending.caller.tasks) == 1
+    # The error of a region that `as_completed` gives does not say for which task it stands.
+    is_known = ending.caller.way == "submit" or (ending.caller.way == "as_completed" and hasattr(outcome, "task_id"))
+    return is_known or len(ending.caller.tasks) == 1
 
 
 def _told_by(story: Story, ending: Ending, task: PlannedTask) -> float:
@@ -152,9 +154,14 @@ def _may_be_missing(story: Story, task: PlannedTask, at: float) -> bool:
     began = min(ending.began for ending in story.endings if task in ending.caller.tasks)
     grace = story.world.pace.not_found_grace
     until = min(at, task.visible_at)
-    lost = sum(max(0.0, min(outage.ends, until) - max(outage.begins, began)) for outage in _outages(story.world, task))
+    outages = _outages(story.world, task)
+    lost = 0.0
+    reached = began
+    for outage in sorted(outages, key=lambda outage: outage.begins):
+        lost += max(0.0, min(outage.ends, until) - max(outage.begins, reached))
+        reached = max(reached, outage.ends)
     # The clock of the grace stands still from the first fault that is met, which may come a poll after the outage.
-    met_late = story.world.pace.longest * 1.1 + 1 if lost else 0.0
+    met_late = (story.world.pace.longest * 1.1 + 1) * len(outages)
     return until - began - max(0.0, lost - met_late) >= grace - _TICK or _troubled(
         story.world, task, {"drop", "cut_short"}, at
     )
