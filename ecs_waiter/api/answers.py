@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.errors import ServiceUnavailableError
 from ecs_waiter.models import Task, TaskDetail, TaskPage
+from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
     from ecs_waiter.api.transport import Answer
@@ -82,7 +83,9 @@ def detail_of(region_id: str, task_id: str, answer: Answer) -> TaskDetail:
 
 
 def _unreadable(answer: Answer, what: str) -> ServiceUnavailableError:
-    return ServiceUnavailableError(None, f"the answer does not hold {what}", _request_id(answer), 200)
+    request_id = _request_id(answer)
+    shown = None if request_id is None else printable(request_id)
+    return ServiceUnavailableError(None, f"the answer does not hold {what}", shown, 200)
 
 
 def _request_id(answer: Answer) -> str | None:
