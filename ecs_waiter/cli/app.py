@@ -14,7 +14,7 @@ from ecs_waiter.cli import options
 from ecs_waiter.cli.failure import CommandError, ExitCode, MisuseError
 from ecs_waiter.cli.local_commands import demo, emulator
 from ecs_waiter.cli.options import Settings
-from ecs_waiter.cli.running import EXIT_CODES
+from ecs_waiter.cli.running import epilog
 from ecs_waiter.cli.service_commands import cancel, list_, show
 from ecs_waiter.cli.streams import ClosedPipeError, prepare, say, write_result
 from ecs_waiter.cli.waiting_commands import run_operation, wait
@@ -70,21 +70,23 @@ def _told(error: Exception, settings: Settings) -> int:
     return ExitCode.ERROR
 
 
-@click.group(context_settings=_CONTEXT, invoke_without_command=True, epilog=EXIT_CODES)
+@click.group(
+    context_settings=_CONTEXT,
+    invoke_without_command=True,
+    epilog=epilog(
+        "aliyun ecs ImportImage ... | ecs-waiter wait -",
+        "ecs-waiter wait --region cn-hangzhou --timeout 2h t-bp1aaa t-bp1bbb",
+        "ecs-waiter list --region cn-hangzhou --status Processing",
+    ),
+)
 @options.common
 @click.version_option(__version__, prog_name=_NAME, message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> int:
-    r"""Wait for long-running Alibaba Cloud ECS tasks: many waits, few calls.
+    """Wait for long-running Alibaba Cloud ECS tasks: many waits, few calls.
 
     Results go to stdout, progress and messages to stderr. Credentials are those of the official tools: the variables
     ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, a profile, or the instance's RAM role.
-
-    \b
-    Examples:
-      aliyun ecs ImportImage ... | ecs-waiter wait -
-      ecs-waiter wait --region cn-hangzhou --timeout 2h t-bp1aaa t-bp1bbb
-      ecs-waiter list --region cn-hangzhou --status Processing
     """
     if ctx.invoked_subcommand is None:
         say(ctx.get_help())
@@ -92,17 +94,16 @@ def cli(ctx: click.Context) -> int:
     return ExitCode.FINISHED
 
 
-@cli.command()
+@cli.command(
+    epilog=epilog(
+        'eval "$(ecs-waiter completion bash)"          in ~/.bashrc',
+        'eval "$(ecs-waiter completion zsh)"           in ~/.zshrc',
+        "ecs-waiter completion fish | source           in ~/.config/fish/config.fish",
+    )
+)
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def completion(shell: str) -> int:
-    r"""Print the completion script of a shell.
-
-    \b
-    Examples:
-      eval "$(ecs-waiter completion bash)"          in ~/.bashrc
-      eval "$(ecs-waiter completion zsh)"           in ~/.zshrc
-      ecs-waiter completion fish | source           in ~/.config/fish/config.fish
-    """
+    """Print the completion script of a shell."""
     from click.shell_completion import get_completion_class  # noqa: PLC0415 - only here
 
     made = get_completion_class(shell)

@@ -107,7 +107,11 @@ class LiveReporter:
         grid.add_column(no_wrap=True)
         grid.add_column(no_wrap=True)
         elapsed = format_duration(self._progress.seconds)
-        grid.add_row(ProgressBar(total=max(total, 1), completed=done), f"{done}/{total}", Text(elapsed, style="dim"))
+        # Colours of the terminal's own palette: they suit its background, light or dark.
+        bar = ProgressBar(
+            total=max(total, 1), completed=done, style="bright_black", complete_style="cyan", finished_style="green"
+        )
+        grid.add_row(bar, f"{done}/{total}", Text(elapsed, style="dim"))
         return grid
 
     def _regions(self) -> Text:
@@ -178,5 +182,6 @@ def _calls(stats: WaiterStats) -> str:
     planned = [region.next_poll for region in regions if region.next_poll is not None]
     parts = [f"{calls} calls", f"{throttled} throttled"] if throttled else [f"{calls} calls"]
     if planned:
-        parts.insert(0, f"next poll in {format_duration(min(planned))}")
+        soonest = min(planned)
+        parts.insert(0, f"next poll in {format_duration(soonest)}" if soonest >= 1 else "polling")
     return _DOT.join(parts)

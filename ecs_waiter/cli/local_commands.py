@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ecs_waiter.cli import options
-from ecs_waiter.cli.running import default_region, run_work
+from ecs_waiter.cli.running import default_region, epilog, run_work
 
 if TYPE_CHECKING:
     from ecs_waiter.cli.options import Duration, Settings
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["demo", "emulator"]
 
 
-@click.command()
+@click.command(
+    epilog=epilog(
+        "ecs-waiter emulator --port 8042 --tasks 20 --failing 2 --duration 5m",
+    )
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen; any free port else.")
 @click.option("--tasks", type=click.IntRange(min=0), default=0, help="So many tasks exist from the start.")
 @click.option("--failing", type=click.IntRange(min=0), default=0, help="So many of them fail.")
@@ -50,12 +54,7 @@ def emulator(  # noqa: PLR0913 - the options
     seed: int,
     region: str | None,
 ) -> int:
-    r"""Run a local ECS task API, to try things out and to test against. The first line on stdout is its URL.
-
-    \b
-    Example:
-      ecs-waiter emulator --port 8042 --tasks 20 --failing 2 --duration 5m
-    """
+    """Run a local ECS task API, to try things out and to test against. The first line on stdout is its URL."""
     where = default_region(settings, region) or "cn-hangzhou"
     from ecs_waiter.cli.emulator import emulate  # noqa: PLC0415 - not for help
 
@@ -71,16 +70,15 @@ def emulator(  # noqa: PLR0913 - the options
     return run_work(settings, work)
 
 
-@click.command()
+@click.command(
+    epilog=epilog(
+        "ecs-waiter demo",
+    )
+)
 @options.common
 @click.pass_obj
 def demo(settings: Settings) -> int:
-    r"""Show the whole story on the embedded emulator, without a cloud account.
-
-    \b
-    Example:
-      ecs-waiter demo
-    """
+    """Show the whole story on the embedded emulator, without a cloud account."""
     from ecs_waiter.cli.demo import demonstrate  # noqa: PLC0415 - not for help
 
     return run_work(settings, demonstrate())

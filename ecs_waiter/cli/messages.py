@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ecs_waiter.errors import (
@@ -50,11 +51,17 @@ _ADVICE = (
     ("canceltaskfailed", "the service could not cancel the task: look at it with `ecs-waiter show`, and try again"),
     ("dryrunoperation", "the request is valid; it was a dry run, so nothing was started"),
 )
+_NO_CONNECTION = re.compile(r"(\S+): \w+: Cannot connect to host \S+ ssl:\S+(?: \[(.*)\])?")
 _FORBIDDEN = "the access key may not do this: have its RAM policy allow ecs:DescribeTasks and the operation itself"
 
 
-def explain(error: EcsWaiterError, *, region_id: str | None = None) -> str:
-    """Return what happened and what to do about it, on one line fit for a terminal."""
+def explain(error: EcsWaiterError, *, where: str | None = None) -> str:
+    """Return what happened and what to do about it, on one line fit for a terminal.
+
+    Args:
+        error: What happened.
+        where: The region or task concerned, for errors that do not name it themselves.
+    """
     if isinstance(error, TaskNotFoundError):
         seen = "is no longer listed" if error.task is not None else "is unknown"
         return printable(
@@ -63,8 +70,7 @@ def explain(error: EcsWaiterError, *, region_id: str | None = None) -> str:
         )
     if isinstance(error, TaskError) or not isinstance(error, ApiError):
         return printable(str(error))
-    where = f"{region_id}: " if region_id else ""
-    return printable(f"{where}{_api(error)}")
+    return printable(f"{where}: {_api(error)}" if where else _api(error))
 
 
 def why_no_answer(error: ApiError) -> str:
@@ -75,8 +81,8 @@ def why_no_answer(error: ApiError) -> str:
     if "DNSError" in words:
         host = words.partition(":")[0]
         return printable(f"the name {host} cannot be resolved: is there a network, and is the region's name right?")
-    if isinstance(error, ServiceUnavailableError) and not error.sent:
-        return printable(f"no connection: {words.partition(' [')[0]}")
+    if found := _NO_CONNECTION.fullmatch(words):
+        return printable(f"no connection to {found[1]}{f' ({found[2]})' if found[2] else ''}")
     return printable(words)
 
 
@@ -104,6 +110,6 @@ def _unavailable(error: ServiceUnavailableError) -> str:
     fault = error.__cause__ if isinstance(error.__cause__, ServiceUnavailableError) else error
     advice = "check the network, a firewall, and ECS_WAITER_ENDPOINT if it is set"
     if error.code is None and not fault.sent:
-        doubt = "" if fault is error or not error.sent else "; it may have started: look before you try again"
+        doubt = "; it may have started: look before you try again" if "may have started" in error.message else ""
         return f"no answer, {why_no_answer(fault)}; {advice}{doubt}"
     return error.message if error.code is None else f"{error.code}: {error.message}"

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Percentages"]
 
-_PAUSE = 1.0
-_AGAIN = 10.0
+_PAUSE = 2.0
+_AGAIN = 15.0
 _PATIENCE = 15.0
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ecs_waiter.cli.duration import format_duration
 from ecs_waiter.cli.messages import explain, why_no_answer
+from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
@@ -79,13 +80,15 @@ class Outages:
 
 def told_of(record: Record, told: set[str]) -> str | None:
     """Return what to say of an outcome; None if it is said already, as of one error for a whole region."""
-    if record.error is None:
-        return f"{record.ref.task_id} ({record.ref.region_id}): {record.outcome}"
-    line = explain(record.error, region_id=record.ref.region_id)
-    if line in told:
-        return None
-    told.add(line)
-    return line
+    ref, error = record.ref, record.error
+    if error is None:
+        return f"{ref.task_id} ({ref.region_id}): {record.outcome}"
+    if isinstance(error, ApiError):
+        if (mark := f"{ref.region_id} {error}") in told:
+            return None
+        told.add(mark)
+    is_regional = isinstance(error, AuthenticationError | ServiceUnavailableError | ThrottledError)
+    return explain(error, where=ref.region_id if is_regional else str(ref))
 
 
 class PlainReporter:

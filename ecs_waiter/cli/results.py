@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ecs_waiter.cli.messages import explain
 from ecs_waiter.cli.outcomes import COLOURS, reason_of, summary
 from ecs_waiter.cli.streams import is_interactive, write_result
-from ecs_waiter.errors import TaskFailedError
+from ecs_waiter.errors import TaskCanceledError, TaskFailedError, TaskNotFoundError
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
@@ -22,7 +22,11 @@ __all__ = ["FORMATS", "summary_line", "write_json", "write_json_line", "write_ro
 FORMATS = ("text", "json", "jsonl")
 
 _AROUND_TABLE = 6
-_HEADS = ("TASK", "OUTCOME", "REGION", "ACTION", "RESOURCE", "REASON")
+_GAP = 2
+_LEAST = 3
+# Columns that the last one has at least, to be broken into lines there.
+_ROOM = 24
+_HEADS = ("TASK", "OUTCOME", "ACTION", "REGION", "RESOURCE", "REASON")
 
 
 def write_json(records: Sequence[Record], more: Mapping[str, Mapping[str, Any]] | None = None) -> None:
@@ -85,15 +89,27 @@ def _write_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.text import Text  # noqa: PLC0415 - the same
 
     console = Console(file=sys.stdout, force_terminal=True, highlight=False, markup=False, emoji=False)
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    kept = [index for index in range(len(heads)) if any(row[index] not in {"", "-"} for row in rows)]
-    for index in kept:
-        table.add_column(heads[index], overflow="fold")
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    shown = _fitting(heads, rows, console.width)
+    for index in shown:
+        table.add_column(heads[index], overflow="fold", no_wrap=index != shown[-1])
     for row in rows:
-        table.add_row(*(Text(row[index], style=COLOURS.get(row[index], "")) for index in kept))
+        table.add_row(*(Text(row[index], style=COLOURS.get(row[index], "")) for index in shown))
     with console.capture() as drawn:
         console.print(table)
     write_result(drawn.get())
+
+
+def _fitting(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The columns that say anything and fit on the screen; the first two and the last are never left out."""
+    widths = [max(len(heads[index]), *(len(row[index]) for row in rows)) for index in range(len(heads))]
+    shown = [index for index in range(len(heads)) if any(row[index] not in {"", "-"} for row in rows)]
+    while (
+        len(shown) > _LEAST
+        and sum(widths[index] + _GAP for index in shown[:-1]) + min(widths[shown[-1]], _ROOM) > width
+    ):
+        del shown[-2]
+    return shown
 
 
 def _cells(record: Record) -> tuple[str, ...]:
@@ -101,8 +117,8 @@ def _cells(record: Record) -> tuple[str, ...]:
     return (
         record.ref.task_id,
         record.outcome,
-        record.ref.region_id,
         _word(task.task_action if task else ""),
+        record.ref.region_id,
         _word(task.resource_id if task else ""),
         _reason(record),
     )
@@ -119,4 +135,6 @@ def _reason(record: Record) -> str:
     if isinstance(error, TaskFailedError):
         told = ": ".join(filter(None, reason_of(error.detail)))
         return printable(told) or "the service gave no reason"
-    return explain(error)
+    if isinstance(error, TaskCanceledError):
+        return f"status {printable(record.task.task_status)}" if record.task else "-"
+    return "the region lists no such task" if isinstance(error, TaskNotFoundError) else explain(error)

@@ -1,4 +1,4 @@
-"""What the commands have in common: running their work, the region they fall back to, and the exit codes' help."""
+"""What the commands have in common: running their work, the region they fall back to, and the end of their help."""
 
 from __future__ import annotations
 
@@ -13,17 +13,24 @@ if TYPE_CHECKING:
     from ecs_waiter.cli.failure import ExitCode
     from ecs_waiter.cli.options import Settings
 
-__all__ = ["EXIT_CODES", "default_region", "needed_region", "run_work"]
+__all__ = ["default_region", "epilog", "needed_region", "run_work"]
 
-EXIT_CODES = """\b
+_EXIT_CODES = """\
 Exit codes:
   0    all finished
   1    one or more failed, were canceled, or are unknown
   2    misuse of the command line
   3    credentials refused, an error of the service, or an outage
   124  timed out
-  130  interrupted; stderr has the command that goes on waiting
-"""
+  130  interrupted; stderr has the command that goes on waiting"""
+# click leaves the lines of a paragraph that begins so as they are.
+_AS_IT_IS = "\b\n"
+
+
+def epilog(*examples: str) -> str:
+    """Return the end of a command's help: its examples, and the exit codes."""
+    shown = "\n".join(("Examples:", *(f"  {example}" for example in examples)))
+    return f"{_AS_IT_IS}{shown}\n\n{_AS_IT_IS}{_EXIT_CODES}"
 
 
 def run_work(settings: Settings, work: Coroutine[Any, Any, ExitCode]) -> ExitCode:

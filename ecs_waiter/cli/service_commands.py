@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ecs_waiter.cli import options
-from ecs_waiter.cli.running import default_region, needed_region, run_work
+from ecs_waiter.cli.running import default_region, epilog, needed_region, run_work
 from ecs_waiter.cli.streams import read_stdin
 
 if TYPE_CHECKING:
@@ -20,7 +20,13 @@ __all__ = ["cancel", "list_", "show"]
 _STATUSES = ("Processing", "Finished", "Failed")
 
 
-@click.command("list")
+@click.command(
+    "list",
+    epilog=epilog(
+        "ecs-waiter list --region cn-hangzhou --status Failed --since 2h",
+        "ecs-waiter list --region cn-hangzhou --status Processing --output json | ecs-waiter wait -",
+    ),
+)
 @options.region
 @click.option("--status", type=click.Choice(_STATUSES, case_sensitive=False), help="Tasks in this status only.")
 @click.option(
@@ -53,13 +59,7 @@ def list_(  # noqa: PLR0913 - the options
     limit: int | None,
     output: str,
 ) -> int:
-    r"""List a region's tasks.
-
-    \b
-    Examples:
-      ecs-waiter list --region cn-hangzhou --status Failed --since 2h
-      ecs-waiter list --region cn-hangzhou --status Processing --output json | ecs-waiter wait -
-    """
+    """List a region's tasks."""
     where = needed_region(settings, region)
     from ecs_waiter.cli.listing import list_tasks  # noqa: PLC0415 - not for help
 
@@ -76,19 +76,18 @@ def list_(  # noqa: PLR0913 - the options
     return run_work(settings, work)
 
 
-@click.command()
+@click.command(
+    epilog=epilog(
+        "ecs-waiter show cn-hangzhou:t-bp1aaa",
+    )
+)
 @click.argument("task", metavar="[ID | REGION:ID]")
 @options.region
 @options.output
 @options.common
 @click.pass_obj
 def show(settings: Settings, /, task: str, region: str | None, output: str) -> int:
-    r"""Show a task: its progress, the reason of a failure, and what belongs to it.
-
-    \b
-    Example:
-      ecs-waiter show cn-hangzhou:t-bp1aaa
-    """
+    """Show a task: its progress, the reason of a failure, and what belongs to it."""
     from ecs_waiter.cli.task_refs import read_refs  # noqa: PLC0415 - not for help
 
     (ref,) = read_refs([task], default_region(settings, region), lambda: "")
@@ -97,19 +96,18 @@ def show(settings: Settings, /, task: str, region: str | None, output: str) -> i
     return run_work(settings, show_task(ref, output=output))
 
 
-@click.command()
+@click.command(
+    epilog=epilog(
+        "ecs-waiter cancel --region cn-hangzhou t-bp1aaa",
+    )
+)
 @click.argument("tasks", nargs=-1, required=True, metavar="[ID | REGION:ID | -]...")
 @options.region
 @options.output
 @options.common
 @click.pass_obj
 def cancel(settings: Settings, /, tasks: tuple[str, ...], region: str | None, output: str) -> int:
-    r"""Cancel tasks at the service: imports and exports of images can be.
-
-    \b
-    Example:
-      ecs-waiter cancel --region cn-hangzhou t-bp1aaa
-    """
+    """Cancel tasks at the service: imports and exports of images can be."""
     from ecs_waiter.cli.task_refs import read_refs  # noqa: PLC0415 - not for help
 
     refs = read_refs(tasks, default_region(settings, region), read_stdin)

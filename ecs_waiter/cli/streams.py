@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -12,7 +13,16 @@ from ecs_waiter.cli.failure import CommandError, MisuseError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["ClosedPipeError", "is_interactive", "prepare", "read_stdin", "say", "spoken_by", "write_result"]
+__all__ = [
+    "ClosedPipeError",
+    "is_interactive",
+    "is_reader_gone",
+    "prepare",
+    "read_stdin",
+    "say",
+    "spoken_by",
+    "write_result",
+]
 
 _speakers: list[Callable[[str], None]] = []
 _STREAMS = ("stdin", "stdout", "stderr")
@@ -76,6 +86,15 @@ def write_result(text: str) -> None:
         raise ClosedPipeError from None
     except OSError as error:
         raise CommandError(f"the results cannot be written: {error.strerror}") from None
+
+
+def is_reader_gone() -> bool:
+    """Whether stdout is a pipe that nobody reads any more; where that cannot be told, it is not."""
+    if not hasattr(select, "poll"):
+        return False
+    poller = select.poll()
+    poller.register(sys.stdout.fileno(), 0)
+    return any(events & (select.POLLERR | select.POLLNVAL) for _, events in poller.poll(0))
 
 
 def read_stdin() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 from contextlib import AsyncExitStack
@@ -18,7 +19,7 @@ from ecs_waiter.cli.outcomes import exit_code
 from ecs_waiter.cli.progress import Progress
 from ecs_waiter.cli.reporting import Outages, PlainReporter, QuietReporter
 from ecs_waiter.cli.results import summary_line, write_json, write_json_line, write_wait
-from ecs_waiter.cli.streams import ClosedPipeError, is_interactive, say, spoken_by
+from ecs_waiter.cli.streams import ClosedPipeError, is_interactive, is_reader_gone, say, spoken_by
 from ecs_waiter.waiter import TaskWaiter
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from ecs_waiter.polling.policy import PollPolicy
 
 __all__ = ["WaitOptions", "open_waiter", "reporting", "wait", "wait_within"]
+
+_PIPE_WATCHED_EVERY = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,7 @@ async def wait_within(waiter: TaskWaiter, refs: Sequence[TaskRef], options: Wait
             except ClosedPipeError:
                 stop.close_pipe()
 
-    async with reporting(waiter, progress, options) as reporter:
+    async with reporting(waiter, progress, options) as reporter, _watching_pipe(options, stop):
         following = Following(waiter, progress, reporter, write_at_once, stop)
         end = await following.run(options.timeout, fail_fast=options.fail_fast)
         if end is End.STOPPED and options.cancel_on_interrupt and not stop.is_pipe_closed:
@@ -120,6 +123,23 @@ async def reporting(waiter: TaskWaiter, progress: Progress, options: WaitOptions
             reporter = PlainReporter(progress, say, outages)
         stack.callback(reporter.close)
         yield reporter
+
+
+@contextlib.asynccontextmanager
+async def _watching_pipe(options: WaitOptions, stop: Stop) -> AsyncIterator[None]:
+    """Stop when the reader of a stream of results has enough, as `head` has: no write may come to tell for hours."""
+
+    async def watch() -> None:
+        while not is_reader_gone():  # noqa: ASYNC110 - a pipe signals nothing
+            await asyncio.sleep(_PIPE_WATCHED_EVERY)
+        stop.close_pipe()
+
+    watcher = asyncio.create_task(watch()) if options.output == "jsonl" else None
+    try:
+        yield
+    finally:
+        if watcher is not None:
+            watcher.cancel()
 
 
 def _conclude(progress: Progress, end: End, options: WaitOptions, stop: Stop) -> ExitCode:

@@ -8,7 +8,7 @@ import click
 
 from ecs_waiter.cli import options
 from ecs_waiter.cli.failure import MisuseError
-from ecs_waiter.cli.running import EXIT_CODES, default_region, needed_region, run_work
+from ecs_waiter.cli.running import default_region, epilog, needed_region, run_work
 from ecs_waiter.cli.streams import read_stdin
 
 if TYPE_CHECKING:
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["run_operation", "wait"]
 
 
-@click.command(epilog=EXIT_CODES)
+@click.command(
+    epilog=epilog(
+        "ecs-waiter wait --region cn-hangzhou t-bp1aaa",
+        "ecs-waiter wait cn-hangzhou:t-bp1aaa us-west-1:t-rj9bbb --timeout 90m --output json",
+        "aliyun ecs ExportImage ... | ecs-waiter wait - --cancel-on-interrupt",
+        "ecs-waiter wait - --output jsonl < ids.txt | jq .outcome",
+    )
+)
 @click.argument("tasks", nargs=-1, metavar="[ID | REGION:ID | -]...")
 @options.region
 @options.waiting
@@ -26,17 +33,10 @@ __all__ = ["run_operation", "wait"]
 @options.common
 @click.pass_obj
 def wait(settings: Settings, /, tasks: tuple[str, ...], region: str | None, **told: Any) -> int:
-    r"""Wait until tasks have ended, and tell what became of them.
+    """Wait until tasks have ended, and tell what became of them.
 
     - reads stdin: an ID or REGION:ID a line (blank lines and # are skipped), or JSON that holds TaskId and perhaps
     RegionId, as `aliyun ecs ImportImage` prints it.
-
-    \b
-    Examples:
-      ecs-waiter wait --region cn-hangzhou t-bp1aaa
-      ecs-waiter wait cn-hangzhou:t-bp1aaa us-west-1:t-rj9bbb --timeout 90m --output json
-      aliyun ecs ExportImage ... | ecs-waiter wait - --cancel-on-interrupt
-      ecs-waiter wait - --output jsonl < ids.txt | jq .outcome
     """
     from ecs_waiter.cli.task_refs import read_refs  # noqa: PLC0415 - not for help
 
@@ -46,7 +46,14 @@ def wait(settings: Settings, /, tasks: tuple[str, ...], region: str | None, **to
     return run_work(settings, wait_for(refs, _wait_options(settings, **told)))
 
 
-@click.command("run", epilog=EXIT_CODES)
+@click.command(
+    "run",
+    epilog=epilog(
+        "ecs-waiter run ExportImage -r cn-hangzhou -p ImageId=m-bp1aaa -p OSSBucket=images",
+        "ecs-waiter run ImportImage -r cn-hangzhou --params import.json --timeout 2h",
+        "ecs-waiter run RedeployInstance -r cn-hangzhou -p InstanceId=i-bp1aaa",
+    ),
+)
 @click.argument("operation", shell_complete=options.complete_operation)
 @options.region
 @click.option("--param", "-p", "pairs", multiple=True, metavar="KEY=VALUE", help="A parameter, as in Tag.1.Key=web.")
@@ -68,15 +75,9 @@ def run_operation(
     document: Any,
     **told: Any,
 ) -> int:
-    r"""Start OPERATION, such as ImportImage, and wait for its task.
+    """Start OPERATION, such as ImportImage, and wait for its task.
 
     The task's ID is on stderr as soon as it is known. A ClientToken is added where the operation takes one.
-
-    \b
-    Examples:
-      ecs-waiter run ExportImage -r cn-hangzhou -p ImageId=m-bp1aaa -p OSSBucket=images
-      ecs-waiter run ImportImage -r cn-hangzhou --params import.json --timeout 2h
-      ecs-waiter run RedeployInstance -r cn-hangzhou -p InstanceId=i-bp1aaa
     """
     from ecs_waiter.cli.start import read_params, run, told_region  # noqa: PLC0415 - not for help
 
