@@ -62,6 +62,7 @@ class Batch:
         youngest: When its youngest task was created; None until that is worked out anew.
         heard: Good answers of the region when the last fault came.
         heard_first: The same when the first fault of the trail came.
+        failed_first: Faults of the region before that one.
     """
 
     __slots__ = (
@@ -70,6 +71,7 @@ class Batch:
         "asked_at",
         "due",
         "entries",
+        "failed_first",
         "faults",
         "heard",
         "heard_first",
@@ -96,7 +98,7 @@ class Batch:
         self.seen: tuple[list[str], list[str]] | None = None
         self.faults = 0
         self.trail = 0
-        self.heard = self.heard_first = 0
+        self.heard = self.heard_first = self.failed_first = 0
         self.youngest: float | None = None
         for entry in entries:
             entry.batch = self
@@ -116,7 +118,8 @@ class Batch:
     def part(self, entries: list[Entry], *, due: float) -> Batch:
         """Some of its entries as a batch of their own, with the same history."""
         part = Batch(entries, due=due, polls=self.polls, answered=self.answered)
-        part.trail, part.heard, part.heard_first = self.trail, self.heard, self.heard_first
+        part.trail, part.heard = self.trail, self.heard
+        part.heard_first, part.failed_first = self.heard_first, self.failed_first
         return part
 
     def halves(self, *, due: float) -> list[Batch]:

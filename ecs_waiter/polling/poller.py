@@ -347,8 +347,10 @@ class RegionPoller:
 
     def _tell_looked_at(self, batch: Batch) -> None:
         for entry in batch.entries:
-            # A refused batch comes again in parts, whose own answers are the look.
-            if entry.task_id in self._schedule and not self._schedule.is_hunted(entry):
+            # A look that was asked for during the call is yet to come; and a refused batch comes again in parts, whose
+            # own answers are the look.
+            is_looked_at = entry.batch is not None and not self._schedule.is_hunted(entry)
+            if is_looked_at and entry.task_id in self._schedule:
                 for watcher in watchers_of(entry):
                     if watcher.looks_once:
                         watcher.task_looked_at(entry.task_id)

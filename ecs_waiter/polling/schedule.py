@@ -75,6 +75,7 @@ class PollSchedule:
         self._queue = BatchQueue()
         self._left_in_flight: dict[str, Entry] = {}
         self._shown_next: set[str] = set()
+        self._hurried: set[str] = set()
         self._in_flight = 0
         self._outage = Outage(policy.outage_budget, backoff)
 
@@ -122,9 +123,13 @@ class PollSchedule:
         return entry.batch is not None and entry.batch.is_refused
 
     def hurry(self, entry: Entry) -> None:
-        """Have an entry asked as if it were new, unless its call is under way already."""
+        """Have an entry asked as if it were new; one whose call is under way, once that is back."""
         batch = entry.batch
-        if batch is not None and not batch.in_flight:
+        if batch is None:
+            return
+        if batch.in_flight:
+            self._hurried.add(entry.task_id)
+        else:
             batch.live -= 1
             entry.batch = None
             self._new[entry.task_id] = entry
@@ -399,6 +404,12 @@ class PollSchedule:
     def abandon(self, batch: Batch) -> None:
         """The call is over, whatever came of it."""
         self._land(batch)
+        if self._hurried:
+            for entry in batch.entries:
+                if entry.task_id in self._hurried:
+                    self._hurried.discard(entry.task_id)
+                    if self._entries.get(entry.task_id) is entry:
+                        self.hurry(entry)
 
     @property
     def in_flight(self) -> int:

@@ -84,6 +84,7 @@ class Suspicion:
         batch.trail += 1
         if batch.trail == 1:
             batch.heard = batch.heard_first = self._answers
+            batch.failed_first = self._faults - 1
         others_answered = self._answers > (batch.heard_first if only else batch.heard)
         batch.heard = self._answers
         due = now + (_PROBE_AGAIN if others_answered else self._backoff(batch.faults))
@@ -96,11 +97,12 @@ class Suspicion:
         return Verdict(again=[batch])
 
     def _is_no_chance(self, batch: Batch, at_least: int, probability: float) -> bool:
-        """Whether a batch failed more often than the region's faults with others explain."""
+        """Whether a batch failed more often than the region's faults with others, since then, explain."""
         if batch.faults < at_least:
             return False
-        others = max(0, self._faults - batch.trail)
-        rate = others / (others + self._answers) if others else 0.0
+        others = max(0, self._faults - batch.failed_first - batch.trail)
+        answers = self._answers - batch.heard_first
+        rate = others / (others + answers) if others else 0.0
         return rate**batch.faults <= probability
 
     def rejected(self, batch: Batch, error: ApiError, now: float, *, only: bool) -> Verdict:
