@@ -1,0 +1,45 @@
+"""Durations as people write and read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ecs_waiter.cli.duration import format_duration, parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("5m", 300),
+        ("2h", 7_200),
+        ("1h30m", 5_400),
+        ("1d", 86_400),
+        ("1d2h3m4s", 93_784),
+        ("0.5", 0.5),
+        ("1.5h", 5_400),
+        ("0", 0),
+        (" 2H ", 7_200),
+    ],
+)
+def test_parse(text: str, seconds: float) -> None:
+    """A plain number is seconds; units go from large to small, each once."""
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "-5", "s", "m5", "5m1h", "1h1h", "inf", "nan", "1e3", "5 m", "5ms", "٣", "1_0", "9" * 10]
+)
+def test_refuse(text: str) -> None:
+    """Anything else is refused, with examples."""
+    with pytest.raises(ValueError, match="write 90, 90s, 5m, 2h or 1h30m"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (59.9, "59s"), (185, "3m05s"), (3_720, "1h02m"), (90_000, "1d01h")]
+)
+def test_format(seconds: float, text: str) -> None:
+    """Two units are shown."""
+    assert format_duration(seconds) == text
