@@ -44,3 +44,13 @@ format: $(VENV)/dev ## put the code in shape
 
 clean: ## forget the virtual environment and every cache
 	rm -rf $(VENV) build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+MINUTES ?= 60
+
+.PHONY: load soak
+
+load: $(VENV)/dev ## a million waits: how long they take, and how long one step of ours holds the loop
+	$(BIN)/python tests/load/measuring.py
+
+soak: $(VENV)/dev ## waits over loopback with faults, on the real clock, and whether memory stays flat: make soak MINUTES=60
+	$(BIN)/python tests/load/soak.py $(MINUTES)

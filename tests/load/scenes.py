@@ -1,0 +1,202 @@
+"""What crowds of callers do at the same time; each scene raises if a task is lost or anything is left afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from crowds import REGION, REGIONS, Crowd, aside, ids, ours_is_over
+
+from ecs_waiter import PollPolicy, TaskCanceledError, TaskFailedError, TaskWaiter, WaitTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ecs_waiter import EcsWaiterError, Task
+
+__all__ = [
+    "as_completed",
+    "closing",
+    "come_and_go",
+    "leave",
+    "refused",
+    "submit",
+    "time_out",
+    "wait",
+    "wait_in_regions",
+]
+
+_POLICY = PollPolicy()
+_LONGEST = 600.0
+_FOREVER = 1e9
+# By how much two waits that leave at once overlap.
+_SHARED = 2
+
+
+async def _ids(count: int) -> list[str]:
+    async with aside():
+        return ids(count)
+
+
+async def _nothing_left(waiter: TaskWaiter) -> None:
+    """Nobody is remembered, and the loop has no task but the caller's, whose clean-up is none of ours."""
+    await asyncio.sleep(0)
+    ours_is_over()
+    assert len(asyncio.all_tasks()) == 1, asyncio.all_tasks()
+    assert not waiter._waits
+    assert not waiter._futures
+    for poller in waiter._pollers.values():
+        schedule = poller._schedule
+        assert poller.waiting == 0
+        assert not poller._late
+        assert not poller._last_rows
+        assert not schedule._new
+        # A closed waiter forgets its calls under way, and is forgotten itself.
+        assert waiter._is_closed or not schedule._left_in_flight
+
+
+async def _check(outcomes: Iterable[Task | BaseException], count: int) -> None:
+    """One in a thousand failed, one was canceled, and the others finished."""
+    async with aside():
+        kinds = Counter(map(type, outcomes))
+        assert kinds.total() == count
+        assert kinds[TaskFailedError] == kinds[TaskCanceledError] == -(-count // 1000)
+
+
+async def _submitted(waiter: TaskWaiter, task_ids: Sequence[str]) -> list[asyncio.Future[Task]]:
+    futures = []
+    for number, task_id in enumerate(task_ids):
+        futures.append(waiter.submit(task_id, region_id=REGION))
+        if number % 1000 == 0:
+            await asyncio.sleep(0)
+    return futures
+
+
+async def wait(count: int) -> None:
+    """One wait for many tasks of one region."""
+    every = await _ids(count)
+    with Crowd(_POLICY, _LONGEST).behind() as waiter:
+        async with waiter:
+            results = await waiter.wait(every, region_id=REGION, return_exceptions=True)
+        await _check(results.values(), count)
+        assert list(results) == every
+        await _nothing_left(waiter)
+
+
+async def wait_in_regions(count: int) -> None:
+    """One wait for many tasks of twenty regions."""
+    async with aside():
+        asked = {region: ids(count // len(REGIONS), number) for number, region in enumerate(REGIONS)}
+    with Crowd(_POLICY, _LONGEST).behind() as waiter:
+        async with waiter:
+            results = await waiter.wait(asked, return_exceptions=True)
+        async with aside():
+            assert list(results) == [task_id for listed in asked.values() for task_id in listed]
+        await _check(results.values(), count)
+        await _nothing_left(waiter)
+
+
+async def as_completed(count: int) -> None:
+    """One iteration over the outcomes of many tasks."""
+    every = await _ids(count)
+    outcomes: list[Task | EcsWaiterError] = []
+    with Crowd(_POLICY, _LONGEST).behind() as waiter:
+        async with waiter:
+            async for outcome in waiter.as_completed(every, region_id=REGION):
+                outcomes.append(outcome)  # noqa: PERF401 - as callers do
+        await _check(outcomes, count)
+        await _nothing_left(waiter)
+
+
+async def submit(count: int) -> None:
+    """A future for each of many tasks."""
+    every = await _ids(count)
+    with Crowd(_POLICY, _LONGEST).behind() as waiter:
+        async with waiter:
+            futures = await _submitted(waiter, every)
+            await asyncio.sleep(_LONGEST * 2)
+        async with aside():
+            assert all(future.done() and not future.cancelled() for future in futures)
+        await _check((future.exception() or future.result() for future in futures), count)
+        await _nothing_left(waiter)
+
+
+async def come_and_go(count: int) -> None:
+    """One task after the other is submitted and canceled: at once, in a later turn, or while its call is under way."""
+    every = await _ids(count)
+    with Crowd(_POLICY, _FOREVER).behind() as waiter:
+        async with waiter:
+            for number, task_id in enumerate(every):
+                future = waiter.submit(task_id, region_id=REGION)
+                if number % 100 == 0:
+                    await asyncio.sleep(number % 3 * 0.01)
+                future.cancel()
+            await asyncio.sleep(60)
+            await _nothing_left(waiter)
+
+
+async def leave(count: int, waits: int = 1000) -> None:
+    """A thousand waits are canceled at once, each of which shares its tasks with the next one."""
+    every = await _ids(count)
+    share = count // waits
+    with Crowd(_POLICY, _FOREVER).behind() as waiter:
+        async with waiter:
+            callers = []
+            for start in range(0, count, share):
+                asked = every[start : start + _SHARED * share]
+                callers.append(asyncio.create_task(waiter.wait(asked, region_id=REGION)))
+            await asyncio.sleep(300)
+            for caller in callers:
+                caller.cancel()
+            told = await asyncio.gather(*callers, return_exceptions=True)
+            assert set(map(type, told)) == {asyncio.CancelledError}
+            await asyncio.sleep(60)
+            await _nothing_left(waiter)
+
+
+async def time_out(count: int) -> None:
+    """One wait for many tasks meets its deadline while they are pending."""
+    every = await _ids(count)
+    with Crowd(_POLICY, _FOREVER).behind() as waiter:
+        async with waiter:
+            (told,) = await asyncio.gather(waiter.wait(every, region_id=REGION, timeout=200), return_exceptions=True)
+            async with aside():
+                assert isinstance(told, WaitTimeoutError), told
+                assert set(told.pending) | set(told.results) == set(every)
+                assert len(told.pending) > count * 0.98  # some end at once
+            await asyncio.sleep(60)
+            await _nothing_left(waiter)
+
+
+async def refused(count: int) -> None:
+    """The region refuses while many tasks are pending, in one wait and by futures."""
+    every = await _ids(count)
+    crowd = Crowd(_POLICY, _FOREVER)
+    with crowd.behind() as waiter:
+        async with waiter:
+            waiting = asyncio.create_task(waiter.wait(every, region_id=REGION, return_exceptions=True))
+            futures = await _submitted(waiter, every)
+            await asyncio.sleep(200)
+            crowd.refuses = True
+            results = await waiting
+            async with aside():
+                assert len(results) == count
+                assert (
+                    len({id(told) for told in results.values()}) < count * 0.03
+                )  # one for the region, and a few ended
+                assert all(future.done() and (future.exception() or True) for future in futures)
+            await asyncio.sleep(60)
+            await _nothing_left(waiter)
+
+
+async def closing(count: int) -> None:
+    """A waiter is closed under many futures."""
+    every = await _ids(count)
+    with Crowd(_POLICY, _FOREVER).behind() as waiter:
+        async with waiter:
+            futures = await _submitted(waiter, every)
+            await asyncio.sleep(10)
+        async with aside():
+            assert all(future.cancelled() or future.exception() or future.result() for future in futures)
+        await _nothing_left(waiter)
