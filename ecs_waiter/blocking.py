@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from ecs_waiter import waiter
 from ecs_waiter.arguments import check_callback
+from ecs_waiter.forking import in_forked_child
+from ecs_waiter.targets import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -78,9 +79,12 @@ def wait_for_tasks(  # noqa: PLR0913 - the public API
     Raises:
         RuntimeError: An event loop runs in this thread: it must not be blocked.
     """
+    _check_no_loop()
+    # Read here: the caller's iterable may belong to this thread, and may be slow.
+    ids = listed(task_ids)
     return _run(
         lambda told: waiter.wait_for_tasks(
-            task_ids,
+            ids,
             region_id=region_id,
             timeout=timeout,
             return_exceptions=return_exceptions,
@@ -112,6 +116,7 @@ def wait_for_task(  # noqa: PLR0913 - the public API
     Raises:
         RuntimeError: An event loop runs in this thread: it must not be blocked.
     """
+    _check_no_loop()
     return _run(
         lambda told: waiter.wait_for_task(
             task_id,
@@ -133,7 +138,7 @@ class _Background:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        os.register_at_fork(after_in_child=self._forget)
+        in_forked_child(self._forget)
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
@@ -158,7 +163,7 @@ def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
 _background = _Background()
 
 
-def _run(work: Callable[[OnUpdate | None], Coroutine[Any, Any, T]], on_update: OnUpdate | None) -> T:
+def _check_no_loop() -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -167,6 +172,9 @@ def _run(work: Callable[[OnUpdate | None], Coroutine[Any, Any, T]], on_update: O
         raise RuntimeError(
             "an event loop runs in this thread: write `await ecs_waiter.wait_for_tasks(...)` instead of blocking it"
         )
+
+
+def _run(work: Callable[[OnUpdate | None], Coroutine[Any, Any, T]], on_update: OnUpdate | None) -> T:
     check_callback(on_update)
     events: SimpleQueue[Any] = SimpleQueue()
     told = events.put if on_update is not None else None

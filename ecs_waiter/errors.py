@@ -219,10 +219,8 @@ class WaitTimeoutError(EcsWaiterError, TimeoutError):
         cls, timeout: float, pending: Sequence[str], results: Mapping[str, Task | EcsWaiterError]
     ) -> WaitTimeoutError:
         """The usual case, with a message that names what is still pending (the first few of many)."""
-        shown = ", ".join(pending[:_NAMED_IDS])
-        more = f" and {len(pending) - _NAMED_IDS} more" if len(pending) > _NAMED_IDS else ""
         return cls(
-            f"still waiting after {timeout:g} s for {len(pending)} of {len(pending) + len(results)}: {shown}{more}",
+            f"still waiting after {timeout:g} s for {len(pending)} of {len(pending) + len(results)}: {few(pending)}",
             pending=pending,
             results=results,
         )
@@ -262,6 +260,12 @@ class TasksFailedError(EcsWaiterError, ExceptionGroup[EcsWaiterError]):
     def derive(self, excs: Sequence[EcsWaiterError], /) -> TasksFailedError:  # type: ignore[override]
         """The part of this group that ``except*`` or `split` picked, with all results still at hand."""
         return TasksFailedError(self.message, excs, results=self.results, pending=self.pending)
+
+
+def few(task_ids: Sequence[str]) -> str:
+    """The first of many IDs, and how many more there are."""
+    more = f" and {len(task_ids) - _NAMED_IDS} more" if len(task_ids) > _NAMED_IDS else ""
+    return f"{', '.join(task_ids[:_NAMED_IDS])}{more}"
 
 
 def _named(task: Task) -> str:

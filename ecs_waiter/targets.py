@@ -10,7 +10,7 @@ from typing import TypeAlias
 from ecs_waiter.api.endpoints import check_region, resolve_region
 from ecs_waiter.api.task_ids import check_task_id
 
-__all__ = ["Targets", "TaskIds"]
+__all__ = ["Targets", "TaskIds", "listed"]
 
 TaskIds: TypeAlias = Iterable[str] | Mapping[str, Iterable[str]]
 """Task IDs of one region, or region -> task IDs."""
@@ -40,10 +40,10 @@ class Targets:
             if region_id is not None:
                 raise ValueError("a mapping names its regions already: leave region_id out")
             for region, ids in task_ids.items():
-                self._sources.append((check_region(region), _listed(ids)))
+                self._sources.append((check_region(region), _checked(ids)))
         else:
             region = check_region(region_id) if region_id is not None else None
-            self._sources.append((region, _listed(task_ids)))
+            self._sources.append((region, _checked(task_ids)))
 
     def __len__(self) -> int:
         return sum(map(len, self.regions.values()))
@@ -79,7 +79,14 @@ class Targets:
             pass
 
 
-def _listed(ids: object) -> Iterable[str]:
+def listed(task_ids: TaskIds) -> TaskIds:
+    """Read the IDs into lists; raises TypeError for what is no list of IDs."""
+    if isinstance(task_ids, Mapping):
+        return {region: list(_checked(ids)) for region, ids in task_ids.items()}
+    return list(_checked(task_ids))
+
+
+def _checked(ids: object) -> Iterable[str]:
     if isinstance(ids, str | bytes | bytearray):
         raise TypeError(f"task IDs come as a list: write [{ids!r:.80}]")
     if isinstance(ids, Mapping) or not isinstance(ids, Iterable):

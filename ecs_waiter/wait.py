@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ecs_waiter.errors import EcsWaiterError, TasksFailedError, WaiterClosedError, WaitTimeoutError
+from ecs_waiter.errors import EcsWaiterError, TasksFailedError, WaiterClosedError, WaitTimeoutError, few
 from ecs_waiter.models import Task
 
 if TYPE_CHECKING:
@@ -153,6 +153,10 @@ class Wait:
                 if task_id not in self.outcomes:
                     yield region_id, task_id
 
+    def pending_in(self, region_id: str) -> list[str]:
+        """The IDs of one region that have not settled."""
+        return [task_id for task_id in self.targets.regions[region_id] if task_id not in self.outcomes]
+
     def results(self) -> dict[str, Outcome]:
         """What has settled, in the order asked."""
         return {task_id: self.outcomes[task_id] for task_id in self.targets if task_id in self.outcomes}
@@ -166,9 +170,9 @@ class Wait:
         """
         if self._is_over:
             return
-        if self._is_closed:
-            raise WaiterClosedError(f"the TaskWaiter was closed with {self._pending} tasks still waited for")
         pending = [task_id for _, task_id in self.pending()]
+        if self._is_closed:
+            raise WaiterClosedError(f"the TaskWaiter was closed under a wait for {few(pending)}")
         raise WaitTimeoutError.after(timeout or 0.0, pending, self.results())
 
     def failure(self, shown: tuple[type[EcsWaiterError], ...] = ()) -> EcsWaiterError | None:

@@ -350,7 +350,13 @@ class TaskWaiter:
         if task_id is None:
             return None
         left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
-        done = await self.wait([task_id], region_id=region, timeout=left, on_update=on_update)
+        try:
+            done = await self.wait([task_id], region_id=region, timeout=left, on_update=on_update)
+        except EcsWaiterError as error:
+            # Whoever does not know what was started can only search for it, or start it twice.
+            if task_id not in str(error):
+                error.add_note(f"{operation} was started in {region} as task {task_id}")
+            raise
         return done[task_id]
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -447,7 +453,7 @@ class TaskWaiter:
         told = False
         for region_id in wait.targets.regions if wait.has_pending else ():
             poller = self._poller(region_id)
-            for task in poller.known_failures(wait):
+            for task in poller.known_failures(wait.pending_in(region_id), wait):
                 poller.discard(task.task_id, wait)
                 wait.task_settled(task.task_id, TaskFailedError(task), is_regional=False)
                 told = True

@@ -18,6 +18,8 @@ from ecs_waiter.api.retry import retrying
 from ecs_waiter.api.signing import canonical_query, flatten
 from ecs_waiter.api.task_ids import MAX_BATCH, check_task_id
 from ecs_waiter.api.transport import Transport
+from ecs_waiter.errors import ApiError
+from ecs_waiter.models import TaskStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -70,6 +72,8 @@ class EcsClient:
             raise TypeError(f"session takes an aiohttp.ClientSession, not {type(session).__name__}")
         if session is not None and session.auth is not None:
             raise ValueError("session has an auth of its own, whose header would take the place of the signature")
+        if session is not None and any(name.lower().startswith("x-acs-") for name in session.headers):
+            raise ValueError("session has x-acs-... headers of its own, which would go out unsigned: leave them out")
         self._policy = policy
         self._transport = Transport(
             provider=check_provider(credentials), endpoint=resolve_endpoint(endpoint), policy=policy, session=session
@@ -206,8 +210,18 @@ class EcsClient:
         """Ask the service to cancel a task; only imports and exports of images can be canceled."""
         region = resolve_region(region_id)
         query = canonical_query({"RegionId": region, "TaskId": check_task_id(task_id)})
-        # Canceling twice cancels once.
-        await self._called(region, "CancelTask", query, _data)
+        before = self.counters(region).calls
+        try:
+            await self._called(region, "CancelTask", query, _data)
+        except ApiError as error:
+            # Where it was asked more than once, the first time may have been heard although its answer was lost.
+            is_again = self.counters(region).calls > before + 1 and error.code == "InvalidTaskId.IncorrectTaskStatus"
+            if not is_again or not await self._is_canceled(region, task_id):
+                raise
+
+    async def _is_canceled(self, region: str, task_id: str) -> bool:
+        statuses = [task.task_status for task in (await self.describe_tasks(region, task_ids=[task_id])).tasks]
+        return any(isinstance(status, TaskStatus) and status.is_canceled for status in statuses)
 
     async def call(
         self, action: str, *, region_id: str | None = None, params: Mapping[str, Any] | None = None

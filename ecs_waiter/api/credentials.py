@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, Self, cast
 
 from ecs_waiter.api.official_chain import OfficialChain
 from ecs_waiter.errors import AuthenticationError, EcsWaiterError
+from ecs_waiter.forking import in_forked_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -285,7 +286,7 @@ def _forget_parent() -> None:
     _DEFAULT = DefaultCredentials()
 
 
-os.register_at_fork(after_in_child=_forget_parent)
+in_forked_child(_forget_parent)
 
 
 def check_provider(credentials: object) -> CredentialsProvider:

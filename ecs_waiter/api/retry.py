@@ -22,7 +22,6 @@ __all__ = ["is_passing", "retrying", "wait_backoff"]
 
 _FIRST = 0.5
 _LONGEST = 20.0
-_ATTEMPTS = 10
 
 
 def is_passing(error: BaseException) -> bool:
@@ -87,8 +86,7 @@ class _Call:
         if self._sent and not self._repeatable:
             return True
         # A wait that ends past the budget would be waited for nothing.
-        over = self._time() - self._started + state.upcoming_sleep >= self._budget
-        return over or state.attempt_number >= _ATTEMPTS
+        return self._time() - self._started + state.upcoming_sleep >= self._budget
 
     def give_up(self, state: RetryCallState) -> NoReturn:
         error = _error_of(state)

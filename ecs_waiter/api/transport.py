@@ -17,7 +17,13 @@ from ecs_waiter.api.endpoints import base_url
 from ecs_waiter.api.exchange import exchange
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.api.request import Signer
-from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError
+from ecs_waiter.errors import (
+    ApiError,
+    AuthenticationError,
+    EcsWaiterError,
+    ServiceUnavailableError,
+    ThrottledError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,7 +166,11 @@ class Transport:
         counters = self.counters(region_id)
         counters.calls += 1
         sent_at = asyncio.get_running_loop().time()
-        reply = await exchange(session, request, self._patience)
+        try:
+            reply = await exchange(session, request, self._patience)
+        except ValueError as error:
+            # aiohttp refuses what a session of the user's adds, such as the login that it finds in a .netrc file.
+            raise EcsWaiterError(f"the session that was given cannot send signed requests: {error}") from error
         if isinstance(reply, ServiceUnavailableError):
             _log.debug("%s in %s: %s", action, region_id, reply)
             raise reply

@@ -38,6 +38,11 @@ class Outage:
         """When the region's patience ends; infinite while it answers."""
         return math.inf if self._since is None else self._since + self._budget
 
+    @property
+    def is_on(self) -> bool:
+        """Whether more than one call in a row came to nothing."""
+        return self._faults > 1
+
     def is_spent(self, now: float) -> bool:
         """Whether the whole budget is used up."""
         return now >= self.ends - TICK
@@ -54,7 +59,7 @@ class Outage:
     def failed(self, asked_at: float, now: float) -> None:
         """A call failed in passing: a second in a row makes the region pause."""
         self._fail(asked_at)
-        if self._faults > 1:
+        if self.is_on:
             self._pause(now, 0.0)
 
     def answered(self, now: float) -> None:
@@ -62,7 +67,7 @@ class Outage:
         if self._since is None:
             return
         self._lost += max(0.0, now - self._since)
-        if self._faults > 1:
+        if self.is_on:
             self.paused_until = -math.inf
         self._since = None
         self._faults = 0

@@ -70,10 +70,11 @@ class RegionPoller:
         self._limiter = source.limiter(region_id)
         self._schedule = PollSchedule(policy, _backoff_after)
         self._reasons = Reasons(region_id, source, self._spawn)
-        self._late: dict[str, list[Watcher]] = {}
+        self._late: dict[str, dict[Watcher, None]] = {}
         self._last_rows: dict[str, Any] = {}
         self._once: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self._last_fault = ApiError(None, "none yet")
+        self._told_outage = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
         self._alarm: asyncio.Future[None] | None = None
@@ -113,7 +114,7 @@ class RegionPoller:
             self._once.add(watcher)
             self._schedule.hurry(entry)
         if watcher.sees_changes and entry.status is not None:
-            self._late.setdefault(task_id, []).append(watcher)
+            self._late.setdefault(task_id, {})[watcher] = None
             self._schedule.show(entry)
         if self._runner is None:
             self._runner = self._spawn(self._run())
@@ -127,7 +128,7 @@ class RegionPoller:
         if entry is None:
             return
         if task_id in self._late:
-            self._late[task_id] = [late for late in self._late[task_id] if late is not watcher]
+            self._late[task_id].pop(watcher, None)
         if detach(entry, watcher):
             self._late.pop(task_id, None)
             self._last_rows.pop(task_id, None)
@@ -135,9 +136,9 @@ class RegionPoller:
             if not self._schedule:
                 self._stir()
 
-    def known_failures(self, watcher: Watcher) -> list[Task]:
-        """This watcher's tasks that are known to have failed, while the reasons are being looked up."""
-        return self._reasons.known_failures(watcher)
+    def known_failures(self, task_ids: list[str], watcher: Watcher) -> list[Task]:
+        """Those of a watcher's tasks that are known to have failed, while the reasons are being looked up."""
+        return self._reasons.known_failures(task_ids, watcher)
 
     def close(self) -> Iterable[asyncio.Task[None]]:
         """Stop: those whose tasks are known to have failed are told so; returns what has yet to end."""
@@ -216,6 +217,8 @@ class RegionPoller:
         return ends if self._limiter.blocked_until > ends else ends + self._policy.call_timeout
 
     async def _pass_gate(self, patience_ends: float) -> bool:
+        if self._policy.max_in_flight == 1:
+            self._reasons.make_way()
         if patience_ends == math.inf:
             await self._limiter.acquire(Priority.POLL)
             return True
@@ -245,6 +248,8 @@ class RegionPoller:
                 self._schedule.returned(batch, loop.time())
             else:
                 self._take_in_fault(batch, error, asked_at, loop.time())
+        except EcsWaiterError as error:
+            self._fail_region(error)
         finally:
             self._schedule.abandon(batch)
         if self._once:
@@ -254,6 +259,9 @@ class RegionPoller:
     # -- what came of it ----------------------------------------------------------------------------------------------
 
     def _take_in(self, batch: Batch, snapshot: Snapshot, now: float) -> None:
+        if self._told_outage:
+            self._told_outage = False
+            logger.warning("%s answers again", self._region_id)
         rows, task_ids, statuses = columns(snapshot.rows)
         news = self._schedule.answer(
             batch,
@@ -311,6 +319,10 @@ class RegionPoller:
                 self._fail_region(error)
         if self._schedule.is_spent(now):
             self._fail_region(self._outage())
+        elif self._schedule.is_out and not self._told_outage:
+            self._told_outage = True
+            budget = self._policy.outage_budget
+            logger.warning("%s gives no good answer, and is given %g s to recover: %s", self._region_id, budget, error)
 
     def _tell_change(self, change: Change, row: Any) -> None:
         entry = change.entry
@@ -368,11 +380,13 @@ class RegionPoller:
     def _fail_region(self, error: EcsWaiterError) -> None:
         """End all waits of the region with one error: once for each of those who wait."""
         self._failures += 1
+        self._told_outage = False
         self._late.clear()
         self._last_rows.clear()
         copies = Copies(error)
         for entry in self._schedule.clear():
-            for watcher in watchers_of(entry):
+            told, entry.watchers = watchers_of(entry), None
+            for watcher in told:
                 watcher.task_settled(entry.task_id, copies.for_(watcher), is_regional=True)
 
     def _outage(self) -> ServiceUnavailableError:

@@ -22,6 +22,9 @@ __all__ = ["REASON_WITHIN", "Reasons"]
 REASON_WITHIN = 30.0
 """Seconds that a failure is held back at most while its reason is looked up."""
 
+_MAKES_WAY_WITHIN = 5.0
+"""Seconds that a look-up may keep the only place of a region from a poll that wants it."""
+
 _AT_ONCE = 4
 """Look-ups of a region under way at the same time; the limiter decides how many of them may be calls."""
 
@@ -33,9 +36,9 @@ class Failure:
 
     __slots__ = ("task", "until", "watchers")
 
-    def __init__(self, task: Task, watchers: list[Watcher], until: float) -> None:
+    def __init__(self, task: Task, watchers: Iterable[Watcher], until: float) -> None:
         self.task = task
-        self.watchers = watchers
+        self.watchers = dict.fromkeys(watchers)
         self.until = until
 
 
@@ -57,6 +60,7 @@ class Reasons:
         self._failures: dict[str, Failure] = {}
         self._queue: deque[Failure] = deque()
         self._workers = 0
+        self._limits: set[asyncio.Timeout] = set()
 
     def __len__(self) -> int:
         return len(self._failures)
@@ -83,7 +87,7 @@ class Reasons:
         if watcher.sees_changes:
             watcher.task_changed(failure.task)
         if watcher.needs_reason:
-            failure.watchers.append(watcher)
+            failure.watchers[watcher] = None
         else:
             _tell(Failure(failure.task, [watcher], 0.0), None)
         return True
@@ -91,14 +95,26 @@ class Reasons:
     def discard(self, task_id: str, watcher: Watcher) -> None:
         """A watcher loses interest; without any the look-up is not made."""
         failure = self._failures.get(task_id)
-        if failure is not None and watcher in failure.watchers:
-            failure.watchers.remove(watcher)
+        if failure is not None:
+            failure.watchers.pop(watcher, None)
             if not failure.watchers:
                 del self._failures[task_id]
 
-    def known_failures(self, watcher: Watcher) -> list[Task]:
-        """This watcher's failed tasks, while their reasons are being looked up."""
-        return [failure.task for failure in self._failures.values() if watcher in failure.watchers]
+    def known_failures(self, task_ids: list[str], watcher: Watcher) -> list[Task]:
+        """Those of a watcher's tasks that have failed, while their reasons are being looked up."""
+        if len(task_ids) > len(self._failures):
+            known = list(self._failures.values())
+        else:
+            known = [self._failures[task_id] for task_id in task_ids if task_id in self._failures]
+        return [failure.task for failure in known if watcher in failure.watchers]
+
+    def make_way(self) -> None:
+        """A poll wants the only place there is: a look-up that holds it has little time left."""
+        soon = asyncio.get_running_loop().time() + _MAKES_WAY_WITHIN
+        for limit in self._limits:
+            when = limit.when()
+            if when is not None and when > soon:
+                limit.reschedule(soon)
 
     def give_up(self) -> None:
         """Tell every failure without its reason, now."""
@@ -120,10 +136,14 @@ class Reasons:
 
     async def _look_up(self, failure: Failure) -> TaskDetail | None:
         try:
-            async with asyncio.timeout_at(failure.until):
-                return await self._source.describe_task_attribute(
-                    self._region_id, failure.task.task_id, priority=Priority.LOOKUP
-                )
+            async with asyncio.timeout_at(failure.until) as limit:
+                self._limits.add(limit)
+                try:
+                    return await self._source.describe_task_attribute(
+                        self._region_id, failure.task.task_id, priority=Priority.LOOKUP
+                    )
+                finally:
+                    self._limits.discard(limit)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the failure itself is known and is told
             logger.debug("no reason for a failed task in %s: %s", self._region_id, type(error).__name__)
             return None
@@ -132,7 +152,7 @@ class Reasons:
         if self._failures.get(failure.task.task_id) is failure:
             del self._failures[failure.task.task_id]
         _tell(failure, detail)
-        failure.watchers = []
+        failure.watchers = {}
 
 
 def _tell(failure: Failure, detail: TaskDetail | None) -> None:

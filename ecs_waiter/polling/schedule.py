@@ -169,6 +169,11 @@ class PollSchedule:
         """When the region's patience ends; infinite while it answers."""
         return self._outage.ends
 
+    @property
+    def is_out(self) -> bool:
+        """Whether the region has failed more than once in a row."""
+        return self._outage.is_on
+
     def is_spent(self, now: float) -> bool:
         """Whether the region has failed for the whole outage budget without one good answer."""
         return self._outage.is_spent(now)

@@ -47,14 +47,14 @@ class Watcher(Protocol):
 
 
 def attach(entry: Entry, watcher: Watcher) -> None:
-    """Have a watcher told about an entry. Most entries have one watcher: a list is made for the second only."""
+    """Have a watcher told about an entry. Most entries have one: an ordered set is made for the second only."""
     held = entry.watchers
     if held is None:
         entry.watchers = watcher
-    elif isinstance(held, list):
-        held.append(watcher)
+    elif isinstance(held, dict):
+        held[watcher] = None
     else:
-        entry.watchers = [held, watcher]
+        entry.watchers = {held: None, watcher: None}
 
 
 def detach(entry: Entry, watcher: Watcher) -> bool:
@@ -62,8 +62,8 @@ def detach(entry: Entry, watcher: Watcher) -> bool:
     held = entry.watchers
     if held is watcher:
         entry.watchers = None
-    elif isinstance(held, list) and watcher in held:
-        held.remove(watcher)
+    elif isinstance(held, dict):
+        held.pop(watcher, None)
     return not entry.watchers
 
 
@@ -72,7 +72,7 @@ def watchers_of(entry: Entry) -> Iterable[Watcher]:
     held = entry.watchers
     if held is None:
         return ()
-    return tuple(held) if isinstance(held, list) else (held,)
+    return tuple(held) if isinstance(held, dict) else (held,)
 
 
 class Copies:
