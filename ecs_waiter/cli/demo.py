@@ -25,6 +25,7 @@ from ecs_waiter import (
     wait_proportional,
 )
 from ecs_waiter.cli.failure import ExitCode
+from ecs_waiter.cli.logs import show_logs
 from ecs_waiter.cli.streams import ClosedPipeError, is_interactive, prepare
 from ecs_waiter.cli.streams import write_result as say
 from ecs_waiter.emulator import EcsEmulator
@@ -166,6 +167,7 @@ def _tell(results: Mapping[str, Task | EcsWaiterError], ecs: EcsEmulator, second
 def main() -> int:
     """Run it; returns the exit code."""
     prepare()
+    show_logs(is_verbose=False, is_debugging=False)
     try:
         return asyncio.run(demonstrate())
     except ClosedPipeError:

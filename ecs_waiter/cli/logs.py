@@ -10,12 +10,18 @@ from ecs_waiter.printable import printable
 
 __all__ = ["show_logs"]
 
+# The command watches for outages itself, and says what to do about them.
+_TOLD_ALREADY = ("%s gives no good answer", "%s answers again")
+
 
 def show_logs(*, is_verbose: bool, is_debugging: bool) -> None:
     """Show warnings; each call too if verbose; all of it, with tracebacks, to debug."""
-    logging.basicConfig(handlers=[_SayHandler(is_debugging=is_debugging)], level=logging.WARNING, force=True)
+    handler = _SayHandler(is_debugging=is_debugging)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     if is_verbose or is_debugging:
         logging.getLogger("ecs_waiter").setLevel(logging.DEBUG)
+    else:
+        handler.addFilter(lambda record: not str(record.msg).startswith(_TOLD_ALREADY))
 
 
 class _SayHandler(logging.Handler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ def ecs_waiter(*arguments: str, **variables: str) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": "/usr/bin:/bin", **variables} if variables else None,
+        env={**os.environ, **variables},
     )
 
 

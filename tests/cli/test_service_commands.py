@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator
 
     Command = Callable[..., subprocess.CompletedProcess[str]]
+    Started = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,6 +59,44 @@ def test_run_refused(command: Command) -> None:
     assert done.returncode == 3
     assert done.stderr.startswith("ecs-waiter: the service refused (MissingParameter: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_run_in_doubt(ecs: EcsEmulator, command: Command, started: Started) -> None:
+    """A start that is not answered in time, or interrupted, may have happened: how to look is told."""
+    hanging = ecs.inject("hang", action="ImportImage")
+    done = command("run", "ImportImage", "--timeout", "1", "-p", "ClientToken=token 1")
+    assert done.returncode == 124
+    assert "list --region cn-hangzhou --action ImportImage --since 10m" in done.stderr
+    assert "--param ClientToken='token 1' starts it once at most" in done.stderr
+    before = len(ecs.requests)
+    process = started("run", "ImportImage")
+    while len(ecs.requests) == before:
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=30)
+    hanging.remove()
+    assert process.returncode == 130
+    assert stderr.startswith("ecs-waiter: interrupted before ImportImage was answered: it may have started")
+
+
+def test_run_refused_connection_is_tried_again(command: Command) -> None:
+    """A service that cannot be reached is said to be tried again, for a start surely did not happen."""
+    done = command("run", "RedeployInstance", "-t", "2", ECS_WAITER_ENDPOINT="http://127.0.0.1:1")
+    assert done.returncode == 124
+    assert done.stderr.startswith("cn-hangzhou gives no good answer yet: trying again (Ctrl-C stops)\n")
+
+
+def test_list_interrupted(ecs: EcsEmulator, started: Started) -> None:
+    """Ctrl-C ends a listing quietly."""
+    hanging = ecs.inject("hang", action="DescribeTasks")
+    before = len(ecs.requests)
+    process = started("list")
+    while len(ecs.requests) == before:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    hanging.remove()
+    assert (process.returncode, stderr) == (130, "ecs-waiter: interrupted\n")
 
 
 def test_list(command: Command) -> None:
@@ -110,3 +150,5 @@ def test_cancel(ecs: EcsEmulator, command: Command) -> None:
     assert "us-west-1:t-done: the task has ended already" in done.stderr
     assert "cn-hangzhou:t-disk: only imports and exports of images can be canceled" in done.stderr
     assert command("cancel", "t-nope").returncode == 1
+    ecs.add_task(task_id="t-export", duration=3600, task_action="ExportImage")
+    assert command("cancel", "-", stdin="t-export\n").stdout == "t-export  canceled\n"
