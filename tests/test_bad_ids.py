@@ -236,3 +236,12 @@ async def test_a_bad_one_among_endless_tasks(virtual_ecs: EcsEmulator) -> None:
         await failure(ApiError, waiter.wait([ids[50]]))
         await failure(TimeoutError, waiter.wait([ids[0]], timeout=100))
     assert {size for at, size in polls(virtual_ecs) if at > 70} == {99}
+
+
+async def test_a_brown_out_after_a_healthy_hour_blames_nobody(virtual_ecs: EcsEmulator) -> None:
+    """Faults are judged by what goes wrong now, not by how well it went before."""
+    ids = add_tasks(virtual_ecs, 300, duration=4500)
+    start = clock()
+    virtual_ecs.inject("status", probability=0.8, seed=1, where=lambda _request: 3600 <= since(start) < 4100)
+    tasks = await wait_for_tasks(ids, policy=every(10))
+    assert {task.task_status for task in tasks.values()} == {"Finished"}

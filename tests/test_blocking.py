@@ -293,3 +293,17 @@ def test_one_background_thread(ecs_emulator: EcsEmulator) -> None:
 def test_same_names_as_the_awaited_face() -> None:
     """The module has the two functions and nothing else to offer."""
     assert ecs_waiter.blocking.__all__ == ["wait_for_task", "wait_for_tasks"]
+
+
+def test_ids_are_read_in_the_calling_thread(ecs_emulator: EcsEmulator) -> None:
+    """An iterable belongs to its caller: the background loop does not run it."""
+    task_id = ecs_emulator.add_task()
+    read_in: list[threading.Thread] = []
+
+    def ids() -> Iterator[str]:
+        read_in.append(threading.current_thread())
+        yield task_id
+
+    wait_for_tasks(ids(), policy=SOON)
+    wait_for_tasks({"cn-hangzhou": ids()}, policy=SOON)
+    assert read_in == [threading.current_thread()] * 2

@@ -233,3 +233,24 @@ async def test_closing_in_the_instant_of_another_timeout(virtual_ecs: EcsEmulato
         waiter.submit(failed).add_done_callback(lambda future: future.exception())
         await asyncio.sleep(at)
     assert since(start) == at
+
+
+async def test_coming_back_after_the_region_failed(virtual_ecs: EcsEmulator) -> None:
+    """Who asks again during a call that outlived its region's waits, and leaves, is not asked about for ever."""
+    task_id = virtual_ecs.add_task(duration=math.inf)
+    refused = virtual_ecs.add_task(duration=math.inf)
+    virtual_ecs.inject("delay", seconds=20, where=lambda request: request.task_ids == (task_id,))
+    virtual_ecs.inject("refuse", where=lambda request: request.task_ids == (refused,))
+    async with TaskWaiter(policy=every(10)) as waiter:
+        first = waiter.submit(task_id)
+        await asyncio.sleep(1)
+        second = waiter.submit(refused)
+        await asyncio.wait([first, second])
+        third = waiter.submit(task_id)
+        await asyncio.sleep(1)
+        third.cancel()
+        await asyncio.sleep(100)
+        assert waiter.stats.regions[REGION].waiting == 0
+    assert first.exception() is not None
+    assert second.exception() is not None
+    assert times(virtual_ecs) == [0, 1]

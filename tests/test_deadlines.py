@@ -217,3 +217,15 @@ async def test_one_look_by_iterators(virtual_ecs: EcsEmulator) -> None:
         assert {task.task_id: task.task_status for task in seen} == {running: "Processing", done: "Finished"}
         assert error.pending == (running,)
         assert await collect(waiter.as_completed([done], timeout=0))
+
+
+async def test_one_look_is_not_a_look_of_before(virtual_ecs: EcsEmulator) -> None:
+    """A call that left before the look was asked for does not answer it: the look is a call of its own afterwards."""
+    task_id = virtual_ecs.add_task(duration=3)
+    virtual_ecs.inject("delay", seconds=5, times=1)
+    async with TaskWaiter(policy=every(60)) as waiter:
+        waiter.submit(task_id)
+        await asyncio.sleep(4)
+        tasks = await waiter.wait([task_id], timeout=0)
+    assert tasks[task_id].task_status == "Finished"
+    assert times(virtual_ecs) == [0, 5]

@@ -159,3 +159,32 @@ async def test_a_stormy_day(virtual_ecs: EcsEmulator, seed: int) -> None:
     failed = {task_id for task_id, result in group.results.items() if isinstance(result, TaskFailedError)}
     finished: dict[str, Task] = {i: r for i, r in group.results.items() if not isinstance(r, EcsWaiterError)}
     assert (failed, set(finished)) == (bad, good)
+
+
+async def test_an_outage_is_logged_once(virtual_ecs: EcsEmulator, caplog: pytest.LogCaptureFixture) -> None:
+    """A region that gives no good answer is named once, with the fault, and once more when it answers again."""
+    task_id = virtual_ecs.add_task(duration=100)
+    virtual_ecs.inject("status", times=5)
+    await wait_for_task(task_id, policy=every(10))
+    told = [record.getMessage() for record in caplog.records if record.name == "ecs_waiter"]
+    assert len(told) == 2
+    assert told[0].startswith(f"{REGION} gives no good answer, and is given 600 s to recover: ServiceUnavailable")
+    assert told[1] == f"{REGION} answers again"
+
+
+async def test_one_fault_is_not_logged(virtual_ecs: EcsEmulator, caplog: pytest.LogCaptureFixture) -> None:
+    """A fault that the next call mends is nobody's business."""
+    task_id = virtual_ecs.add_task(duration=100)
+    virtual_ecs.inject("status", times=1)
+    await wait_for_task(task_id, policy=every(10))
+    assert [record for record in caplog.records if record.name == "ecs_waiter"] == []
+
+
+async def test_a_listing_is_tried_for_the_whole_budget(virtual_ecs: EcsEmulator) -> None:
+    """A call other than a poll outlives an outage that the budget outlives."""
+    virtual_ecs.add_task()
+    start = clock()
+    virtual_ecs.inject("status", where=lambda _request: since(start) < 400)
+    async with EcsClient() as client:
+        assert (await client.describe_tasks(REGION)).total_count == 1
+    assert 400 <= since(start) <= 430

@@ -201,3 +201,9 @@ def test_making_a_waiter_is_light() -> None:
 def test_typed() -> None:
     """The package says that it has types."""
     assert importlib.resources.files("ecs_waiter").joinpath("py.typed").is_file()
+
+
+def test_a_system_without_fork() -> None:
+    """Where processes cannot fork, as on Windows, everything imports all the same."""
+    code = "import os, random, logging, weakref, concurrent.futures.thread; del os.register_at_fork; import ecs_waiter.blocking; from ecs_waiter import *"
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - ours

@@ -200,3 +200,17 @@ async def test_known_failures_are_not_pending_after_the_first(virtual_ecs: EcsEm
         first: TaskFailedError,
         second: TaskFailedError,
     }
+
+
+async def test_the_only_place_is_not_kept_from_polls(virtual_ecs: EcsEmulator) -> None:
+    """With one call at a time a look-up that hangs makes way for the polls within seconds."""
+    failed = virtual_ecs.add_task(outcome="Failed", error=REASON)
+    finished = virtual_ecs.add_task(duration=15)
+    virtual_ecs.inject("hang", action=LOOK_UP)
+    start = clock()
+    async with TaskWaiter(policy=every(10, max_in_flight=1)) as waiter:
+        future = waiter.submit(failed)
+        await waiter.wait([finished])
+        assert since(start) <= 25
+        error = await failure(TaskFailedError, future)
+    assert error.detail is None

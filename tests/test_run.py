@@ -203,3 +203,14 @@ async def test_parameters_stay_the_callers(virtual_ecs: EcsEmulator) -> None:
     async with TaskWaiter() as waiter:
         await waiter.run("ImportImage", params=params)
     assert params == {"Architecture": "x86_64"}
+
+
+async def test_an_error_of_the_region_names_what_was_started(virtual_ecs: EcsEmulator) -> None:
+    """If waiting ends by an error that is not about the task, a note says which task was started."""
+    virtual_ecs.inject("refuse", action="DescribeTasks")
+    async with TaskWaiter(policy=every(10)) as waiter:
+        error = await failure(
+            AuthenticationError, waiter.run("ExportImage", region_id=REGION, params={"ImageId": "m-1"})
+        )
+    polled = next(request for request in virtual_ecs.requests if request.action == "DescribeTasks")
+    assert error.__notes__ == [f"ExportImage was started in {REGION} as task {polled.task_ids[0]}"]

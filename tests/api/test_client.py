@@ -287,6 +287,21 @@ class TestOneTask:
         assert wire.sent[0].action == "CancelTask"
         assert wire.sent[0].query == {"RegionId": REGION, "TaskId": "t-001"}
 
+    @pytest.mark.parametrize(("status", "is_told"), [("Deleted", False), ("Finished", True)])
+    async def test_a_cancel_whose_answer_was_lost(
+        self, wire: Wire, clock: VirtualTime, status: str, is_told: bool
+    ) -> None:
+        """Asked again, the service may say that it is too late, where it heard the first time: the task's state decides."""
+        wire.answer({"Code": "InternalError", "Message": "oops"}, status=500)
+        wire.answer({"Code": "InvalidTaskId.IncorrectTaskStatus", "Message": "done"}, status=403)
+        wire.answer(page(row(1, TaskStatus=status)))
+        async with client() as ecs:
+            if is_told:
+                with pytest.raises(ApiError, match="IncorrectTaskStatus"):
+                    await ecs.cancel_task(REGION, "t-001")
+            else:
+                await ecs.cancel_task(REGION, "t-001")
+
     @pytest.mark.parametrize("task_id", ["", "a,b", " a", 7, None])
     async def test_misuse(self, task_id: Any) -> None:
         """What is no task ID is not asked for."""
