@@ -30,8 +30,8 @@ __all__ = ["ASKED", "SECRET", "TOKEN", "read"]
 
 REGION = "cn-hangzhou"
 ASKED = ("t-1", "t-2", "t-3")
-SECRET = "fuzzed-secret"
-TOKEN = "fuzzed/token+=%"
+SECRET = "secret-of-ours"
+TOKEN = "token/of+ours=%"
 
 _SIGNER = Signer(URL("https://ecs.cn-hangzhou.aliyuncs.com/"), clock=lambda: 1e9, nonce=lambda: "nonce")
 _REQUEST = _SIGNER.sign("DescribeTasks", "RegionId=cn-hangzhou", Credentials("example-key-id", SECRET, TOKEN))

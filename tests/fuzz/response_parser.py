@@ -65,14 +65,14 @@ EXAMPLES = (
     _example(400, b'{"Code":"InvalidTimeStamp.Expired","Message":"m","RequestId":"R"}', Date=_DATE),
     _example(400, b'{"code":"Throttling.User","message":"m"}', x_acs_retry_after="1500"),
     _example(429, b"", x_ratelimit_user_api="Limit:1,TimeLeft:900,TimeWindow:60000", Retry_After="3"),
-    _example(400, b'{"Code":"SignatureDoesNotMatch","Message":"server string to sign is:fuzzed\\u002dsecret"}'),
+    _example(400, b'{"Code":"SignatureDoesNotMatch","Message":"server string to sign is:secret\\u002dof-ours"}'),
     _example(403, b"<Error><Code>InvalidSecurityToken.Expired</Code><Message><![CDATA[x]]>&#65;</Message></Error>"),
     _example(503, b"<!DOCTYPE html><html><Code>x</Code></html>"),
 )
 
 _WORDS = (
     *("TaskSet", "Task", "TaskId", "TaskStatus", "TotalCount", "OperationProgressSet", "OperationProgress", "ErrorMsg"),
-    *("RelatedItemSet", "RelatedItem", "CreationTime", "TaskProcess", "fuzzed-secret", "fuzzed%2Ftoken%2B%3D%25"),
+    *("RelatedItemSet", "RelatedItem", "CreationTime", "TaskProcess", "secret-of-ours", "token%2Fof%2Bours%3D%25"),
     *("<Code>", "</Code>", "<![CDATA[", "]]>", "&#x", "Content-Encoding: gzip", "Date: ", "x-acs-retry-after: "),
     *("\\\\ud800", "\\\\u0000", "1e999", "NaN", "Infinity", "-0", "true", "null", "InvalidTimeStamp", "Throttling"),
 )
@@ -92,7 +92,7 @@ def split(data: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
 _VALUES: tuple[Any, ...] = (
     *(None, True, -1, 0, 2**63, 10**400, 1.5, float("inf"), float("nan"), "", "t-1", "t-2", "100%", "9" * 20, "\ud800"),
     *("Finished", "Failed", "Deleted", "2026-01-01T00:00:00Z", "0001-01-01T00:00+23:59", "\u001b[2J\r\n", [], {}, [[]]),
-    *({"Task": []}, {"Task": _ROW}, [_ROW], _STEP, "fuzzed-secret", {"fuzzed-secret": "fuzzed/token+=%"}),
+    *({"Task": []}, {"Task": _ROW}, [_ROW], _STEP, "secret-of-ours", {"secret-of-ours": "token/of+ours=%"}),
 )
 
 
