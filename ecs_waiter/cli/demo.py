@@ -159,7 +159,7 @@ def _tell(results: Mapping[str, Task | EcsWaiterError], ecs: EcsEmulator, second
     troubled = sum(request.answered != 200 for request in polls)  # noqa: PLR2004 - HTTP's OK
     asked = sum(len(request.task_ids) for request in polls)
     say(
-        f"\nIt took {len(polls)} polls (and {lookups} look-ups of single tasks), {troubled} of them throttled or broken.\n"
+        f"\nIt took {len(polls)} polls (and {lookups} other look-ups), {troubled} of them throttled or broken.\n"
         f"One poll per task at the same pace would have been {asked} calls: {asked / len(polls):.0f} times as many.\n"
     )
 
