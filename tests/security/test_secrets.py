@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import copy
 import html
-import json
 import logging
 import os
 import pickle
-import traceback
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -17,6 +15,7 @@ import pytest
 from aiohttp import web
 from helpers import every
 from hostile import Asked, Raw, hostile, page, row
+from telling import CREDENTIALS, KEY_ID, SECRET, TOKEN, forms, told_of
 
 from ecs_waiter import (
     AuthenticationError,
@@ -31,38 +30,11 @@ from ecs_waiter import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ecs_waiter.emulator import EcsEmulator
 
-KEY_ID = "example-key-id"
-SECRET = "eXaMpLe/+SeCrEt=%41"
-TOKEN = "eXaMpLe+tOkEn/==%2B;and-more"
-CREDENTIALS = StaticCredentials(KEY_ID, SECRET, TOKEN)
 POLICY = PollPolicy(wait=every(1).wait, outage_budget=5, not_found_grace=5)
-
-
-def _forms(*secrets: str) -> set[str]:
-    """A secret as it is, and as it stands in a query, in JSON and in either case of percent codes."""
-    forms = {form for s in secrets for form in (s, quote(s), quote(s, safe=""), json.dumps(s)[1:-1], repr(s)[1:-1])}
-    return forms | {form.replace("%2F", "%2f").replace("%2B", "%2b").replace("%3D", "%3d") for form in forms}
-
-
-def _chain(error: BaseException | None, seen: set[int]) -> Iterator[BaseException]:
-    if error is None or id(error) in seen:
-        return
-    seen.add(id(error))
-    yield error
-    for link in (error.__cause__, error.__context__, *getattr(error, "exceptions", ())):
-        yield from _chain(link, seen)
-
-
-def _told(outcome: object) -> str:
-    """All that one would print of what came of a wait: texts, reprs and fields of the whole chain, and its pickle."""
-    if not isinstance(outcome, BaseException):
-        return f"{outcome!r} {outcome}"
-    texts = [f"{error} {error!r} {error.args} {vars(error)}" for error in _chain(outcome, set())]
-    return "\n".join([*texts, *traceback.format_exception(outcome), repr(pickle.dumps(outcome, 0))])
 
 
 def _echo(asked: Asked) -> str:
@@ -142,8 +114,8 @@ async def test_no_echo_gets_through(answer: Callable[[Asked], Any], caplog: pyte
             )
     assert all(asked.headers["x-acs-security-token"] == TOKEN for asked in service.asked)
     signatures = {asked.headers["authorization"].rpartition("=")[2] for asked in service.asked}
-    told = "\n".join([_told(outcome), _told(listed), _told(detail), caplog.text])
-    assert [form for form in _forms(SECRET, TOKEN) | signatures if form in told] == []
+    told = "\n".join([told_of(outcome), told_of(listed), told_of(detail), caplog.text])
+    assert [form for form in forms(SECRET, TOKEN) | signatures if form in told] == []
 
 
 @pytest.mark.asyncio
@@ -173,7 +145,7 @@ async def test_broken_connections(virtual_ecs: EcsEmulator, kind: str, caplog: p
             wait_for_task("t-1", credentials=CREDENTIALS, policy=POLICY), return_exceptions=True
         )
     assert isinstance(outcome, ServiceUnavailableError)
-    assert not [form for form in _forms(SECRET, TOKEN) if form in _told(outcome) + caplog.text]
+    assert not [form for form in forms(SECRET, TOKEN) if form in told_of(outcome) + caplog.text]
 
 
 @pytest.mark.parametrize("thing", [Credentials(KEY_ID, SECRET, TOKEN), CREDENTIALS])
@@ -237,7 +209,7 @@ async def test_the_environments_secret(virtual_ecs: EcsEmulator, monkeypatch: py
     """A secret of the environment that cannot be used is not repeated."""
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", f"{SECRET} and a blank")
     (outcome,) = await asyncio.gather(wait_for_task("t-1"), return_exceptions=True)
-    assert SECRET not in _told(outcome)
+    assert SECRET not in told_of(outcome)
     assert virtual_ecs.requests == []
 
 
@@ -257,7 +229,7 @@ async def test_a_chain_that_finds_nothing(
     with caplog.at_level(1):
         (outcome,) = await asyncio.gather(wait_for_tasks(["t-1"]), return_exceptions=True)
     assert isinstance(outcome, AuthenticationError)
-    assert not [form for form in _forms(SECRET) if form in _told(outcome) + caplog.text]
+    assert not [form for form in forms(SECRET) if form in told_of(outcome) + caplog.text]
 
 
 @pytest.mark.asyncio
@@ -266,4 +238,4 @@ async def test_logs_at_debug_are_useful(virtual_ecs: EcsEmulator, caplog: pytest
     with caplog.at_level(logging.DEBUG):
         await wait_for_task(virtual_ecs.add_task(), credentials=CREDENTIALS)
     assert "DescribeTasks" in caplog.text
-    assert not [form for form in _forms(SECRET, TOKEN) if form in caplog.text]
+    assert not [form for form in forms(SECRET, TOKEN) if form in caplog.text]
