@@ -125,9 +125,10 @@ class ServiceUnavailableError(ApiError):
 
     Attributes:
         sent: False where the request surely never reached the service, so that what it asked for did not happen.
+        retry_after: The wait in seconds that the service asked for, or None.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a field
         self,
         code: str | None,
         message: str,
@@ -135,9 +136,11 @@ class ServiceUnavailableError(ApiError):
         http_status: int | None = None,
         *,
         sent: bool = True,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(code, message, request_id, http_status)
         self.sent = sent
+        self.retry_after = retry_after
 
 
 class TaskError(EcsWaiterError):
@@ -162,7 +165,7 @@ class TaskFailedError(TaskError):
     def __init__(self, task: Task, detail: TaskDetail | None = None) -> None:
         reason = detail.reason if detail is not None else None
         super().__init__(
-            f"{_named(task)} failed: {printable(reason) if reason else 'the service gave no reason'}",
+            f"{_named(task)} failed: {printable(reason) if reason else 'no reason is known'}",
             task_id=task.task_id,
             region_id=task.region_id,
             task=task,

@@ -85,12 +85,14 @@ class Wait:
 
     def task_changed(self, task: Task) -> None:
         """Keep a change for `next`."""
+        if self._is_expired:
+            return
         self._events.append(task)
         self._wake()
 
     def task_settled(self, task_id: str, outcome: Outcome, *, is_regional: bool) -> None:
-        """Keep an outcome; what has settled once stays settled."""
-        if task_id in self.outcomes:
+        """Keep an outcome; what has settled once stays settled, and what comes after the deadline comes too late."""
+        if task_id in self.outcomes or self._is_expired:
             return
         self.outcomes[task_id] = outcome
         self._pending -= 1
@@ -119,6 +121,11 @@ class Wait:
     @property
     def _is_over(self) -> bool:
         return self._pending == 0 or (self.fail_fast and self.has_failed)
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the deadline has passed."""
+        return self._is_expired
 
     @property
     def has_pending(self) -> bool:

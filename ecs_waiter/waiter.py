@@ -423,7 +423,7 @@ class TaskWaiter:
         timer = None
         if deadline is not None:
             patience = self._policy.call_timeout if wait.looks_once else 0.0
-            timer = asyncio.get_running_loop().call_at(deadline + patience, wait.expire)
+            timer = asyncio.get_running_loop().call_at(deadline + patience, self._expire, wait)
         self._waits.add(wait)
         if self._is_closed:
             wait.close()
@@ -433,8 +433,17 @@ class TaskWaiter:
             self._waits.discard(wait)
             if timer is not None:
                 timer.cancel()
-            for region_id, task_id in wait.pending():
-                self._poller(region_id).discard(task_id, wait)
+            self._leave(wait)
+
+    def _expire(self, wait: Wait) -> None:
+        """Its deadline ends a wait then and there, whether or not anybody takes its news off."""
+        self._tell_known_failures(wait)
+        wait.expire()
+        self._leave(wait)
+
+    def _leave(self, wait: Wait) -> None:
+        for region_id, task_id in wait.pending():
+            self._poller(region_id).discard(task_id, wait)
 
     async def _join(self, wait: Wait) -> None:
         """Put the tasks on the schedules, a slice at a time, so that the loop breathes."""
@@ -443,7 +452,7 @@ class TaskWaiter:
             for start in range(0, len(task_ids), _JOIN_SLICE):
                 if start:
                     await asyncio.sleep(0)
-                if self._is_closed:
+                if self._is_closed or wait.is_expired:
                     return
                 for task_id in task_ids[start : start + _JOIN_SLICE]:
                     poller.add(task_id, wait)

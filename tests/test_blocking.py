@@ -192,10 +192,15 @@ def test_keyboard_interrupt(ecs_emulator: EcsEmulator) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     killer = threading.Thread(target=interrupt)
-    killer.start()
-    with pytest.raises(KeyboardInterrupt):
-        wait_for_task(task_id, policy=SOON)
-    killer.join()
+    # A run in the background may have been started with SIGINT ignored.
+    before_us = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        killer.start()
+        with pytest.raises(KeyboardInterrupt):
+            wait_for_task(task_id, timeout=30, policy=SOON)
+        killer.join()
+    finally:
+        signal.signal(signal.SIGINT, before_us)
     before = len(ecs_emulator.requests)
     assert wait_for_task(other, policy=SOON).task_id == other
     # At most the call that was under way still carried it.

@@ -229,3 +229,23 @@ async def test_one_look_is_not_a_look_of_before(virtual_ecs: EcsEmulator) -> Non
         tasks = await waiter.wait([task_id], timeout=0)
     assert tasks[task_id].task_status == "Finished"
     assert times(virtual_ecs) == [0, 5]
+
+
+async def test_a_slow_consumer_does_not_stretch_the_deadline(virtual_ecs: EcsEmulator) -> None:
+    """What settles after the deadline comes too late, and is not asked about, although the iteration goes on."""
+    ids = [virtual_ecs.add_task(duration=seconds) for seconds in range(0, 100, 5)]
+    given = []
+    start = clock()
+    async with TaskWaiter(policy=every(5)) as waiter:
+        outcomes = waiter.as_completed(ids, timeout=12)
+
+        async def take_slowly() -> None:
+            async for outcome in outcomes:
+                given.append(outcome.task_id)  # type: ignore[union-attr]
+                await asyncio.sleep(10)
+
+        late = await failure(WaitTimeoutError, take_slowly())
+    assert given == ids[:3]
+    assert late.pending == tuple(ids[3:])
+    assert since(start) == 30
+    assert times(virtual_ecs) == [0, 5, 10]

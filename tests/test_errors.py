@@ -183,7 +183,7 @@ def test_failure_without_a_reason() -> None:
     """Without a reason `.detail` is None, and the message says so."""
     error = TaskFailedError(TASK)
     assert error.detail is None
-    assert str(error) == "task t-1 (ImportImage, cn-hangzhou) failed: the service gave no reason"
+    assert str(error) == "task t-1 (ImportImage, cn-hangzhou) failed: no reason is known"
 
 
 def test_not_found_names_the_region() -> None:

@@ -162,22 +162,31 @@ async def test_a_stormy_day(virtual_ecs: EcsEmulator, seed: int) -> None:
 
 
 async def test_an_outage_is_logged_once(virtual_ecs: EcsEmulator, caplog: pytest.LogCaptureFixture) -> None:
-    """A region that gives no good answer is named once, with the fault, and once more when it answers again."""
+    """A region that gives no good answer for a while is named once, with the fault, and once more when it recovers."""
+    caplog.set_level("INFO", logger="ecs_waiter")
     task_id = virtual_ecs.add_task(duration=100)
-    virtual_ecs.inject("status", times=5)
+    virtual_ecs.inject("status", times=8)
     await wait_for_task(task_id, policy=every(10))
-    told = [record.getMessage() for record in caplog.records if record.name == "ecs_waiter"]
+    told = [record.getMessage() for record in caplog.records if record.name == "ecs_waiter.polling"]
     assert len(told) == 2
     assert told[0].startswith(f"{REGION} gives no good answer, and is given 600 s to recover: ServiceUnavailable")
     assert told[1] == f"{REGION} answers again"
 
 
-async def test_one_fault_is_not_logged(virtual_ecs: EcsEmulator, caplog: pytest.LogCaptureFixture) -> None:
-    """A fault that the next call mends is nobody's business."""
-    task_id = virtual_ecs.add_task(duration=100)
-    virtual_ecs.inject("status", times=1)
+async def test_faults_that_pass_soon_are_not_logged(virtual_ecs: EcsEmulator, caplog: pytest.LogCaptureFixture) -> None:
+    """A fault that the next calls mend is nobody's business, however often it comes."""
+    task_id = virtual_ecs.add_task(duration=3600)
+    virtual_ecs.inject("status", probability=0.3, seed=3)
     await wait_for_task(task_id, policy=every(10))
-    assert [record for record in caplog.records if record.name == "ecs_waiter"] == []
+    assert [record for record in caplog.records if record.name.startswith("ecs_waiter")] == []
+
+
+async def test_a_pause_that_is_asked_for_with_a_fault(virtual_ecs: EcsEmulator) -> None:
+    """x-acs-retry-after counts for every fault, not for throttling only."""
+    task_id = virtual_ecs.add_task()
+    virtual_ecs.inject("status", status=503, headers={"x-acs-retry-after": "60000"}, times=1)
+    await wait_for_task(task_id, policy=every(10))
+    assert times(virtual_ecs) == [0, 60]
 
 
 async def test_a_listing_is_tried_for_the_whole_budget(virtual_ecs: EcsEmulator) -> None:

@@ -174,9 +174,9 @@ def error_of(status: int, told: Told, headers: Mapping[str, str], clean: Callabl
     if code is None:
         # Words without a code are a gateway's, or those of a page that is no answer at all.
         words = f"HTTP status {status} without {'a readable answer' if status < _OTHER else 'a code of the service'}"
-        return ServiceUnavailableError(None, words, request_id, status)
+        return ServiceUnavailableError(None, words, request_id, status, retry_after=retry_after(headers))
     if status not in _REFUSALS or kind.startswith(_PASSING):
-        return ServiceUnavailableError(code, message, request_id, status)
+        return ServiceUnavailableError(code, message, request_id, status, retry_after=retry_after(headers))
     if status == _UNAUTHORIZED or kind.startswith(_REFUSED):
         return AuthenticationError(code, message, request_id, status)
     return ApiError(code, message, request_id, status)

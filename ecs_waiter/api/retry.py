@@ -45,7 +45,7 @@ class wait_backoff(wait_base):  # noqa: N801 - tenacity's strategies are named l
         wait = min(doubled, _LONGEST) * (1 + self._draw()) / 2
         outcome = retry_state.outcome
         error = outcome.exception() if outcome is not None else None
-        asked = error.retry_after if isinstance(error, ThrottledError) else None
+        asked = error.retry_after if isinstance(error, ThrottledError | ServiceUnavailableError) else None
         return wait if asked is None else max(wait, asked)
 
 

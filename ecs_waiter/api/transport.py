@@ -209,7 +209,10 @@ class Transport:
                 credentials: object = await self._provider.get_credentials()
         except AuthenticationError:
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            caller = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and (caller is None or caller.cancelling()):
+                raise
             if isinstance(error, TimeoutError) and limit.expired():
                 raise ServiceUnavailableError(
                     None, f"the credentials provider gave nothing within {self._patience:g} s", sent=False

@@ -65,7 +65,8 @@ class Outages:
         for region_id, region in stats.regions.items():
             if region.fault is None:
                 self._since.pop(region_id, None)
-                if region_id in self._told:
+                # A region that was given up has no fault either, but nobody waits there any more.
+                if region_id in self._told and region.waiting:
                     self._told.discard(region_id)
                     notes.append(f"{region_id} answers again")
             elif now - self._since.setdefault(region_id, now) >= _BORNE and region_id not in self._told:

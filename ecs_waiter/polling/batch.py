@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from ecs_waiter.api.task_ids import MAX_BATCH
+
 if TYPE_CHECKING:
     from ecs_waiter.polling.missing import Missing
 
 __all__ = ["BATCH_SIZE", "Batch", "Entry"]
 
-BATCH_SIZE = 100
-"""IDs to a DescribeTasks call, at most.
-
-https://www.alibabacloud.com/help/en/ecs/developer-reference/api-ecs-2014-05-26-describetasks
-"""
+BATCH_SIZE = MAX_BATCH
+"""IDs to a DescribeTasks call, at most."""
 
 
 class Entry:

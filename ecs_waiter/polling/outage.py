@@ -56,11 +56,11 @@ class Outage:
         self._fail(asked_at)
         self._pause(now, retry_after)
 
-    def failed(self, asked_at: float, now: float) -> None:
-        """A call failed in passing: a second in a row makes the region pause."""
+    def failed(self, asked_at: float, now: float, retry_after: float) -> None:
+        """A call failed in passing: the second in a row makes the region pause, or the first if the service says so."""
         self._fail(asked_at)
-        if self.is_on:
-            self._pause(now, 0.0)
+        if self.is_on or retry_after:
+            self._pause(now, retry_after)
 
     def answered(self, now: float) -> None:
         """A good answer ends the outage."""

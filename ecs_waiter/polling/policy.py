@@ -48,7 +48,7 @@ class wait_proportional(wait_base):  # noqa: N801 - named like tenacity's own st
         for name in ("min", "max"):
             check_seconds(name, getattr(self, name))
         if self.min > self.max:
-            raise ValueError(f"min={self.min} exceeds max={self.max}: swap them")
+            raise ValueError(f"min={self.min} exceeds max={self.max}: raise max, or lower min")
         if self.jitter > 1:
             raise ValueError(f"jitter is a share between 0 and 1, not {self.jitter}")
 

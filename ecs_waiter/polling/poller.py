@@ -39,10 +39,14 @@ if TYPE_CHECKING:
 
 __all__ = ["RegionPoller"]
 
-logger = logging.getLogger("ecs_waiter")
+logger = logging.getLogger("ecs_waiter.polling")
 
 _ROWS_KEPT = 10_000
 """Tasks whose last row is kept, for the error of one that vanishes; of more, only the status is."""
+
+_OUTAGE_TOLD_AFTER = 10.0
+_OUTAGE_TOLD_EVERY = 300.0
+"""Seconds without a good answer after which an outage is logged, and between two such lines at least."""
 
 _DOCUMENTED = frozenset(TaskStatus)
 
@@ -75,6 +79,7 @@ class RegionPoller:
         self._once: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self._last_fault = ApiError(None, "none yet")
         self._told_outage = False
+        self._outage_told_at = -math.inf
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
         self._alarm: asyncio.Future[None] | None = None
@@ -261,7 +266,7 @@ class RegionPoller:
     def _take_in(self, batch: Batch, snapshot: Snapshot, now: float) -> None:
         if self._told_outage:
             self._told_outage = False
-            logger.warning("%s answers again", self._region_id)
+            logger.info("%s answers again", self._region_id)
         rows, task_ids, statuses = columns(snapshot.rows)
         news = self._schedule.answer(
             batch,
@@ -308,7 +313,7 @@ class RegionPoller:
             self._schedule.throttled(batch, asked_at=asked_at, retry_after=error.retry_after, now=now)
         elif isinstance(error, ServiceUnavailableError):
             self.retried += 1
-            verdict = self._schedule.fault(batch, asked_at=asked_at, now=now)
+            verdict = self._schedule.fault(batch, asked_at=asked_at, now=now, retry_after=error.retry_after)
             for entry in verdict.guilty:
                 self._tell(entry, self._unavailable(f"{self._region_id} keeps failing on {entry.task_id} alone"))
         else:
@@ -319,8 +324,10 @@ class RegionPoller:
                 self._fail_region(error)
         if self._schedule.is_spent(now):
             self._fail_region(self._outage())
-        elif self._schedule.is_out and not self._told_outage:
-            self._told_outage = True
+            return
+        since = self._schedule.outage_ends - self._policy.outage_budget
+        if now >= max(since + _OUTAGE_TOLD_AFTER, self._outage_told_at + _OUTAGE_TOLD_EVERY):
+            self._told_outage, self._outage_told_at = True, now
             budget = self._policy.outage_budget
             logger.warning("%s gives no good answer, and is given %g s to recover: %s", self._region_id, budget, error)
 

@@ -169,11 +169,6 @@ class PollSchedule:
         """When the region's patience ends; infinite while it answers."""
         return self._outage.ends
 
-    @property
-    def is_out(self) -> bool:
-        """Whether the region has failed more than once in a row."""
-        return self._outage.is_on
-
     def is_spent(self, now: float) -> bool:
         """Whether the region has failed for the whole outage budget without one good answer."""
         return self._outage.is_spent(now)
@@ -363,10 +358,10 @@ class PollSchedule:
         self._outage.throttled(asked_at, now, retry_after or 0.0)
         self.returned(batch, now)
 
-    def fault(self, batch: Batch, *, asked_at: float, now: float) -> Verdict:
+    def fault(self, batch: Batch, *, asked_at: float, now: float, retry_after: float | None = None) -> Verdict:
         """A passing fault: the batch comes again later, in halves if it keeps failing; if all fails, all pause."""
         self._land(batch)
-        self._outage.failed(asked_at, now)
+        self._outage.failed(asked_at, now, retry_after or 0.0)
         if not batch.live:
             return Verdict()
         return self._carry_out(self._suspicion.fault(batch, now, only=self._is_all(batch)), now)

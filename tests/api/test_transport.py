@@ -734,10 +734,11 @@ class TestCredentials:
             assert await failed(transport) is error
 
     async def test_a_provider_that_is_canceled(self) -> None:
-        """Cancellation is no error of the provider's."""
+        """A cancellation that nobody asked for is an error of the provider's like any other."""
         async with opened(None, provider=Failing(asyncio.CancelledError())) as transport:
-            with pytest.raises(asyncio.CancelledError):
-                await called(transport)
+            error = await failed(transport)
+        assert isinstance(error, AuthenticationError)
+        assert isinstance(error.__cause__, asyncio.CancelledError)
 
     async def test_a_provider_that_gives_something_else(self) -> None:
         """What are no Credentials count as refused."""

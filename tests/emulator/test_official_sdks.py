@@ -14,7 +14,11 @@ from alibabacloud_tea_openapi.exceptions import ClientException, ThrottlingExcep
 from alibabacloud_tea_openapi.models import Config
 from aliyunsdkcore.acs_exception.exceptions import ServerException
 from aliyunsdkcore.client import AcsClient
-from aliyunsdkcore.request import RpcRequest
+from aliyunsdkecs.request.v20140526.CancelTaskRequest import CancelTaskRequest
+from aliyunsdkecs.request.v20140526.DescribeTaskAttributeRequest import DescribeTaskAttributeRequest
+from aliyunsdkecs.request.v20140526.DescribeTasksRequest import DescribeTasksRequest
+from aliyunsdkecs.request.v20140526.ExportImageRequest import ExportImageRequest
+from aliyunsdkecs.request.v20140526.ImportImageRequest import ImportImageRequest
 
 from ecs_waiter.emulator import EcsEmulator
 from ecs_waiter.testing import background
@@ -135,28 +139,31 @@ def test_errors_arrive_as_the_services(service: Service) -> None:
     assert throttled.value.retry_after == 5000
 
 
-def _older(action: str, **params: str) -> Any:
-    request = RpcRequest("Ecs", "2014-05-26", action)
-    request.set_method("POST")
-    for name, value in params.items():
-        request.add_query_param(name, value)
-    return request
-
-
 def test_older_sdk(service: Service) -> None:
-    """The older SDK signs by HMAC-SHA1 in the query: import, list, cancel, and an error."""
+    """The older SDK, which signs by HMAC-SHA1 in the query: import, list, wait, fail with reason; export and cancel."""
     client = AcsClient("key", "secret", "cn-hangzhou")
 
-    def call(request: Any) -> bytes:
+    def call(kind: type[Any], **fields: str) -> Any:
+        request = kind()
         request.set_endpoint(service.ecs.url.removeprefix("http://"))
-        return bytes(client.do_action_with_exception(request))
+        for name, value in fields.items():
+            getattr(request, f"set_{name}")(value)
+        return json.loads(client.do_action_with_exception(request))
 
-    service.ecs.plan("ImportImage", duration=100)
-    task_id = json.loads(call(_older("ImportImage", ImageName="gölden *~'")))["TaskId"]
-    listed = json.loads(call(_older("DescribeTasks", TaskIds=f"{task_id},t-none")))
+    service.ecs.plan("ImportImage", duration=100, outcome="Failed", error=_REASON)
+    task_id = call(ImportImageRequest, ImageName="gölden *~'", OSType="linux")["TaskId"]
+    listed = call(DescribeTasksRequest, TaskIds=f"{task_id},t-none", TaskAction="ImportImage")
     assert [row["TaskStatus"] for row in listed["TaskSet"]["Task"]] == ["Processing"]
-    call(_older("CancelTask", TaskId=task_id))
+    service.seconds = 100
+    listed = call(DescribeTasksRequest, TaskIds=task_id)
+    assert [row["TaskStatus"] for row in listed["TaskSet"]["Task"]] == ["Failed"]
+    (step,) = call(DescribeTaskAttributeRequest, TaskId=task_id)["OperationProgressSet"]["OperationProgress"]
+    assert (step["ErrorCode"], step["ErrorMsg"]) == _REASON
+
+    service.ecs.plan("ExportImage", duration=100)
+    task_id = call(ExportImageRequest, ImageId="m-1", OSSBucket="images")["TaskId"]
+    call(CancelTaskRequest, TaskId=task_id)
     with pytest.raises(ServerException) as refused:
-        call(_older("CancelTask", TaskId=task_id))
+        call(CancelTaskRequest, TaskId=task_id)
     assert refused.value.get_error_code() == "InvalidTaskId.IncorrectTaskStatus"
     assert refused.value.get_http_status() == 403
