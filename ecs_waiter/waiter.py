@@ -148,7 +148,8 @@ class TaskWaiter:
         """Start waiting for one task, and return the future that resolves with it. Canceling it stops this wait only.
 
         Raises:
-            RuntimeError: The waiter is closed, or no event loop runs.
+            WaiterClosedError: The waiter is closed (a RuntimeError).
+            RuntimeError: No event loop runs, or another one than this waiter's.
             TypeError: The ID or the region is no string.
             ValueError: The ID or the region is not one, or no region is known.
         """
@@ -545,7 +546,28 @@ async def wait_for_tasks(  # noqa: PLR0913 - the public API
     """Wait until all tasks have ended, and return ID -> Task in the order asked.
 
     Waits on one event loop with the same credentials, endpoint, policy and session share their polls, up to 100 IDs
-    to a call. Arguments and errors are those of `TaskWaiter` and `TaskWaiter.wait`.
+    to a call.
+
+    Args:
+        task_ids: Task IDs of one region, or region -> task IDs.
+        region_id: The region of plain IDs; ``ALIBABA_CLOUD_REGION_ID`` by default.
+        timeout: Seconds that all of it may take; 0 is one look; None is no limit.
+        return_exceptions: Return errors as results instead of raising.
+        on_update: Called with each task at first sight and at every change of its status.
+        fail_fast: Raise at the first failure instead of waiting for all.
+        credentials: A credentials provider; the official default chain if None.
+        endpoint: One base URL for every region; ``ECS_WAITER_ENDPOINT`` or the service's own if None.
+        policy: When to look and how much trouble to bear.
+        session: Your own aiohttp session, used as it is and never closed here.
+
+    Raises:
+        TaskError: Only one task was asked, and it failed, was canceled or is unknown.
+        TasksFailedError: Several were asked and some failed.
+        AuthenticationError: The credentials were refused, or there are none.
+        ApiError: The region refused, or failed for the whole outage budget (`ServiceUnavailableError`).
+        WaitTimeoutError: The deadline passed.
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument makes no sense.
     """
     async with _shared_waiter(credentials, endpoint, policy, session) as waiter:
         return await waiter.wait(
@@ -570,9 +592,19 @@ async def wait_for_task(  # noqa: PLR0913 - the public API
     policy: PollPolicy | None = None,
     session: aiohttp.ClientSession | None = None,
 ) -> Task:
-    """Wait until one task has ended, and return it. `wait_for_tasks` of a single ID, which shares its polls.
+    """Wait until one task has ended, and return it: `wait_for_tasks` of a single ID, whose polls it shares.
 
-    Arguments and errors are those of `TaskWaiter` and `TaskWaiter.wait`.
+    The other arguments are those of `wait_for_tasks`.
+
+    Raises:
+        TaskFailedError: It failed; the message and `detail` hold the service's reason.
+        TaskCanceledError: It was canceled or deleted.
+        TaskNotFoundError: The region has no such task.
+        AuthenticationError: The credentials were refused, or there are none.
+        ApiError: The region refused, or failed for the whole outage budget (`ServiceUnavailableError`).
+        WaitTimeoutError: The deadline passed.
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument makes no sense.
     """
     results = await wait_for_tasks(
         [check_task_id(task_id)],
