@@ -161,7 +161,10 @@ class PollSchedule:
 
     def wake_at(self) -> float:
         """When the next call is due; infinite while nothing waits for one."""
+        # An outage ends with a last try, whoever is due then.
         due = -math.inf if self._new else self._queue.due_at()
+        if due < math.inf:
+            due = min(due, self._outage.ends)
         return max(due, self._outage.paused_until)
 
     @property
@@ -177,7 +180,8 @@ class PollSchedule:
         """Compose the next call: new IDs first, then those due; room that is left carries those next due."""
         if now < self._outage.paused_until - TICK:
             return None
-        batch = self._batch_of_new(now) if self._new else self._queue.pop(now)
+        by = math.inf if self._outage.is_spent(now) else now
+        batch = self._batch_of_new(now) if self._new else self._queue.pop(by)
         if batch is None:
             return None
         if not batch.alone and batch.live < BATCH_SIZE:
@@ -370,6 +374,8 @@ class PollSchedule:
         """The service refused the batch: the one bad ID is hunted down, unless the refusal is about the region."""
         asked = len(batch.entries)
         self._land(batch)
+        # A refusal is no good answer, but whoever refuses is there.
+        self._outage.answered(now)
         if batch.live < asked:
             # The bad one may have left meanwhile.
             self._ask_again(batch, now)

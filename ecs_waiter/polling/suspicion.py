@@ -89,19 +89,22 @@ class Suspicion:
         batch.heard = self._answers
         due = now + (_PROBE_AGAIN if others_answered else self._backoff(batch.faults))
         if batch.live == 1:
-            if others_answered and self._is_no_chance(batch, *_GUILTY):
+            if others_answered and self._is_no_chance(batch, *_GUILTY, doubt=1):
                 return Verdict(guilty=list(batch.entries))
         elif self._is_no_chance(batch, *(_STILL_SUSPECT if batch.trail > batch.faults else _SUSPECT)):
             return Verdict(again=batch.halves(due=due))
         batch.due = due
         return Verdict(again=[batch])
 
-    def _is_no_chance(self, batch: Batch, at_least: int, probability: float) -> bool:
-        """Whether a batch failed more often than the region's faults with others, since then, explain."""
+    def _is_no_chance(self, batch: Batch, at_least: int, probability: float, *, doubt: int = 0) -> bool:
+        """Whether a batch failed more often than the region's faults with others, since then, explain.
+
+        `doubt` adds that many faults and answers to what was seen: of a few answers no rate can be known for sure.
+        """
         if batch.faults < at_least:
             return False
-        others = max(0, self._faults - batch.failed_first - batch.trail)
-        answers = self._answers - batch.heard_first
+        others = max(0, self._faults - batch.failed_first - batch.trail) + doubt
+        answers = self._answers - batch.heard_first + doubt
         rate = others / (others + answers) if others else 0.0
         return rate**batch.faults <= probability
 

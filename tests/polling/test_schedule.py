@@ -393,6 +393,29 @@ class TestFaults:
         schedule.fault(take(schedule, 100.0), asked_at=100.0, now=100.0)
         assert schedule.is_spent(100.0)
 
+    def test_the_last_try_is_made_though_nobody_is_due(self) -> None:
+        """If those who met the faults have left, another batch is asked before the region is given up."""
+        schedule = schedule_of(PollPolicy(wait=wait_fixed(5000), outage_budget=100), ids=["t-old"])
+        answer(schedule, take(schedule, 0.0), 0.0)
+        schedule.add("t-new", 10.0)
+        batch = take(schedule, 10.0)
+        schedule.fault(batch, asked_at=10.0, now=10.0)
+        entry = schedule.find("t-new")
+        assert entry is not None
+        schedule.remove(entry)
+        other = schedule.find("t-old")
+        assert other is not None
+        assert schedule.wake_at() <= 110.0
+        assert "t-old" in take(schedule, 110.0).task_ids
+
+    def test_a_refusal_is_a_sign_of_life(self) -> None:
+        """A region that refuses a batch for an ID is not out."""
+        schedule = schedule_of(PollPolicy(outage_budget=100), ids=["t-1", "t-2"])
+        schedule.fault(take(schedule, 0.0), asked_at=0.0, now=0.0)
+        now = schedule.wake_at()
+        schedule.rejected(take(schedule, now), ApiError("InvalidTaskId", "no"), now)
+        assert schedule.outage_ends == math.inf
+
     def test_who_comes_after_all_have_left_has_the_whole_budget(self) -> None:
         """An outage that nobody waited through is not held against the next one."""
         schedule = schedule_of(PollPolicy(outage_budget=100), ids=["t-1"])

@@ -112,7 +112,7 @@ async def test_a_poller_that_crashes(virtual_ecs: EcsEmulator, all_logs: io.Stri
         )
     assert isinstance(outcome, EcsWaiterError)
     assert isinstance(outcome.__cause__, ZeroDivisionError)
-    assert "ecs_waiter ERROR polling" in all_logs.getvalue()
+    assert "ecs_waiter.polling ERROR polling" in all_logs.getvalue()
     assert secrets_in(all_logs.getvalue() + told_of(outcome), virtual_ecs) == []
 
 
