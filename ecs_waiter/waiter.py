@@ -212,7 +212,8 @@ class TaskWaiter:
             return_exceptions: Return errors as results instead of raising.
             on_update: Called with each task at first sight and at every change of its status. What it raises is
                 raised from here.
-            fail_fast: Raise at the first failure instead of waiting for all.
+            fail_fast: Raise at the first failure instead of waiting for all; like every failure it is told when its
+                reason is known, which the service is given 30 s to say.
 
         Raises:
             TaskError: Only one task was asked, and it failed, was canceled or is unknown.
@@ -254,6 +255,8 @@ class TaskWaiter:
         self, task_ids: TaskIds, *, region_id: str | None = None, timeout: float | None = None
     ) -> AsyncIterator[Task | EcsWaiterError]:
         """Iterate over the outcomes as they come: each a Task, or the error of a task that did not finish.
+
+        The error of a whole region (an `ApiError`) is given once for each of the tasks that it ended.
 
         Args:
             task_ids: Task IDs of one region, or region -> task IDs.
