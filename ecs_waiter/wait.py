@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ecs_waiter.errors import EcsWaiterError, TasksFailedError, WaiterClosedError, WaitTimeoutError, few
 from ecs_waiter.models import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ecs_waiter.targets import Targets
 
@@ -68,7 +68,7 @@ class Wait:
         self.looks_once = looks_once
         self.fail_fast = fail_fast
         self.has_failed = False
-        self.outcomes: dict[str, Outcome] = {}
+        self.outcomes: dict[str, Outcome | None] = {}
         self._tells_outcomes = tells_outcomes
         self._pending = len(targets)
         self._events: deque[Outcome] = deque()
@@ -92,7 +92,7 @@ class Wait:
 
     def task_settled(self, task_id: str, outcome: Outcome, *, is_regional: bool) -> None:
         """Keep an outcome; what has settled once stays settled, and what comes after the deadline comes too late."""
-        if task_id in self.outcomes or self._is_expired:
+        if self.outcomes[task_id] is not None or self._is_expired:
             return
         self.outcomes[task_id] = outcome
         self._pending -= 1
@@ -117,6 +117,10 @@ class Wait:
             self.expire()
 
     # -- as its owner sees it -----------------------------------------------------------------------------------------
+
+    def expect(self, task_ids: Iterable[str]) -> None:
+        """Make room for these outcomes, in the order asked, before any of them can come."""
+        self.outcomes.update(dict.fromkeys(task_ids))
 
     @property
     def _is_over(self) -> bool:
@@ -157,16 +161,18 @@ class Wait:
             return
         for region_id, task_ids in self.targets.regions.items():
             for task_id in task_ids:
-                if task_id not in self.outcomes:
+                if self.outcomes.get(task_id) is None:
                     yield region_id, task_id
 
     def pending_in(self, region_id: str) -> list[str]:
         """The IDs of one region that have not settled."""
-        return [task_id for task_id in self.targets.regions[region_id] if task_id not in self.outcomes]
+        return [task_id for task_id in self.targets.regions[region_id] if self.outcomes.get(task_id) is None]
 
     def results(self) -> dict[str, Outcome]:
         """What has settled, in the order asked."""
-        return {task_id: self.outcomes[task_id] for task_id in self.targets if task_id in self.outcomes}
+        if not self._pending:
+            return cast("dict[str, Outcome]", self.outcomes)
+        return {task_id: outcome for task_id, outcome in self.outcomes.items() if outcome is not None}
 
     def check_ended(self, timeout: float | None) -> None:
         """Raise if the wait ended before its tasks did.

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
+from itertools import islice
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TaskWaiter", "wait_for_task", "wait_for_tasks"]
 
-_JOIN_SLICE = 2_000
+_SLICE = 2_000
 
 
 class TaskWaiter:
@@ -111,12 +112,15 @@ class TaskWaiter:
             ending += self._starts
             for wait in self._waits:
                 wait.close()
-            for future in tuple(self._futures):
-                future.cancel()
             self._closing = asyncio.get_running_loop().create_task(self._close(ending))
         await _to_the_end(self._closing)
 
     async def _close(self, ending: list[asyncio.Task[Any]]) -> None:
+        futures = tuple(self._futures)
+        for start in range(0, len(futures), _SLICE):
+            for future in futures[start : start + _SLICE]:
+                future.cancel()
+            await asyncio.sleep(0)
         await asyncio.gather(*ending, return_exceptions=True)
         await self._client.aclose()
 
@@ -446,19 +450,28 @@ class TaskWaiter:
         self._leave(wait)
 
     def _leave(self, wait: Wait) -> None:
-        for region_id, task_id in wait.pending():
+        self._let_go(wait, wait.pending())
+
+    def _let_go(self, wait: Wait, pending: Iterator[tuple[str, str]]) -> None:
+        """End a wait's interest in its tasks; in a crowd of them slice by slice, so that the loop breathes."""
+        piece = list(islice(pending, _SLICE))
+        for region_id, task_id in piece:
             self._poller(region_id).discard(task_id, wait)
+        if len(piece) == _SLICE:
+            asyncio.get_running_loop().call_soon(self._let_go, wait, pending)
 
     async def _join(self, wait: Wait) -> None:
         """Put the tasks on the schedules, a slice at a time, so that the loop breathes."""
         for region_id, task_ids in wait.targets.regions.items():
             poller = self._poller(region_id)
-            for start in range(0, len(task_ids), _JOIN_SLICE):
+            for start in range(0, len(task_ids), _SLICE):
                 if start:
                     await asyncio.sleep(0)
                 if self._is_closed or wait.is_expired:
                     return
-                for task_id in task_ids[start : start + _JOIN_SLICE]:
+                piece = task_ids[start : start + _SLICE]
+                wait.expect(piece)
+                for task_id in piece:
                     poller.add(task_id, wait)
 
     def _tell_known_failures(self, wait: Wait) -> bool:

@@ -7,7 +7,7 @@ import contextvars
 import logging
 import math
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ecs_waiter.api.answers import task_of
 from ecs_waiter.api.limiter import Priority
@@ -41,6 +41,7 @@ __all__ = ["RegionPoller"]
 
 logger = logging.getLogger("ecs_waiter.polling")
 
+_SLICE = 2_000
 _ROWS_KEPT = 10_000
 """Tasks whose last row is kept, for the error of one that vanishes; of more, only the status is."""
 
@@ -390,11 +391,15 @@ class RegionPoller:
         self._told_outage = False
         self._late.clear()
         self._last_rows.clear()
-        copies = Copies(error)
+        crowd: _Crowd = []
         for entry in self._schedule.clear():
-            told, entry.watchers = watchers_of(entry), None
-            for watcher in told:
-                watcher.task_settled(entry.task_id, copies.for_(watcher), is_regional=True)
+            crowd.append((entry.task_id, watchers_of(entry)))
+            # Now: whoever comes before the others are told may be given this very entry.
+            entry.watchers = None
+        copies = Copies(error)
+        _tell_failed(crowd[:_SLICE], copies)
+        if len(crowd) > _SLICE:
+            self._spawn(_tell_the_rest(crowd, copies))
 
     def _outage(self) -> ServiceUnavailableError:
         return self._unavailable(f"{self._region_id} gave no good answer for {self._policy.outage_budget:g} s")
@@ -415,6 +420,22 @@ class RegionPoller:
 
     def _died(self, cause: BaseException) -> EcsWaiterError:
         return _caused(cause, f"polling {self._region_id} ended by an error in its own code")
+
+
+_Crowd: TypeAlias = "list[tuple[str, Iterable[Watcher]]]"
+
+
+async def _tell_the_rest(crowd: _Crowd, copies: Copies) -> None:
+    """Tell a crowd slice by slice, so that the loop breathes."""
+    for start in range(_SLICE, len(crowd), _SLICE):
+        await asyncio.sleep(0)
+        _tell_failed(crowd[start : start + _SLICE], copies)
+
+
+def _tell_failed(crowd: _Crowd, copies: Copies) -> None:
+    for task_id, watchers in crowd:
+        for watcher in watchers:
+            watcher.task_settled(task_id, copies.for_(watcher), is_regional=True)
 
 
 def _caused(cause: BaseException, what: str) -> EcsWaiterError:

@@ -34,6 +34,7 @@ _IN_MEMORY = [
     (scenes.leave, _MANY),
     (scenes.time_out, _MANY),
     (scenes.refused, _MANY),
+    (scenes.come_back, _MANY),
     (scenes.closing, _MANY),
     (scenes.wait_in_regions, 1_000_000),
 ]

@@ -190,6 +190,27 @@ async def refused(count: int) -> None:
             await _nothing_left(waiter)
 
 
+async def come_back(count: int) -> None:
+    """A region refuses a crowd, and whoever is told comes back at once, while others are still being told."""
+    every = await _ids(count)
+    crowd = Crowd(_POLICY, _LONGEST)
+    with crowd.behind() as waiter:
+        async with waiter:
+            futures = await _submitted(waiter, every)
+            await asyncio.sleep(count / 1000 / 2)
+            crowd.refuses = True
+            await asyncio.wait(futures[96:97])  # a long one, and among the first that are told
+            crowd.refuses = False
+            again = await _submitted(waiter, every)
+            async with aside():
+                assert all(future.done() and (future.exception() or True) for future in futures)
+            await asyncio.sleep(_LONGEST * 2)
+            async with aside():
+                assert all(future.done() for future in again)
+            await _check((future.exception() or future.result() for future in again), count)
+            await _nothing_left(waiter)
+
+
 async def closing(count: int) -> None:
     """A waiter is closed under many futures."""
     every = await _ids(count)

@@ -22,6 +22,7 @@ SCENES = [
     (scenes.leave, 10_000),
     (scenes.time_out, 10_000),
     (scenes.refused, 10_000),
+    (scenes.come_back, 10_000),
     (scenes.closing, 10_000),
 ]
 
