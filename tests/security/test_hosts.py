@@ -95,7 +95,7 @@ async def test_proxies_of_the_environment(
         monkeypatch.setenv(name, f"http://127.0.0.1:{ear.port}")
         monkeypatch.delenv("NO_PROXY", raising=False)
         monkeypatch.delenv("no_proxy", raising=False)
-        assert (await wait_for_task(ecs_emulator.add_task())).task_status == "Finished"
+        assert (await wait_for_task(ecs_emulator.add_task(), policy=ONE_TRY)).task_status == "Finished"
     assert ear.heard == b""
 
 
@@ -104,7 +104,7 @@ async def test_passwords_of_netrc(ecs_emulator: EcsEmulator, monkeypatch: pytest
     """A password that a netrc file holds for the host is not sent along, and does not take the signature's place."""
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password example-password\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    await wait_for_task(ecs_emulator.add_task())
+    await wait_for_task(ecs_emulator.add_task(), policy=ONE_TRY)
     assert {request.headers["authorization"].partition(" ")[0] for request in ecs_emulator.requests} == {
         "ACS3-HMAC-SHA256"
     }
