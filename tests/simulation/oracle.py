@@ -140,13 +140,15 @@ def _given_up_by(world: World, ending: Ending, task: PlannedTask) -> float:
 
 def _outages(world: World, task: PlannedTask) -> list[Trouble]:
     """The troubles of a task's region in which it gives no good answer at all."""
+    here = [trouble for trouble in world.troubles if trouble.region_id == task.region_id]
+    # The answer came before the connection broke; of two troubles at once the first one strikes.
+    answered = [trouble for trouble in here if trouble.settings.get("when") == "after"]
     return [
         trouble
-        for trouble in world.troubles
-        if trouble.region_id == task.region_id
-        and trouble.kind in _OUTAGES
+        for trouble in here
+        if trouble.kind in _OUTAGES
         and trouble.probability == 1
-        and trouble.settings.get("when") != "after"  # the answer came before the connection broke
+        and not any(other.begins < trouble.ends and trouble.begins < other.ends for other in answered)
     ]
 
 
