@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SCENES = [
     (scenes.wait, 100_000),
     (scenes.come_and_go, 100_000),
-    (scenes.wait_in_regions, 20_000),
+    (scenes.wait_in_regions, 4_000),
     (scenes.as_completed, 10_000),
     (scenes.submit, 10_000),
     (scenes.leave, 10_000),
