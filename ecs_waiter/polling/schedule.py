@@ -374,8 +374,6 @@ class PollSchedule:
         """The service refused the batch: the one bad ID is hunted down, unless the refusal is about the region."""
         asked = len(batch.entries)
         self._land(batch)
-        # A refusal is no good answer, but whoever refuses is there.
-        self._outage.answered(now)
         if batch.live < asked:
             # The bad one may have left meanwhile.
             self._ask_again(batch, now)

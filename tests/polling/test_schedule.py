@@ -408,14 +408,6 @@ class TestFaults:
         assert schedule.wake_at() <= 110.0
         assert "t-old" in take(schedule, 110.0).task_ids
 
-    def test_a_refusal_is_a_sign_of_life(self) -> None:
-        """A region that refuses a batch for an ID is not out."""
-        schedule = schedule_of(PollPolicy(outage_budget=100), ids=["t-1", "t-2"])
-        schedule.fault(take(schedule, 0.0), asked_at=0.0, now=0.0)
-        now = schedule.wake_at()
-        schedule.rejected(take(schedule, now), ApiError("InvalidTaskId", "no"), now)
-        assert schedule.outage_ends == math.inf
-
     def test_who_comes_after_all_have_left_has_the_whole_budget(self) -> None:
         """An outage that nobody waited through is not held against the next one."""
         schedule = schedule_of(PollPolicy(outage_budget=100), ids=["t-1"])
