@@ -314,11 +314,14 @@ class PollSchedule:
 
     def _regroup(self, batch: Batch, staying: list[Entry], missing: list[Entry], now: float) -> None:
         """Put those who still wait back, in batches of one pace; the same batch again if nobody left it."""
-        apart = [entry for entry in missing if batch.alone or (entry.missing and entry.missing.needs_own_call)]
+        apart: list[Entry] = []
+        together: list[Entry] = []
+        for entry in missing:
+            needs_own_call = batch.alone or (entry.missing is not None and entry.missing.needs_own_call)
+            (apart if needs_own_call else together).append(entry)
         if apart:
-            missing = [] if batch.alone else [entry for entry in missing if entry not in apart]
             self._ask_on_their_own(batch, apart, progress=bool(staying), now=now)
-        groups = [staying + missing] if len(self._entries) <= BATCH_SIZE else [*_by_pace(staying, now), missing]
+        groups = [staying + together] if len(self._entries) <= BATCH_SIZE else [*_by_pace(staying, now), together]
         for group in filter(None, groups):
             if len(group) == len(batch.entries):
                 batch.alone = False
