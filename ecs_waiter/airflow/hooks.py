@@ -1,0 +1,193 @@
+"""EcsTaskHook: from an Airflow connection to ECS, for tasks and for triggers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import BaseHook
+from asgiref.sync import sync_to_async
+
+from ecs_waiter import blocking
+from ecs_waiter.airflow.outcomes import event_of_error, event_of_results
+from ecs_waiter.api.client import EcsClient
+from ecs_waiter.api.credentials import StaticCredentials
+from ecs_waiter.api.endpoints import resolve_region
+from ecs_waiter.errors import EcsWaiterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow.providers.common.compat.sdk import Connection
+
+    from ecs_waiter.arguments import OnUpdate
+    from ecs_waiter.polling.policy import PollPolicy
+
+__all__ = ["EcsAccess", "EcsTaskHook"]
+
+
+@dataclass(frozen=True, slots=True)
+class EcsAccess:
+    """What a connection says. The secrets stay out of its repr; equal connections are equal.
+
+    Attributes:
+        region_id: The region of those who name none.
+        credentials: None for the official default chain of the machine.
+        endpoint: One base URL for every region, or None for each region's own.
+    """
+
+    region_id: str | None = None
+    credentials: StaticCredentials | None = None
+    endpoint: str | None = None
+
+    def region(self, region_id: str | None) -> str:
+        """Return the region asked, else the connection's, else ``ALIBABA_CLOUD_REGION_ID``.
+
+        Raises:
+            TypeError: It is no text.
+            ValueError: It is no region's name, or none is known.
+        """
+        return resolve_region(region_id or self.region_id)
+
+
+class EcsTaskHook(BaseHook):
+    """Connects to ECS with the connection type of the official Alibaba provider.
+
+    The connection's extra: ``access_key_id`` and ``access_key_secret``, or neither for the default credentials chain;
+    ``region``; optionally ``security_token`` and ``endpoint``. Others, such as ``auth_type``, are left alone.
+
+    Args:
+        alibabacloud_conn_id: The connection; None for none, which is the default credentials chain.
+        region_id: The region; the connection's by default.
+        policy: When to look and how much trouble to bear.
+    """
+
+    conn_name_attr = "alibabacloud_conn_id"
+    default_conn_name = "alibabacloud_default"
+    conn_type = "alibaba_cloud"
+    hook_name = "Alibaba Cloud ECS"
+
+    def __init__(
+        self,
+        alibabacloud_conn_id: str | None = default_conn_name,
+        region_id: str | None = None,
+        policy: PollPolicy | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.alibabacloud_conn_id = alibabacloud_conn_id
+        self.region_id = region_id
+        self.policy = policy
+        self._access: EcsAccess | None = None
+
+    # -- for triggers: never blocks the loop --------------------------------------------------------------------------
+
+    async def get_async_access(self) -> EcsAccess:
+        """Return what the connection says now.
+
+        Raises:
+            AirflowNotFoundException: There is no such connection.
+            ValueError: The connection names only half of a key.
+        """
+        if not self.alibabacloud_conn_id:
+            return EcsAccess()
+        connection = await get_async_connection(self.alibabacloud_conn_id)
+        # Reading the extra has Airflow mask its secrets, for which it may ask its supervisor and block.
+        extra = await sync_to_async(getattr)(connection, "extra_dejson")
+        return _access(self.alibabacloud_conn_id, extra)
+
+    async def get_async_conn(self) -> EcsClient:
+        """Return a client to be used as ``async with await hook.get_async_conn() as client``."""
+        return self._client(await self.get_async_access())
+
+    # -- for tasks ----------------------------------------------------------------------------------------------------
+
+    @property
+    def access(self) -> EcsAccess:
+        """What the connection says, read once.
+
+        Raises:
+            AirflowNotFoundException: There is no such connection.
+            ValueError: The connection names only half of a key.
+        """
+        if self._access is None:
+            self._access = EcsAccess()
+            if self.alibabacloud_conn_id:
+                connection: Connection = self.get_connection(self.alibabacloud_conn_id)
+                self._access = _access(self.alibabacloud_conn_id, connection.extra_dejson)
+        return self._access
+
+    def region(self) -> str:
+        """Return the region of this hook: its own, the connection's or the environment's."""
+        return self.access.region(self.region_id)
+
+    def get_conn(self) -> EcsClient:
+        """Return a client, which lives on one event loop: ``async with hook.get_conn() as client``."""
+        return self._client(self.access)
+
+    def call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Make one call and return its parsed answer; raises like `EcsClient.call`."""
+        return asyncio.run(self._call(operation, parameters))
+
+    def wait(
+        self, task_ids: Iterable[str], *, timeout: float | None = None, on_update: OnUpdate | None = None
+    ) -> dict[str, Any]:
+        """Block until the tasks have ended or `timeout` seconds have passed; return the event a trigger would give."""
+        try:
+            results = blocking.wait_for_tasks(
+                task_ids,
+                region_id=self.region(),
+                timeout=timeout,
+                return_exceptions=True,
+                on_update=on_update,
+                credentials=self.access.credentials,
+                endpoint=self.access.endpoint,
+                policy=self.policy,
+            )
+        except EcsWaiterError as error:
+            return event_of_error(error)
+        return event_of_results(results)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for one task of the region: whether the keys and the region are good."""
+        try:
+            asyncio.run(self._look())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user interface shows it
+            return False, str(error)
+        return True, f"ECS answers in {self.region()}"
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Hide what the connection does not use."""
+        return {"hidden_fields": ["host", "schema", "login", "password", "port"], "relabeling": {}}
+
+    def _client(self, access: EcsAccess) -> EcsClient:
+        return EcsClient(access.credentials, access.endpoint, self.policy)
+
+    async def _call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        async with self.get_conn() as client:
+            return await client.call(operation, region_id=self.region(), params=parameters)
+
+    async def _look(self) -> None:
+        async with self.get_conn() as client:
+            await client.describe_tasks(self.region(), page_size=1)
+
+
+def _access(conn_id: str, extra: object) -> EcsAccess:
+    values = extra if isinstance(extra, Mapping) else {}
+    key_id, secret, token, region, endpoint = (
+        values.get(name) or None
+        for name in ("access_key_id", "access_key_secret", "security_token", "region", "endpoint")
+    )
+    if (key_id is None) != (secret is None):
+        missing = "access_key_id" if key_id is None else "access_key_secret"
+        raise ValueError(
+            f"connection {conn_id!r}: its extra lacks {missing}; leave both keys out for the default credentials chain"
+        )
+    credentials = None if key_id is None or secret is None else StaticCredentials(key_id, secret, token)
+    if isinstance(endpoint, str) and "://" not in endpoint:
+        endpoint = f"https://{endpoint}"
+    return EcsAccess(region, credentials, endpoint)

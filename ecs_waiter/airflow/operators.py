@@ -1,0 +1,286 @@
+"""EcsRunTaskOperator and its kin: start a long-running ECS operation, and wait for its task."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
+
+from ecs_waiter.airflow.hooks import EcsTaskHook
+from ecs_waiter.airflow.kills import cancel_if_left_blocking
+from ecs_waiter.airflow.links import EcsConsoleTasksLink
+from ecs_waiter.airflow.outcomes import checked_event, tasks_of
+from ecs_waiter.airflow.policies import PolicyArgument, policy_from_numbers, policy_to_numbers
+from ecs_waiter.airflow.starts import client_token, recall, remember, remember_end
+from ecs_waiter.airflow.triggers import EcsTaskTrigger
+from ecs_waiter.api.operations import TAKES_CLIENT_TOKEN, check_action, is_repeatable
+from ecs_waiter.api.policy import check_seconds
+from ecs_waiter.api.task_ids import check_task_id
+from ecs_waiter.errors import ServiceUnavailableError
+from ecs_waiter.models import TaskStatus
+from ecs_waiter.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from ecs_waiter.models import Task
+
+__all__ = ["EcsExportImageOperator", "EcsImportImageOperator", "EcsRunTaskOperator"]
+
+
+class EcsRunTaskOperator(BaseOperator):
+    """Runs any ECS operation whose answer carries a ``TaskId``, e.g. ``RedeployInstance``, and waits for the task.
+
+    Returns the task's ID, or None if the change was done at once. Pushes as XCom ``ecs_task_id`` (and ``image_id``
+    where the answer has one) from the start on, and ``resource_id`` when the task has finished.
+
+    A retry takes up the task that an earlier try has started and not seen to end. The start itself carries a
+    ``ClientToken`` of the task instance, where the operation takes one. A start of which it is not known whether it
+    happened, and which has no such token, fails without a retry.
+
+    Args:
+        operation: The operation's name. (templated)
+        parameters: Its parameters; lists and maps are flattened as the service wants them. (templated)
+        region_id: The region; the connection's by default. (templated)
+        alibabacloud_conn_id: The connection; None for the default credentials chain. (templated)
+        wait_for_completion: Whether to wait for the task; else the operator ends with its start.
+        deferrable: Whether to wait in the triggerer, which takes no worker's slot.
+        timeout: How long to wait for the task, in seconds or as timedelta; None for as long as it takes.
+        policy: When to look and how much trouble to bear: a PollPolicy whose cadence is `wait_proportional` or
+            tenacity's ``wait_fixed``, or its numbers by name.
+        cancel_on_kill: Whether to cancel the task at the service when the user marks the task instance as failed or
+            successful. Not when it is cleared, taken over or retried: then the task is still waited for.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument makes no sense.
+    """
+
+    template_fields: Sequence[str] = ("operation", "parameters", "region_id", "alibabacloud_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
+    operator_extra_links = (EcsConsoleTasksLink(),)
+    ui_color = "#ffe0cc"
+
+    def __init__(  # noqa: PLR0913 - the knobs that operators have by convention
+        self,
+        *,
+        operation: str,
+        parameters: Mapping[str, Any] | None = None,
+        region_id: str | None = None,
+        alibabacloud_conn_id: str | None = EcsTaskHook.default_conn_name,
+        wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        timeout: float | timedelta | None = None,
+        policy: PolicyArgument = None,
+        cancel_on_kill: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.operation = operation
+        self.parameters = parameters
+        self.region_id = region_id
+        self.alibabacloud_conn_id = alibabacloud_conn_id
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        self.timeout = None if seconds is None else check_seconds("timeout", seconds)
+        self.policy = policy_to_numbers(policy)
+        self.cancel_on_kill = cancel_on_kill
+        self._under_way: tuple[Any, str] | None = None  # the task instance and its task, for `on_kill`
+
+    def request(self) -> dict[str, Any]:
+        """Return the parameters of the call, from the rendered fields."""
+        return dict(self.parameters or {})
+
+    def execute(self, context: Context) -> str | None:
+        """Start the task, or take up the one that was started; then wait, here or in the triggerer."""
+        hook = self._hook()
+        region_id = hook.region()
+        task_id = self._begin(context, hook, region_id)
+        if task_id is None or not self.wait_for_completion:
+            return task_id
+        self._under_way = context["ti"], task_id
+        if self.deferrable:
+            deadline = None if self.timeout is None else datetime.now(UTC) + timedelta(seconds=self.timeout)
+            self.defer(
+                trigger=EcsTaskTrigger(
+                    task_ids=[task_id],
+                    region_id=region_id,
+                    alibabacloud_conn_id=self.alibabacloud_conn_id,
+                    deadline=None if deadline is None else deadline.isoformat(),
+                    policy=self.policy,
+                    cancel_on_kill=self.cancel_on_kill,
+                ),
+                method_name="execute_complete",
+                timeout=self.execution_timeout,
+            )
+        event = hook.wait([task_id], timeout=self.timeout, on_update=self._tell)
+        return self.execute_complete(context, event)
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
+        """Return the task's ID, or raise for how the wait ended.
+
+        Raises:
+            AirflowFailException: The task failed, was canceled or is unknown; the message is the service's reason.
+            AirflowException: The deadline passed, or the service could not be asked.
+        """
+        try:
+            tasks = tasks_of(checked_event(event))
+        except AirflowFailException:
+            if (task_id := recall(context).task_id) is not None:
+                remember_end(context, task_id)
+            raise
+        [(task_id, task)] = tasks.items()
+        remember_end(context, task_id)
+        context["ti"].xcom_push(key="resource_id", value=task["resource_id"])
+        self.log.info("task %s has finished; it worked on %s", task_id, printable(task["resource_id"]))
+        return task_id
+
+    def on_kill(self) -> None:
+        """Cancel the task, if that is wanted and nobody waits for it any more."""
+        if self.cancel_on_kill and self._under_way is not None:
+            ti, task_id = self._under_way
+            cancel_if_left_blocking(self._hook(), ti, self.region_id, [task_id], self.log)
+
+    def _hook(self) -> EcsTaskHook:
+        return EcsTaskHook(self.alibabacloud_conn_id, self.region_id, policy_from_numbers(self.policy))
+
+    def _tell(self, task: Task) -> None:
+        self.log.info("task %s is %s", printable(task.task_id), printable(task.task_status))
+
+    def _begin(self, context: Context, hook: EcsTaskHook, region_id: str) -> str | None:
+        EcsConsoleTasksLink.persist(context, region_id)
+        started = recall(context)
+        if started.task_id is not None and _look(hook, started.task_id) is not TaskStatus.CANCELED:
+            self.log.info("%s in %s was started before, as task %s", self.operation, region_id, started.task_id)
+            remember(context, started.task_id)
+            return started.task_id
+        answer = self._start(context, hook, started.task_id or started.superseded)
+        if not (told := answer.get("TaskId")):
+            self.log.info("%s in %s was done at once: there is nothing to wait for", self.operation, region_id)
+            return None
+        task_id = check_task_id(told)
+        remember(context, task_id)
+        self.log.info("%s in %s is task %s", self.operation, region_id, task_id)
+        if isinstance(image_id := answer.get("ImageId"), str):
+            context["ti"].xcom_push(key="image_id", value=image_id)
+        return task_id
+
+    def _start(self, context: Context, hook: EcsTaskHook, superseded: str) -> dict[str, Any]:
+        operation, parameters = check_action(self.operation), self.request()
+        has_own_token = operation in TAKES_CLIENT_TOKEN and not parameters.get("ClientToken")
+        if has_own_token:
+            parameters["ClientToken"] = client_token(context["ti"], superseded)
+        try:
+            answer = hook.call(operation, parameters)
+        except ServiceUnavailableError as error:
+            if not error.sent or is_repeatable(operation, parameters):
+                raise
+            raise AirflowFailException(f"{error}; look for its task before you clear this task instance") from error
+        # Where nothing outlives a try, the token leads to what an earlier one has started, and that may have failed.
+        if has_own_token and not superseded and context["ti"].try_number != 1:
+            task_id = answer.get("TaskId")
+            if isinstance(task_id, str) and _look(hook, task_id) in {TaskStatus.CANCELED, TaskStatus.FAILED}:
+                return self._start(context, hook, task_id)
+        return answer
+
+
+def _look(hook: EcsTaskHook, task_id: str) -> TaskStatus | None:
+    """Look once at a task: FAILED or CANCELED if it is so, else None."""
+    event = hook.wait([task_id], timeout=0)
+    if task_id not in event["errors"] or task_id not in tasks_of(event):
+        return None
+    status = TaskStatus(tasks_of(event)[task_id]["task_status"])
+    return TaskStatus.CANCELED if status.is_canceled else status
+
+
+class EcsImportImageOperator(EcsRunTaskOperator):
+    """Imports an image file from OSS (``ImportImage``); the new image's ID is the XCom ``image_id``.
+
+    Args:
+        image_name: The new image's name. (templated)
+        oss_bucket: Where the image file is. (templated)
+        oss_object: The image file. (templated)
+        image_format: ``RAW``, ``VHD`` or ``QCOW2``; the service finds out by default. (templated)
+        parameters: Further parameters of the operation, e.g. ``Architecture``, ``OSType``, ``Tag``. (templated)
+        **kwargs: Those of `EcsRunTaskOperator`.
+    """
+
+    template_fields: Sequence[str] = (
+        "image_name",
+        "oss_bucket",
+        "oss_object",
+        "image_format",
+        *EcsRunTaskOperator.template_fields,
+    )
+
+    def __init__(
+        self,
+        *,
+        image_name: str,
+        oss_bucket: str,
+        oss_object: str,
+        image_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"operation": "ImportImage", **kwargs})
+        self.image_name = image_name
+        self.oss_bucket = oss_bucket
+        self.oss_object = oss_object
+        self.image_format = image_format
+
+    def request(self) -> dict[str, Any]:
+        """Return the parameters of the call, from the rendered fields."""
+        file = {"OSSBucket": self.oss_bucket, "OSSObject": self.oss_object}
+        if self.image_format:
+            file["Format"] = self.image_format
+        return {"ImageName": self.image_name, "DiskDeviceMapping": [file], **super().request()}
+
+
+class EcsExportImageOperator(EcsRunTaskOperator):
+    """Exports an image to OSS (``ExportImage``).
+
+    Args:
+        image_id: The image. (templated)
+        oss_bucket: Where the file goes. (templated)
+        oss_prefix: How the file's name begins. (templated)
+        image_format: ``raw``, ``vhd``, ``qcow2``, ``vmdk`` or ``vdi``; the service's default is raw. (templated)
+        parameters: Further parameters of the operation, e.g. ``RoleName``. (templated)
+        **kwargs: Those of `EcsRunTaskOperator`.
+    """
+
+    template_fields: Sequence[str] = (
+        "image_id",
+        "oss_bucket",
+        "oss_prefix",
+        "image_format",
+        *EcsRunTaskOperator.template_fields,
+    )
+
+    def __init__(
+        self,
+        *,
+        image_id: str,
+        oss_bucket: str,
+        oss_prefix: str | None = None,
+        image_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"operation": "ExportImage", **kwargs})
+        self.image_id = image_id
+        self.oss_bucket = oss_bucket
+        self.oss_prefix = oss_prefix
+        self.image_format = image_format
+
+    def request(self) -> dict[str, Any]:
+        """Return the parameters of the call, from the rendered fields."""
+        told = {
+            "ImageId": self.image_id,
+            "OSSBucket": self.oss_bucket,
+            "OSSPrefix": self.oss_prefix,
+            "ImageFormat": self.image_format,
+        }
+        return {**{name: value for name, value in told.items() if value}, **super().request()}

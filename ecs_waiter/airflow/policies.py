@@ -1,0 +1,70 @@
+"""A PollPolicy as plain numbers, as it travels from an operator to a trigger, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from tenacity import wait_fixed
+
+from ecs_waiter.polling.policy import PollPolicy, WaitStrategy, wait_proportional
+
+__all__ = ["PolicyArgument", "policy_from_numbers", "policy_to_numbers"]
+
+PolicyArgument = PollPolicy | Mapping[str, Any] | None
+"""What operators take: a PollPolicy, its numbers, or None for the default."""
+
+_NAMES = frozenset(field.name for field in fields(PollPolicy))
+_WAIT_NAMES = frozenset(field.name for field in fields(wait_proportional))
+
+
+def policy_to_numbers(policy: PolicyArgument) -> dict[str, Any] | None:
+    """Return the policy as plain JSON; None stays None.
+
+    Raises:
+        TypeError: It is no policy, or one of its values is of the wrong type.
+        ValueError: A value makes no sense, or the cadence is a strategy that has no numbers.
+    """
+    checked = policy_from_numbers(policy) if isinstance(policy, Mapping) else policy
+    if checked is None:
+        return None
+    if not isinstance(checked, PollPolicy):
+        raise TypeError(f"policy takes a PollPolicy or its numbers, not {type(checked).__name__}")
+    numbers = {name: getattr(checked, name) for name in sorted(_NAMES - {"wait"})}
+    return {**numbers, "wait": asdict(_proportional(checked.wait))}
+
+
+def policy_from_numbers(numbers: Mapping[str, Any] | None) -> PollPolicy | None:
+    """Return the policy that `policy_to_numbers` wrote; a part that is left out is the default's.
+
+    Raises:
+        TypeError: A value is of the wrong type.
+        ValueError: A name is unknown, or a value makes no sense.
+    """
+    if numbers is None:
+        return None
+    values = dict(_known("policy", numbers, _NAMES))
+    if isinstance(wait := values.get("wait"), Mapping):
+        values["wait"] = wait_proportional(**_known("wait", wait, _WAIT_NAMES))
+    return PollPolicy(**values)
+
+
+def _known(what: str, numbers: object, names: frozenset[str]) -> Mapping[str, Any]:
+    if not isinstance(numbers, Mapping):
+        raise TypeError(f"{what} takes its numbers by name, not {type(numbers).__name__}")
+    if unknown := set(numbers) - names:
+        raise ValueError(f"{what} has no {', '.join(sorted(map(str, unknown)))}: it has {', '.join(sorted(names))}")
+    return numbers
+
+
+def _proportional(wait: WaitStrategy) -> wait_proportional:
+    """The strategy's four numbers, which is all that a trigger can take along."""
+    if type(wait) is wait_proportional:
+        return wait
+    if type(wait) is wait_fixed:
+        return wait_proportional(factor=0, min=wait.wait_fixed, max=wait.wait_fixed, jitter=0)
+    raise ValueError(
+        f"a policy goes to the trigger as plain numbers, and {type(wait).__name__} is code:"
+        " take wait_proportional(factor, min, max, jitter) or tenacity.wait_fixed(seconds)"
+    )
