@@ -1,0 +1,157 @@
+"""The server of all peers: canned DescribeTasks answers over keep-alive connections, from a process of its own.
+
+The same bytes for everyone: status, headers and rows of the real service's shape, whatever is asked. It does no more
+than find the end of a request, so that it is ready long before any client is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from email.utils import formatdate
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trustme
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["IDS", "REGION", "Canned", "canned_server"]
+
+REGION = "cn-hangzhou"
+IDS = [f"t-bp1hvgwromzv32iq{number:04}" for number in range(100)]
+
+_HEADERS = (
+    "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: application/json;charset=utf-8\r\nContent-Length: {length}\r\n"
+    "Connection: keep-alive\r\nKeep-Alive: timeout=25\r\nAccess-Control-Allow-Origin: *\r\n"
+    "Access-Control-Expose-Headers: *\r\nx-acs-request-id: 473469C7-AA6F-4DC5-B3DB-A3DC0DE3C83E\r\n"
+    "x-acs-trace-id: 7b0dd1c3fe5cbd4aa7e1b9a1a9a3c1de\r\nETag: 1AdBwzbqvGK8X9j0Xy2Zk2A4\r\n\r\n"
+)
+_END = b"\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Canned:
+    """Where it listens: base URLs by scheme and status, e.g. ``urls["http Processing"]``, and whom to trust.
+
+    Attributes:
+        urls: Scheme and the status that all tasks are in -> base URL.
+        ca: The file of the CA behind the https URLs.
+    """
+
+    urls: dict[str, str]
+    ca: str
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a process that trusts the CA, as Python's own default and so every client does."""
+        return {**os.environ, "SSL_CERT_FILE": self.ca}
+
+
+def answer(status: str) -> bytes:
+    """The body that tells of a hundred tasks."""
+    finished = {"FinishedTime": "2026-01-01T01:00:00Z"} if status == "Finished" else {}
+    rows = [
+        {
+            "TaskId": task_id,
+            "TaskStatus": status,
+            "CreationTime": "2026-01-01T00:00:00Z",
+            **finished,
+            "SupportCancel": "true",
+            "TaskAction": "ImportImage",
+            "ResourceId": f"m-{task_id[2:]}",
+        }
+        for task_id in IDS
+    ]
+    page = {
+        "PageSize": len(IDS),
+        "PageNumber": 1,
+        "RequestId": "473469C7-AA6F-4DC5-B3DB-A3DC0DE3C83E",
+        "TotalCount": len(IDS),
+        "RegionId": REGION,
+        "TaskSet": {"Task": rows},
+    }
+    return json.dumps(page, separators=(",", ":")).encode()
+
+
+class _Answers:
+    """One status's answer, whose Date is made anew once a second, as servers do."""
+
+    def __init__(self, status: str) -> None:
+        self._body = answer(status)
+        self._second = 0
+        self._whole = b""
+
+    def now(self) -> bytes:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            head = _HEADERS.format(date=formatdate(second, usegmt=True), length=len(self._body))
+            self._whole = head.encode() + self._body
+        return self._whole
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, answers: _Answers) -> None:
+        self._answers = answers
+        self._transport: asyncio.Transport | None = None
+        self._rest = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        # No request here has a body: POST goes without one, as GET does.
+        assert self._transport is not None
+        *requests, self._rest = (self._rest + data).split(_END)
+        for _ in requests:
+            self._transport.write(self._answers.now())
+
+
+async def _serve() -> None:
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with tempfile.NamedTemporaryFile(suffix=".pem") as ca:
+        authority.cert_pem.write_to_path(ca.name)
+        urls = {}
+        for scheme, tls in (("http", None), ("https", context)):
+            for status in ("Processing", "Finished"):
+                answers = _Answers(status)
+                server = await asyncio.get_running_loop().create_server(
+                    lambda answers=answers: _Connection(answers),  # type: ignore[misc]
+                    "127.0.0.1",
+                    0,
+                    ssl=tls,
+                )
+                urls[f"{scheme} {status}"] = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        sys.stdout.write(json.dumps({"urls": urls, "ca": ca.name}) + "\n")
+        sys.stdout.flush()
+        # It ends with whoever started it.
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+@contextlib.contextmanager
+def canned_server() -> Iterator[Canned]:
+    """Run the server for the time of the block."""
+    command = [sys.executable, str(Path(__file__))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            yield Canned(**json.loads(server.stdout.readline()))
+        finally:
+            server.stdin.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())
