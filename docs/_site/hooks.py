@@ -1,0 +1,32 @@
+"""What the site needs beside its pages: the benchmarks' plots, and the promise that it asks no other host for anything."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+
+_PLOTS = Path(__file__).parents[2] / "benchmarks" / "plots"
+# What a browser would fetch by itself, from wherever it is told: not a link that a reader follows.
+_FETCHED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//|<link\b[^>]*\bhref=[\"']?(?:https?:)?//")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Show the plots where `make bench` left them, so that there is one copy of each."""
+    for plot in sorted(_PLOTS.glob("*.svg")):
+        files.append(File.generated(config, f"plots/{plot.name}", abs_src_path=str(plot)))
+    return files
+
+
+def on_post_page(output: str, page: object, config: MkDocsConfig) -> str:
+    """Refuse a page that fetches anything from another host."""
+    if (found := _FETCHED.search(output)) is not None:
+        raise PluginError(f"{page} fetches from another host: {found[0]}")
+    return output
