@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Snapshot", "detail_of", "page_of", "snapshot_of", "task_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Snapshot:
     """One answer to a poll, its rows as they came.
 
@@ -23,11 +23,13 @@ class Snapshot:
         rows: The tasks listed, of any type and shape.
         total_count: How many the service says there are, where it says; more than `rows` if the answer is cut short.
         date: The service's clock, in seconds since the epoch, where it says.
+        fingerprint: What is the same for an answer that tells the same.
     """
 
     rows: list[Any]
     total_count: int | None
     date: float | None
+    fingerprint: int
 
 
 def snapshot_of(answer: Answer) -> Snapshot:
@@ -43,7 +45,7 @@ def snapshot_of(answer: Answer) -> Snapshot:
         rows = [rows]
     if not isinstance(rows, list):
         raise _unreadable(answer, "a set of tasks")
-    return Snapshot(rows, _whole(answer.data.get("TotalCount")), answer.date)
+    return Snapshot(rows, _whole(answer.data.get("TotalCount")), answer.date, answer.fingerprint)
 
 
 def task_of(region_id: str, row: object) -> Task | None:

@@ -17,7 +17,7 @@ from ecs_waiter.api.policy import CallPolicy
 from ecs_waiter.api.retry import retrying
 from ecs_waiter.api.signing import canonical_query, flatten
 from ecs_waiter.api.task_ids import MAX_BATCH, check_task_id
-from ecs_waiter.api.transport import Transport
+from ecs_waiter.api.transport import KNOWN, Transport
 from ecs_waiter.errors import ApiError
 from ecs_waiter.models import TaskStatus
 
@@ -114,15 +114,23 @@ class EcsClient:
             }
         )
 
-    async def poll(self, region_id: str, query: str) -> Snapshot:
+    async def poll(self, region_id: str, query: str, is_known: Callable[[int], bool] | None = None) -> Snapshot | None:
         """Make one attempt at a prepared poll, for which the caller holds a place of the region's limiter.
 
         A fault is raised at once: the poller puts the IDs back and decides when to ask again.
+
+        Returns:
+            What was answered; None if it has a fingerprint that is known, and so tells nothing new.
         """
         answer = await self._transport.send(
-            region_id, "DescribeTasks", query, limiter=self.limiter(region_id), priority=Priority.POLL
+            region_id,
+            "DescribeTasks",
+            query,
+            limiter=self.limiter(region_id),
+            priority=Priority.POLL,
+            is_known=is_known,
         )
-        return snapshot_of(answer)
+        return None if answer is KNOWN else snapshot_of(answer)
 
     async def describe_tasks(  # noqa: PLR0913 - the operation's parameters
         self,

@@ -135,6 +135,10 @@ class StaticCredentials(_Secretive):
         """Return the credentials given."""
         return self._credentials
 
+    def at_hand(self) -> Credentials:
+        """Return the credentials given, without a coroutine."""
+        return self._credentials
+
     def __eq__(self, other: object) -> bool:
         return self._credentials == other._credentials if isinstance(other, StaticCredentials) else NotImplemented
 
@@ -197,15 +201,24 @@ class DefaultCredentials:
             AuthenticationError: There are none; its cause tells where was looked, free of secrets.
         """
         environment = _environment()
-        held = self._held
-        if held is not None and held.environment == environment and self._clock() < held.until:
-            return held.credentials
+        held = self._held_for(environment)
+        if held is not None:
+            return held
         if environment[0] and environment[1]:
             return self._of_environment(environment)
         answer = await wrap_future(self._joined(environment).answer)
         if isinstance(answer, AuthenticationError):
             raise copy.copy(answer)
         return answer
+
+    def at_hand(self) -> Credentials | None:
+        """Return the credentials if nobody need be asked for them, without a coroutine."""
+        return self._held_for(_environment())
+
+    def _held_for(self, environment: _Environment) -> Credentials | None:
+        held = self._held
+        is_good = held is not None and held.environment == environment and self._clock() < held.until
+        return held.credentials if held is not None and is_good else None
 
     def forget(self) -> None:
         """Let the next call fetch anew, as after the service has said that the security token is expired."""

@@ -28,6 +28,9 @@ class Priority(IntEnum):
     LOOKUP = 2
 
 
+_BEFORE = {priority: [higher for higher in Priority if higher < priority] for priority in Priority}
+
+
 class RegionLimiter:
     """The gate that every call to a region passes: polls, look-ups, listings and starts.
 
@@ -42,7 +45,8 @@ class RegionLimiter:
     """
 
     __slots__ = ("__weakref__", "_blocked_until", "_budget", "_ceiling", "_floor", "_granted", "_held", "_in_a_row",
-                 "_last_told", "_loop", "_places", "_rate", "_resumed", "_shrunk_at", "_timer", "_waiting")  # fmt: skip
+                 "_in_flight", "_last_told", "_loop", "_places", "_rate", "_resumed", "_shrunk_at", "_timer",
+                 "_waiting")  # fmt: skip
 
     def __init__(self, policy: CallPolicy) -> None:
         self._ceiling = float(policy.max_calls_per_second)
@@ -56,6 +60,7 @@ class RegionLimiter:
         self._resumed = -math.inf
         self._granted: deque[float] = deque()
         self._held = dict.fromkeys(Priority, 0)
+        self._in_flight = 0
         self._in_a_row = dict.fromkeys(Priority, 0)
         # By priority, in the order they are served: the future of a waiter, and whether it holds a place already.
         self._waiting: dict[Priority, OrderedDict[asyncio.Future[float], bool]] = {p: OrderedDict() for p in Priority}
@@ -77,7 +82,7 @@ class RegionLimiter:
     @property
     def in_flight(self) -> int:
         """Places held."""
-        return sum(self._held.values())
+        return self._in_flight
 
     @property
     def blocked_until(self) -> float:
@@ -86,7 +91,16 @@ class RegionLimiter:
 
     async def acquire(self, priority: Priority = Priority.CALL) -> None:
         """Wait until a call may go out now; then the caller holds a place, to `release` or to `give_back`."""
-        self._resumed = await self._wait(priority, holds_place=False)
+        loop = self._loop = asyncio.get_running_loop()
+        now = loop.time()
+        # Most calls find nobody before them.
+        if self._is_idle() and self._has_place(priority) and now >= self._due():
+            self._hold(priority, 1)
+            self._note(priority, now)
+            self._in_a_row[priority] = 0
+            self._resumed = now
+        else:
+            self._resumed = await self._wait(priority, holds_place=False)
 
     async def pace(self, priority: Priority = Priority.CALL) -> None:
         """Wait until the holder of a place may send once more."""
@@ -100,8 +114,9 @@ class RegionLimiter:
         """
         if not self._held[priority]:
             raise RuntimeError(f"{self!r}: no place of {priority.name} is held")
-        self._held[priority] -= 1
-        self._serve()
+        self._hold(priority, -1)
+        if not self._is_idle():
+            self._serve()
 
     def give_back(self, priority: Priority = Priority.CALL) -> None:
         """Give the place back unused, and the right to call with it: as if it had never been acquired.
@@ -157,7 +172,7 @@ class RegionLimiter:
             else:
                 # Granted and canceled in the same turn of the loop: nobody is left to use the grant.
                 self._forget(future.result())
-                self._held[priority] -= not holds_place
+                self._hold(priority, holds_place - 1)
             self._serve()
             raise
 
@@ -188,24 +203,35 @@ class RegionLimiter:
             queue.popitem(last=False)
         if not queue:
             return False
-        if next(iter(queue.values())):
-            return True
+        return next(iter(queue.values())) or self._has_place(priority)
+
+    def _has_place(self, priority: Priority) -> bool:
         if priority is Priority.LOOKUP:
             if self._places == 1 and self._waiting[Priority.POLL]:
                 return False
             if self._held[priority] >= max(1, self._places - 1):
                 return False
-        return self.in_flight < self._places
+        return self._in_flight < self._places
 
-    def _grant(self, priority: Priority, now: float) -> None:
-        future, holds_place = self._waiting[priority].popitem(last=False)
-        self._held[priority] += not holds_place
+    def _is_idle(self) -> bool:
+        """Whether nobody waits."""
+        return not any(self._waiting.values())
+
+    def _hold(self, priority: Priority, places: int) -> None:
+        self._held[priority] += places
+        self._in_flight += places
+
+    def _note(self, priority: Priority, now: float) -> None:
         while len(self._granted) > 1 and now - self._granted[0] >= _WINDOW:
             self._granted.popleft()
         self._granted.append(now)
-        for higher in Priority:
-            if higher < priority:
-                self._in_a_row[higher] = 0
+        for higher in _BEFORE[priority]:
+            self._in_a_row[higher] = 0
+
+    def _grant(self, priority: Priority, now: float) -> None:
+        future, holds_place = self._waiting[priority].popitem(last=False)
+        self._hold(priority, 1 - holds_place)
+        self._note(priority, now)
         passed_over = any(self._waiting[lower] for lower in Priority if lower > priority)
         self._in_a_row[priority] = self._in_a_row[priority] + 1 if passed_over else 0
         future.set_result(now)

@@ -10,7 +10,16 @@ import hmac
 import math
 from collections.abc import Iterator, Mapping
 
-__all__ = ["EMPTY_SHA256", "canonical_query", "canonical_request", "flatten", "sign", "string_to_sign"]
+__all__ = [
+    "EMPTY_SHA256",
+    "authorization",
+    "canonical_query",
+    "canonical_request",
+    "flatten",
+    "sign",
+    "signature",
+    "string_to_sign",
+]
 
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
@@ -132,5 +141,14 @@ def sign(  # noqa: PLR0913 - each is one part of what is signed
     canonical, names = canonical_request(
         method=method, path=path, query=query, headers=headers, body_sha256=body_sha256
     )
-    digest = hmac.digest(access_key_secret.encode(), string_to_sign(canonical).encode(), "sha256")
-    return f"{_ALGORITHM} Credential={access_key_id},SignedHeaders={names},Signature={digest.hex()}"
+    return authorization(access_key_id, names, signature(access_key_secret.encode(), canonical))
+
+
+def signature(key: bytes, canonical: str) -> str:
+    """Return the signature of a canonical request, in hex."""
+    return hmac.digest(key, string_to_sign(canonical).encode(), "sha256").hex()
+
+
+def authorization(access_key_id: str, names: str, signed: str) -> str:
+    """Return the Authorization header's value for a signature over the headers of these `names`."""
+    return f"{_ALGORITHM} Credential={access_key_id},SignedHeaders={names},Signature={signed}"

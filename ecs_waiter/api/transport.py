@@ -12,9 +12,10 @@ from uuid import uuid4
 import aiohttp
 
 from ecs_waiter.api import faults
-from ecs_waiter.api.credentials import Credentials
+from ecs_waiter.api.credentials import Credentials, DefaultCredentials, StaticCredentials
 from ecs_waiter.api.endpoints import base_url
 from ecs_waiter.api.exchange import exchange
+from ecs_waiter.api.fingerprint import fingerprint_of
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.api.request import Signer
 from ecs_waiter.errors import (
@@ -34,11 +35,12 @@ if TYPE_CHECKING:
     from ecs_waiter.api.policy import CallPolicy
     from ecs_waiter.api.request import SignedRequest
 
-__all__ = ["Answer", "Counters", "Transport", "new_connector"]
+__all__ = ["KNOWN", "Answer", "Counters", "Transport", "new_connector"]
 
 # Longer than the pause between two polls, shorter than the minute after which servers drop an idle connection.
 _KEEPALIVE = 45.0
 _GOOD = range(200, 300)
+_NOTHING = faults.Told()
 
 _log = logging.getLogger("ecs_waiter.api")
 
@@ -50,12 +52,23 @@ def new_connector(*, force_close: bool = False) -> aiohttp.BaseConnector:
     return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Answer:
-    """A good answer: its parsed JSON, and the service's clock in seconds since the epoch, where it said."""
+    """A good answer.
+
+    Attributes:
+        data: Its parsed JSON.
+        date: The service's clock in seconds since the epoch, where it said.
+        fingerprint: What `fingerprint_of` makes of its body.
+    """
 
     data: dict[str, Any]
     date: float | None
+    fingerprint: int
+
+
+KNOWN = Answer({}, None, 0)
+"""Stands for an answer that the caller knows already, so that it was not even parsed."""
 
 
 @dataclass(slots=True)
@@ -90,6 +103,7 @@ class Transport:
         nonce: Callable[[], str] = lambda: uuid4().hex,
     ) -> None:
         self._provider = provider
+        self._at_hand = provider.at_hand if isinstance(provider, StaticCredentials | DefaultCredentials) else None
         self._endpoint = endpoint
         self._patience = policy.call_timeout
         self._given = session
@@ -119,6 +133,7 @@ class Transport:
         limiter: RegionLimiter,
         fresh: bool = False,
         priority: Priority = Priority.CALL,
+        is_known: Callable[[int], bool] | None = None,
     ) -> Answer:
         """Make one attempt at a call, for which the caller holds a place of the limiter.
 
@@ -131,6 +146,7 @@ class Transport:
             limiter: Paces a request that is sent once more, and is told what came of it.
             fresh: Not on an idle connection, which the server may just have closed.
             priority: What the place was acquired with.
+            is_known: Whether an answer of this fingerprint is known already; `KNOWN` is returned then.
 
         Raises:
             ThrottledError: Too many calls.
@@ -144,7 +160,7 @@ class Transport:
         corrected = renewed = False
         while True:
             request = signer.sign(action, query, credentials)
-            result, told = await self._attempt(region_id, action, request, limiter, fresh=fresh)
+            result, told = await self._attempt(region_id, action, request, limiter, fresh=fresh, is_known=is_known)
             if isinstance(result, Answer):
                 return result
             if faults.is_wrong_clock(told) and told.date is not None and not corrected:
@@ -159,8 +175,15 @@ class Transport:
                 raise result
             await limiter.pace(priority)
 
-    async def _attempt(
-        self, region_id: str, action: str, request: SignedRequest, limiter: RegionLimiter, *, fresh: bool
+    async def _attempt(  # noqa: PLR0913 - see `send`
+        self,
+        region_id: str,
+        action: str,
+        request: SignedRequest,
+        limiter: RegionLimiter,
+        *,
+        fresh: bool,
+        is_known: Callable[[int], bool] | None,
     ) -> tuple[Answer | ApiError, faults.Told]:
         session = self._session(fresh=fresh)
         counters = self.counters(region_id)
@@ -174,8 +197,13 @@ class Transport:
         if isinstance(reply, ServiceUnavailableError):
             _log.debug("%s in %s: %s", action, region_id, reply)
             raise reply
-        _log.debug("%s in %s: HTTP status %d", action, region_id, reply.status)
-        result, told = _judged(reply, request)
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("%s in %s: HTTP status %d", action, region_id, reply.status)
+        fingerprint = fingerprint_of(reply.body) if reply.status in _GOOD else 0
+        if is_known is not None and is_known(fingerprint):
+            limiter.succeeded()
+            return KNOWN, _NOTHING
+        result, told = _judged(reply, request, fingerprint)
         if isinstance(result, Answer):
             limiter.succeeded()
         elif isinstance(result, ThrottledError):
@@ -204,6 +232,8 @@ class Transport:
         return self._own[fresh]
 
     async def _credentials(self) -> Credentials:
+        if self._at_hand is not None and (at_hand := self._at_hand()) is not None:
+            return at_hand
         try:
             async with asyncio.timeout(self._patience) as limit:
                 credentials: object = await self._provider.get_credentials()
@@ -234,7 +264,7 @@ class Transport:
         return credentials
 
 
-def _judged(reply: Reply, request: SignedRequest) -> tuple[Answer | ApiError, faults.Told]:
+def _judged(reply: Reply, request: SignedRequest, fingerprint: int) -> tuple[Answer | ApiError, faults.Told]:
     """What a reply means, all secrets removed; and the raw words of an error, to decide by."""
     date = faults.date_of(reply.headers)
     try:
@@ -246,6 +276,6 @@ def _judged(reply: Reply, request: SignedRequest) -> tuple[Answer | ApiError, fa
     except (ValueError, RecursionError):
         data = clean = None
     if reply.status in _GOOD and isinstance(clean, dict) and not faults.is_error_object(clean):
-        return Answer(clean, date), faults.Told()
+        return Answer(clean, date, fingerprint), _NOTHING
     told = faults.told_by(data, reply.body, date)
     return faults.error_of(reply.status, told, reply.headers, request.clean), told

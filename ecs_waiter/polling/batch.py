@@ -54,7 +54,7 @@ class Batch:
         in_flight: Whether its call is under way.
         is_refused: Whether the service refused it, or the batch that it is a part of, and has not answered since.
         prepared: What the client made of its IDs, kept while they stay the same.
-        seen: The answer's IDs and statuses the last time, if it held every entry.
+        fingerprint: That of the last answer, if it held every entry: the same answer again tells nothing new.
         answered: When it last had a good answer, on the clock that outages stop.
         faults: Faults in a row of this very batch.
         trail: Faults in a row of this batch and those it was halved from.
@@ -72,6 +72,7 @@ class Batch:
         "entries",
         "failed_first",
         "faults",
+        "fingerprint",
         "heard",
         "heard_first",
         "in_flight",
@@ -79,7 +80,6 @@ class Batch:
         "live",
         "polls",
         "prepared",
-        "seen",
         "trail",
         "youngest",
     )
@@ -94,7 +94,7 @@ class Batch:
         self.in_flight = False
         self.is_refused = False
         self.prepared: Any = None
-        self.seen: tuple[list[str], list[str]] | None = None
+        self.fingerprint: int | None = None
         self.faults = 0
         self.trail = 0
         self.heard = self.heard_first = self.failed_first = 0
@@ -111,7 +111,7 @@ class Batch:
         """Forget those who have left, what was prepared for them, and the faults, which may have been theirs."""
         if self.live < len(self.entries):
             self.entries = [entry for entry in self.entries if entry.batch is self]
-            self.prepared = self.seen = self.youngest = None
+            self.prepared = self.fingerprint = self.youngest = None
             self.faults = self.trail = 0
 
     def part(self, entries: list[Entry], *, due: float) -> Batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import logging
 import math
 import weakref
@@ -122,10 +123,7 @@ class RegionPoller:
         if watcher.sees_changes and entry.status is not None:
             self._late.setdefault(task_id, {})[watcher] = None
             self._schedule.show(entry)
-        if self._runner is None:
-            self._runner = self._spawn(self._run())
-        else:
-            self._stir()
+        self._see_to_it()
 
     def discard(self, task_id: str, watcher: Watcher) -> None:
         """A watcher loses interest; the last one takes the ID off the schedule."""
@@ -191,12 +189,35 @@ class RegionPoller:
                 timer.cancel()
         await asyncio.sleep(0)
 
+    def _see_to_it(self) -> None:
+        """Have somebody watch the schedule, now that it has changed."""
+        if self._runner is None:
+            self._runner = self._spawn(self._run())
+        else:
+            self._stir()
+
+    def _is_watched(self) -> bool:
+        return self._runner is not None
+
     async def _run(self) -> None:
-        """Pass the gate first and compose then, so that no batch goes stale while it queues."""
-        loop = asyncio.get_running_loop()
-        schedule = self._schedule
+        """Watch the schedule until a call is due, make it, and watch again unless another has begun to meanwhile."""
+        me = self._runner
         # Whoever comes in the same turn of the loop, or by a task started in it, shares the call.
         await asyncio.sleep(0)
+        while (batch := await self._next_batch()) is not None:
+            self._runner = None
+            if self._schedule.wake_at() < math.inf:
+                self._see_to_it()
+            await self._poll(batch)
+            if self._is_watched():
+                return
+            self._runner = me
+        self._runner = None
+
+    async def _next_batch(self) -> Batch | None:
+        """Wait for the next call: pass the gate first and compose then, so that no batch goes stale while it queues."""
+        loop = asyncio.get_running_loop()
+        schedule = self._schedule
         while schedule:
             now = loop.time()
             patience_ends = self._patience_ends()
@@ -208,11 +229,10 @@ class RegionPoller:
                 await self._rest(wake_at)
             elif await self._pass_gate(patience_ends):
                 batch = schedule.take(loop.time())
-                if batch is None:
-                    self._limiter.give_back(Priority.POLL)
-                else:
-                    self._spawn(self._poll(batch))
-        self._runner = None
+                if batch is not None:
+                    return batch
+                self._limiter.give_back(Priority.POLL)
+        return None
 
     def _patience_ends(self) -> float:
         """When the region is given up; infinite while it answers, or while a call is under way that will decide."""
@@ -244,7 +264,9 @@ class RegionPoller:
             try:
                 if batch.prepared is None:
                     batch.prepared = self._source.prepare(self._region_id, batch.task_ids)
-                snapshot = await self._source.poll(self._region_id, batch.prepared)
+                snapshot = await self._source.poll(
+                    self._region_id, batch.prepared, functools.partial(self._schedule.knows, batch)
+                )
             finally:
                 self._limiter.release(Priority.POLL)
             self._take_in(batch, snapshot, loop.time())
@@ -264,16 +286,22 @@ class RegionPoller:
 
     # -- what came of it ----------------------------------------------------------------------------------------------
 
-    def _take_in(self, batch: Batch, snapshot: Snapshot, now: float) -> None:
+    def _take_in(self, batch: Batch, snapshot: Snapshot | None, now: float) -> None:
         if self._told_outage:
             self._told_outage = False
             logger.info("%s answers again", self._region_id)
+        news = self._schedule.same_answer(batch, now) if snapshot is None else self._take_in_rows(batch, snapshot, now)
+        if news.error is not None:
+            self._fail_region(_caused(news.error, f"the wait strategy failed, so {self._region_id} is not polled"))
+
+    def _take_in_rows(self, batch: Batch, snapshot: Snapshot, now: float) -> News:
         rows, task_ids, statuses = columns(snapshot.rows)
         news = self._schedule.answer(
             batch,
             task_ids,
             statuses,
             total_count=snapshot.total_count,
+            fingerprint=snapshot.fingerprint,
             age_of=lambda index: self._age(rows[index], snapshot.date),
             now=now,
         )
@@ -285,8 +313,7 @@ class RegionPoller:
         except Exception as error:
             self._tell_those_who_left(news, self._died(error))
             raise
-        if news.error is not None:
-            self._fail_region(_caused(news.error, f"the wait strategy failed, so {self._region_id} is not polled"))
+        return news
 
     def _age(self, row: Any, date: float | None) -> float | None:
         """Seconds since a task was created, by the service's own clock."""

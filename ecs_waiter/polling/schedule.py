@@ -211,6 +211,23 @@ class PollSchedule:
 
     # -- what came of it ----------------------------------------------------------------------------------------------
 
+    def knows(self, batch: Batch, fingerprint: int) -> bool:
+        """Whether an answer of this fingerprint tells nothing that anybody has yet to hear."""
+        if batch.fingerprint != fingerprint:
+            return False
+        return not self._shown_next or self._shown_next.isdisjoint([entry.task_id for entry in batch.entries])
+
+    def same_answer(self, batch: Batch, now: float) -> News:
+        """Take in an answer that `knows` has told of, and put the batch back."""
+        self._answered(batch, now)
+        if not batch.live:
+            return News()
+        try:
+            self._put_back(batch, now)
+        except Exception as error:  # noqa: BLE001 - the strategy is the user's code
+            return News(error=error)
+        return _NO_NEWS
+
     def answer(  # noqa: PLR0913 - an answer has these parts, and an object for them would be made on every poll
         self,
         batch: Batch,
@@ -218,6 +235,7 @@ class PollSchedule:
         statuses: list[str],
         *,
         total_count: int | None,
+        fingerprint: int | None,
         age_of: Callable[[int], float | None],
         now: float,
     ) -> News:
@@ -228,32 +246,27 @@ class PollSchedule:
             task_ids: The rows' IDs.
             statuses: The rows' statuses, "" for one that could not be read.
             total_count: How many tasks the service says there are: above the rows' number, the answer is cut short.
+            fingerprint: What the same answer would have again.
             age_of: The age in seconds of the task in a row of that index; None if the row does not say.
             now: The time.
 
         Returns:
             The changes to tell, the IDs whose grace is over, and the wait strategy's error if it raised one.
         """
+        self._answered(batch, now)
+        news = News()
+        try:
+            is_whole = self._sort_out(news, batch, task_ids, statuses, total_count, age_of, now)
+        except Exception as error:  # noqa: BLE001 - the strategy is the user's code; what the answer brought stays true
+            news.error = error
+        else:
+            batch.fingerprint = fingerprint if is_whole else None
+        return news
+
+    def _answered(self, batch: Batch, now: float) -> None:
         self._land(batch)
         self._outage.answered(now)
         self._suspicion.answered()
-        news = _NO_NEWS if self._is_unchanged(batch, task_ids, statuses) else News()
-        try:
-            if news is _NO_NEWS:
-                self._put_back(batch, now)
-            else:
-                self._sort_out(news, batch, task_ids, statuses, total_count, age_of, now)
-        except Exception as error:  # noqa: BLE001 - the strategy is the user's code; what the answer brought stays true
-            return News(news.changes, news.gone, error)
-        return news
-
-    def _is_unchanged(self, batch: Batch, task_ids: list[str], statuses: list[str]) -> bool:
-        if batch.seen is None:
-            return False
-        if self._shown_next and not self._shown_next.isdisjoint(task_ids):
-            return False
-        ids_before, statuses_before = batch.seen
-        return statuses == statuses_before and task_ids == ids_before
 
     def _sort_out(  # noqa: PLR0913, PLR0917 - see `answer`
         self,
@@ -264,8 +277,9 @@ class PollSchedule:
         total_count: int | None,
         age_of: Callable[[int], float | None],
         now: float,
-    ) -> None:
-        batch.seen = batch.youngest = None
+    ) -> bool:
+        """Returns whether the answer held all of the batch, and the batch stays as it was."""
+        batch.fingerprint = batch.youngest = None
         index_of = _rows_by_id(task_ids, statuses)
         cut_short = total_count is not None and total_count > len(index_of)
         staying: list[Entry] = []
@@ -294,9 +308,7 @@ class PollSchedule:
         for entry in news.gone:
             self._forget_landed(entry)
         self._regroup(batch, staying, missing, now)
-        if not missing and batch.live == len(batch.entries) == len(task_ids):
-            entries = {entry.task_id: entry for entry in batch.entries}
-            batch.seen = ([entries[task_id].task_id for task_id in task_ids if task_id in entries], list(statuses))
+        return not missing and batch.live == len(batch.entries)
 
     def _is_gone(self, entry: Entry, batch: Batch, *, cut_short: bool) -> bool:
         """Whether a missing ID's grace is over. Only time between whole answers that lack it counts.
@@ -351,7 +363,7 @@ class PollSchedule:
         if batch.youngest is None:
             batch.youngest = max(entry.born for entry in batch.entries)
         batch.due = now + ask(self._policy.wait, polls=batch.polls, age=max(0.0, now - batch.youngest))
-        if batch.seen is None or len(batch.seen[0]) != len(batch.entries):
+        if batch.fingerprint is None:
             for entry in batch.entries:
                 if entry.missing is not None and entry.missing.since is not None:
                     left = entry.missing.since + self._policy.not_found_grace - batch.answered

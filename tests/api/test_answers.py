@@ -34,7 +34,7 @@ def test_any_row(row: Any) -> None:
 @given(data=st.dictionaries(st.sampled_from(FIELDS), JSON))
 def test_any_answer(data: dict[str, Any]) -> None:
     """An answer is a page or a fault, a detail or a fault."""
-    answer = Answer(data, None)
+    answer = Answer(data, None, 0)
     with contextlib.suppress(ServiceUnavailableError):
         assert page_of("cn-hangzhou", answer, page_number=1, page_size=100).region_id == "cn-hangzhou"
     with contextlib.suppress(ServiceUnavailableError):
@@ -46,7 +46,7 @@ def test_any_answer(data: dict[str, Any]) -> None:
 )
 def test_the_total(told: Any, count: int | None) -> None:
     """A total is a whole number, or not told."""
-    assert snapshot_of(Answer({"TaskSet": [], "TotalCount": told}, None)).total_count == count
+    assert snapshot_of(Answer({"TaskSet": [], "TotalCount": told}, None, 0)).total_count == count
 
 
 def test_times_are_utc() -> None:

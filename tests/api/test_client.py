@@ -413,8 +413,23 @@ class TestPoll:
         wire.answer(page(*rows, total=9), headers={"Date": "Thu, 01 Jan 1970 00:01:40 GMT"})
         async with client() as ecs:
             snapshot = await ecs.poll(REGION, ecs.prepare(REGION, ["t-001"]))
+            assert snapshot is not None
             assert (snapshot.rows, snapshot.total_count, snapshot.date) == (rows, 9, 100.0)
             assert ecs.limiter(REGION).in_flight == 0
+
+    async def test_what_is_known_is_not_read(self, wire: Wire) -> None:
+        """The same answer under another request ID has the fingerprint of the one before, and gives nothing."""
+        wire.answer(page(row(1), RequestId="R-1"))
+        wire.answer(page(row(1), RequestId="R-2"))
+        wire.answer(page(row(1, TaskStatus="Paused"), RequestId="R-3"))
+        async with client() as ecs:
+            query = ecs.prepare(REGION, ["t-001"])
+            first = await ecs.poll(REGION, query)
+            assert first is not None
+            assert await ecs.poll(REGION, query, first.fingerprint.__eq__) is None
+            third = await ecs.poll(REGION, query, first.fingerprint.__eq__)
+            assert third is not None
+            assert third.rows[0]["TaskStatus"] == "Paused"
 
     @pytest.mark.parametrize(
         ("status", "body", "error"),

@@ -7,6 +7,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from answering import answered
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -14,6 +15,7 @@ from ecs_waiter import Credentials, EcsWaiterError, PollPolicy, TaskCanceledErro
 from ecs_waiter.api import faults
 from ecs_waiter.api.answers import detail_of, page_of, snapshot_of, task_of
 from ecs_waiter.api.exchange import Reply, _unpacked
+from ecs_waiter.api.fingerprint import fingerprint_of
 from ecs_waiter.api.request import Signer
 from ecs_waiter.api.transport import Answer, _judged
 from ecs_waiter.errors import ApiError, ServiceUnavailableError
@@ -50,7 +52,7 @@ def read(status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         plain = _unpacked(body, fields.get("Content-Encoding", "").strip().lower())
     except (aiohttp.ClientError, zlib.error):
         return  # a fault by itself
-    result, told = _judged(Reply(status, fields, plain), _REQUEST)
+    result, told = _judged(Reply(status, fields, plain), _REQUEST, fingerprint_of(plain))
     faults.is_wrong_clock(told)
     faults.is_expired_token(told)
     if told.date is not None:
@@ -101,7 +103,7 @@ def _poll(answer: Answer) -> None:
             return None
         return max(0.0, snapshot.date - task.creation_time.timestamp())
 
-    news = schedule.answer(batch, task_ids, statuses, total_count=snapshot.total_count, age_of=age_of, now=1)
+    news = answered(schedule, batch, task_ids, statuses, total_count=snapshot.total_count, age_of=age_of, now=1)
     assert news.error is None
     for change in news.changes:
         task = task_of(REGION, rows[change.index])

@@ -16,7 +16,7 @@ from ecs_waiter.api.limiter import RegionLimiter
 from ecs_waiter.api.transport import Counters
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from ecs_waiter.api.limiter import Priority
 
@@ -70,18 +70,22 @@ class Crowd:
         """As EcsClient's."""
         return task_ids
 
-    async def poll(self, region_id: str, task_ids: Sequence[str]) -> Snapshot:
+    async def poll(self, region_id: str, task_ids: Sequence[str], is_known: Callable[[int], bool]) -> Snapshot | None:
         """As EcsClient's."""
         await asyncio.sleep(_LATENCY)
         self.counters(region_id).calls += 1
         if self.refuses:
             raise AuthenticationError("Forbidden.RAM", "no")
         age = asyncio.get_running_loop().time() - self._began
+        statuses = [self._status(task_id, age) for task_id in task_ids]
+        fingerprint = hash((*task_ids, *statuses))
+        if is_known(fingerprint):
+            return None
         rows: list[Any] = [
-            {"TaskId": task_id, "TaskStatus": self._status(task_id, age), "CreationTime": _CREATED}
-            for task_id in task_ids
+            {"TaskId": task_id, "TaskStatus": status, "CreationTime": _CREATED}
+            for task_id, status in zip(task_ids, statuses, strict=True)
         ]
-        return Snapshot(rows, len(rows), _DATE + age)
+        return Snapshot(rows, len(rows), _DATE + age, fingerprint)
 
     def _status(self, task_id: str, age: float) -> str:
         number = int(task_id[-6:])

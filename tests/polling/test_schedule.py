@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
+from answering import answered
 from tenacity import RetryCallState, wait_chain, wait_fixed
 
 from ecs_waiter import ApiError, PollPolicy
@@ -53,7 +54,9 @@ def answer(
 ) -> News:
     """Answer a batch whose tasks, or only some of them, are in one status."""
     ids = batch.task_ids if only is None else list(only)
-    return schedule.answer(batch, ids, [status] * len(ids), total_count=total_count, age_of=lambda _index: age, now=now)
+    return answered(
+        schedule, batch, ids, [status] * len(ids), total_count=total_count, age_of=lambda _index: age, now=now
+    )
 
 
 def test_ids_go_out_sorted_a_hundred_to_a_call() -> None:
@@ -93,7 +96,8 @@ def test_the_strategy_is_told_polls_and_the_youngest_age() -> None:
     schedule = schedule_of(PollPolicy(wait=strategy), ids=["t-old", "t-young"])
     ages = {"t-old": 1000.0, "t-young": 20.0}
     batch = take(schedule, 0.0)
-    schedule.answer(
+    answered(
+        schedule,
         batch,
         batch.task_ids,
         ["Processing"] * 2,
@@ -130,8 +134,8 @@ def test_what_is_no_time_is_told_with_the_answers_news(nonsense: object) -> None
     """A strategy that gives no time does not swallow what the answer brought."""
     schedule = schedule_of(PollPolicy(wait=lambda _state: nonsense), ids=["t-1", "t-2"])  # type: ignore[arg-type,return-value]
     batch = take(schedule, 0.0)
-    news = schedule.answer(
-        batch, ["t-1", "t-2"], ["Finished", "Processing"], total_count=2, age_of=lambda _index: None, now=0.0
+    news = answered(
+        schedule, batch, ["t-1", "t-2"], ["Finished", "Processing"], total_count=2, age_of=lambda _index: None, now=0.0
     )
     assert isinstance(news.error, TypeError | ValueError)
     assert [change.entry.task_id for change in news.changes] == ["t-1", "t-2"]
@@ -163,7 +167,7 @@ def test_batches_that_empty_out_merge() -> None:
     for batch in [take(schedule, 0.0) for _ in range(4)]:
         half = batch.task_ids[::2]
         statuses = ["Finished" if task_id in half else "Processing" for task_id in batch.task_ids]
-        schedule.answer(batch, batch.task_ids, statuses, total_count=100, age_of=lambda _index: None, now=0.0)
+        answered(schedule, batch, batch.task_ids, statuses, total_count=100, age_of=lambda _index: None, now=0.0)
     sizes = []
     while (again := schedule.take(10.0)) is not None:
         sizes.append(len(again.entries))
@@ -202,7 +206,8 @@ def test_old_tasks_are_not_asked_at_the_pace_of_the_young() -> None:
     schedule = schedule_of(policy, ids=numbered(150))
     for batch in (take(schedule, 0.0), take(schedule, 0.0)):
         ids = batch.task_ids
-        schedule.answer(
+        answered(
+            schedule,
             batch,
             ids,
             ["Processing"] * len(ids),
@@ -468,8 +473,8 @@ def test_of_contradicting_rows_the_end_is_believed() -> None:
     """A task listed twice, once as running and once as finished, has finished."""
     schedule = schedule_of(ids=["t-1"])
     batch = take(schedule, 0.0)
-    news = schedule.answer(
-        batch, ["t-1", "t-1"], ["Finished", "Processing"], total_count=1, age_of=lambda _index: None, now=0.0
+    news = answered(
+        schedule, batch, ["t-1", "t-1"], ["Finished", "Processing"], total_count=1, age_of=lambda _index: None, now=0.0
     )
     assert [change.index for change in news.changes] == [0]
     assert "t-1" not in schedule

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from answering import answered
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
@@ -97,7 +98,8 @@ class ScheduleMachine(RuleBasedStateMachine):
         listed = [(task_id, status) for task_id, status in rows.items() if status != "missing"]
         listed += [("t-foreign", "Finished")] * data.draw(st.integers(0, 1))
         total = len(listed) + data.draw(st.sampled_from([0, 0, 0, 5]))
-        news = self.schedule.answer(
+        news = answered(
+            self.schedule,
             batch,
             [task_id for task_id, _ in listed],
             [status for _, status in listed],
@@ -194,7 +196,8 @@ class ScheduleMachine(RuleBasedStateMachine):
             assert taken is not None
             unasked -= set(taken.task_ids)
             ids = taken.task_ids
-            self.schedule.answer(
+            answered(
+                self.schedule,
                 taken,
                 ids,
                 ["Finished"] * len(ids),

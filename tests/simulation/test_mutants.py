@@ -82,7 +82,7 @@ MUTANTS: dict[str, tuple[int, list[Any]]] = {
         0,
         [
             mock.patch.object(PollSchedule, "_sort_out", _forget_what_was_told),
-            mock.patch.object(PollSchedule, "_is_unchanged", return_value=False),
+            mock.patch.object(PollSchedule, "knows", return_value=False),
         ],
     ),
 }
