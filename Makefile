@@ -54,3 +54,13 @@ load: $(VENV)/dev ## a million waits: how long they take, and how long one step 
 
 soak: $(VENV)/dev ## waits over loopback with faults, on the real clock, and whether memory stays flat: make soak MINUTES=60
 	$(BIN)/python tests/load/soak.py $(MINUTES)
+
+.PHONY: docs
+
+$(VENV)/docs: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,docs]'
+	@touch $@ $(VENV)/runtime
+
+docs: $(VENV)/docs ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

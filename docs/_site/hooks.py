@@ -1,4 +1,4 @@
-"""What the site needs beside its pages: the benchmarks' plots, and the promise that it asks no other host for anything."""
+"""What the site needs beside its pages: the benchmarks' plots, and that it asks no other host for anything."""  # noqa: INP001 - MkDocs loads it by its path
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
 _PLOTS = Path(__file__).parents[2] / "benchmarks" / "plots"
-# What a browser would fetch by itself, from wherever it is told: not a link that a reader follows.
-_FETCHED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//|<link\b[^>]*\bhref=[\"']?(?:https?:)?//")
+# What a browser fetches by itself, from wherever it is told: not a link that a reader follows.
+_FETCHED = re.compile(r"<(?:(?:script|img|iframe|source)\b[^>]*\bsrc|link\b[^>]*\bhref)=[\"']?(?:https?:)?//")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -25,7 +25,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_post_page(output: str, page: object, config: MkDocsConfig) -> str:
+def on_post_page(output: str, page: object, **_others: object) -> str:
     """Refuse a page that fetches anything from another host."""
     if (found := _FETCHED.search(output)) is not None:
         raise PluginError(f"{page} fetches from another host: {found[0]}")

@@ -62,7 +62,7 @@ class Shell:
 
     def run(self, script: str) -> tuple[int, str]:
         """Run a script; returns its exit code, and its output and errors as a terminal shows them."""
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - our own pages
             ["bash", "-euo", "pipefail", "-c", script.replace(_DOCUMENTED, self._address)],  # noqa: S607 - bash is bash
             cwd=self._directory,
             env=self._environment,

@@ -70,9 +70,7 @@ def patch() -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.mark.parametrize("block", PROGRAMS)
-def test_program(
-    block: Block, patch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_program(block: Block, patch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A program runs to its end and prints what the page says."""
     with service_for(block, patch), files_in(tmp_path, FILES[block.page]):
         assert run(block) in {None, 0}
