@@ -64,3 +64,8 @@ $(VENV)/docs: pyproject.toml
 
 docs: $(VENV)/docs ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+.PHONY: picture
+
+picture: $(VENV)/dev ## the README's moving picture, recorded anew from a real run
+	PYTHONPATH=scripts $(BIN)/python -m picture
