@@ -17,13 +17,15 @@ import tempfile
 import time
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 import trustme
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["IDS", "REGION", "Canned", "canned_server"]
 
@@ -41,10 +43,11 @@ _END = b"\r\n\r\n"
 
 @dataclass(frozen=True)
 class Canned:
-    """Where it listens: base URLs by scheme and status, e.g. ``urls["http Processing"]``, and whom to trust.
+    """Where it listens, and whom to trust.
 
     Attributes:
-        urls: Scheme and the status that all tasks are in -> base URL.
+        urls: Base URLs by scheme and the status that the hundred tasks are in: ``http Processing``, ``https Finished``;
+            at ``http echo`` whatever is asked about is processing.
         ca: The file of the CA behind the https URLs.
     """
 
@@ -56,8 +59,8 @@ class Canned:
         return {**os.environ, "SSL_CERT_FILE": self.ca}
 
 
-def answer(status: str) -> bytes:
-    """The body that tells of a hundred tasks."""
+def answer(status: str, task_ids: Sequence[str] = IDS) -> bytes:
+    """The body that tells of these tasks."""
     finished = {"FinishedTime": "2026-01-01T01:00:00Z"} if status == "Finished" else {}
     rows = [
         {
@@ -69,13 +72,13 @@ def answer(status: str) -> bytes:
             "TaskAction": "ImportImage",
             "ResourceId": f"m-{task_id[2:]}",
         }
-        for task_id in IDS
+        for task_id in task_ids
     ]
     page = {
-        "PageSize": len(IDS),
+        "PageSize": len(task_ids),
         "PageNumber": 1,
         "RequestId": "473469C7-AA6F-4DC5-B3DB-A3DC0DE3C83E",
-        "TotalCount": len(IDS),
+        "TotalCount": len(task_ids),
         "RegionId": REGION,
         "TaskSet": {"Task": rows},
     }
@@ -90,7 +93,7 @@ class _Answers:
         self._second = 0
         self._whole = b""
 
-    def now(self) -> bytes:
+    def now(self, _request: bytes) -> bytes:
         second = int(time.time())
         if second != self._second:
             self._second = second
@@ -99,8 +102,17 @@ class _Answers:
         return self._whole
 
 
+class _Echo:
+    """Whatever is asked about is listed, and goes on."""
+
+    def now(self, request: bytes) -> bytes:
+        asked = parse_qs(urlsplit(request.split(b" ", 2)[1]).query)[b"TaskIds"][0].decode()
+        body = answer("Processing", asked.split(","))
+        return _HEADERS.format(date=formatdate(usegmt=True), length=len(body)).encode() + body
+
+
 class _Connection(asyncio.Protocol):
-    def __init__(self, answers: _Answers) -> None:
+    def __init__(self, answers: _Answers | _Echo) -> None:
         self._answers = answers
         self._transport: asyncio.Transport | None = None
         self._rest = b""
@@ -113,8 +125,8 @@ class _Connection(asyncio.Protocol):
         # No request here has a body: POST goes without one, as GET does.
         assert self._transport is not None
         *requests, self._rest = (self._rest + data).split(_END)
-        for _ in requests:
-            self._transport.write(self._answers.now())
+        for request in requests:
+            self._transport.write(self._answers.now(request))
 
 
 async def _serve() -> None:
@@ -123,17 +135,14 @@ async def _serve() -> None:
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with tempfile.NamedTemporaryFile(suffix=".pem") as ca:
         authority.cert_pem.write_to_path(ca.name)
+        kinds = {"Processing": _Answers("Processing"), "Finished": _Answers("Finished"), "echo": _Echo()}
         urls = {}
         for scheme, tls in (("http", None), ("https", context)):
-            for status in ("Processing", "Finished"):
-                answers = _Answers(status)
+            for kind, answers in kinds.items():
                 server = await asyncio.get_running_loop().create_server(
-                    lambda answers=answers: _Connection(answers),  # type: ignore[misc]
-                    "127.0.0.1",
-                    0,
-                    ssl=tls,
+                    partial(_Connection, answers), "127.0.0.1", 0, ssl=tls
                 )
-                urls[f"{scheme} {status}"] = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+                urls[f"{scheme} {kind}"] = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         sys.stdout.write(json.dumps({"urls": urls, "ca": ca.name}) + "\n")
         sys.stdout.flush()
         # It ends with whoever started it.
