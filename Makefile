@@ -69,3 +69,19 @@ docs: $(VENV)/docs ## the documentation as a site, in site/
 
 picture: $(VENV)/dev ## the README's moving picture, recorded anew from a real run
 	PYTHONPATH=scripts $(BIN)/python -m picture
+
+.PHONY: dist release
+
+$(VENV)/release: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,release]'
+	@touch $@ $(VENV)/runtime
+
+dist: $(VENV)/release ## sdist and wheel, checked, in dist/
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+release: dist ## the tests against the built wheel, on each Python from 3.11 on that this machine has
+	PYTHONPATH=scripts $(BIN)/python -m release
