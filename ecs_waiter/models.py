@@ -6,14 +6,21 @@ The wire format: https://www.alibabacloud.com/help/en/ecs/developer-reference/ap
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_pascal
+from pydantic_core.core_schema import with_default_schema
 
-__all__ = ["OperationProgress", "Task", "TaskDetail", "TaskPage", "TaskStatus"]
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+
+__all__ = ["OperationProgress", "Task", "TaskDetail", "TaskPage", "TaskStatus", "moment_of"]
 
 
 class TaskStatus(StrEnum):
@@ -35,6 +42,16 @@ class TaskStatus(StrEnum):
         return self in {TaskStatus.DELETED, TaskStatus.CANCELED, TaskStatus.CANCELLED}
 
 
+@dataclass(frozen=True, slots=True)
+class _OrElse:
+    """Annotates a field: what cannot be read is `instead`; nothing is raised, and no Python code runs for it."""
+
+    instead: object
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return with_default_schema(handler(source), default=self.instead, on_error="default")
+
+
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
@@ -42,32 +59,36 @@ def _text(value: object) -> str:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
-def _status(value: object) -> TaskStatus | str:
-    word = value if isinstance(value, str) else ""
+@lru_cache(maxsize=1024)  # many tasks begin in one second, and end between two polls
+def _moment(text: str) -> datetime | None:
     try:
-        return TaskStatus(word)
+        moment = datetime.fromisoformat(text.strip())
     except ValueError:
-        return word
-
-
-def _time(value: object) -> datetime | None:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value.strip())
-        except ValueError:
-            return None
-    if not isinstance(value, datetime):
         return None
+    return _utc(moment)
+
+
+def _utc(moment: datetime) -> datetime | None:
     try:
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError:
         return None
 
 
+def moment_of(value: object) -> datetime | None:
+    """A time as the wire writes it, in UTC; None for what is no time."""
+    if isinstance(value, str):
+        return _moment(value)
+    return _utc(value) if isinstance(value, datetime) else None
+
+
+_FLAGS = {"true": True, "false": False}
+
+
 def _flag(value: object) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    return {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else None
+    if isinstance(value, str):
+        return _FLAGS.get(value) if value in _FLAGS else _FLAGS.get(value.strip().lower())
+    return value if isinstance(value, bool) else None
 
 
 _COUNT = re.compile(r"\s*([0-9]{1,18})\s*", re.ASCII)
@@ -98,9 +119,10 @@ def rows_of(value: object, name: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-Text = Annotated[str, BeforeValidator(_text)]
-Status = Annotated[TaskStatus | str, Field(union_mode="left_to_right"), BeforeValidator(_status)]
-Time = Annotated[datetime | None, BeforeValidator(_time)]
+# A number where a word is due keeps its meaning.
+Text = Annotated[str, Field(coerce_numbers_to_str=True), _OrElse("")]
+Status = Annotated[TaskStatus | str, Field(union_mode="left_to_right"), _OrElse("")]
+Time = Annotated[datetime | None, BeforeValidator(moment_of)]
 Flag = Annotated[bool | None, BeforeValidator(_flag)]
 Count = Annotated[int | None, BeforeValidator(_count)]
 Percent = Annotated[int | None, BeforeValidator(_percent)]

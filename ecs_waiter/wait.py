@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ecs_waiter.errors import EcsWaiterError, TasksFailedError, WaiterClosedError, WaitTimeoutError, few
 from ecs_waiter.models import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from ecs_waiter.targets import Targets
 
@@ -19,6 +19,7 @@ __all__ = ["Outcome", "Submitted", "Wait"]
 Outcome = Task | EcsWaiterError
 
 _TOLD = 3
+_SLICE = 2_000
 
 
 class Wait:
@@ -38,6 +39,7 @@ class Wait:
         "_events",
         "_is_closed",
         "_is_expired",
+        "_is_sealed",
         "_looked_at",
         "_pending",
         "_regional",
@@ -68,13 +70,14 @@ class Wait:
         self.looks_once = looks_once
         self.fail_fast = fail_fast
         self.has_failed = False
-        self.outcomes: dict[str, Outcome | None] = {}
+        self.outcomes: dict[str, Outcome] = {}
         self._tells_outcomes = tells_outcomes
         self._pending = len(targets)
         self._events: deque[Outcome] = deque()
         self._looked_at: set[str] = set()
         self._regional: set[int] = set()
         self._is_expired = False
+        self._is_sealed = False
         self._is_closed = False
         self._waker: asyncio.Future[None] | None = None
 
@@ -92,19 +95,21 @@ class Wait:
 
     def task_settled(self, task_id: str, outcome: Outcome, *, is_regional: bool) -> None:
         """Keep an outcome; what has settled once stays settled, and what comes after the deadline comes too late."""
-        if self.outcomes[task_id] is not None or self._is_expired:
+        if self._is_sealed or task_id in self.outcomes:
             return
         self.outcomes[task_id] = outcome
         self._pending -= 1
-        if isinstance(outcome, EcsWaiterError):
+        if not isinstance(outcome, Task):
             self.has_failed = True
             if is_regional:
                 self._regional.add(id(outcome))
+        if self.looks_once:
+            self._looked_at.discard(task_id)
+            self._note_looks()
         if self._tells_outcomes:
             self._events.append(outcome)
-        self._looked_at.discard(task_id)
-        self._note_looks()
-        if self._tells_outcomes or self._is_over:
+            self._wake()
+        elif not self._pending or (self.fail_fast and self.has_failed):
             self._wake()
 
     def task_looked_at(self, task_id: str) -> None:
@@ -113,14 +118,10 @@ class Wait:
         self._note_looks()
 
     def _note_looks(self) -> None:
-        if self.looks_once and len(self._looked_at) >= self._pending:
+        if len(self._looked_at) >= self._pending:
             self.expire()
 
     # -- as its owner sees it -----------------------------------------------------------------------------------------
-
-    def expect(self, task_ids: Iterable[str]) -> None:
-        """Make room for these outcomes, in the order asked, before any of them can come."""
-        self.outcomes.update(dict.fromkeys(task_ids))
 
     @property
     def _is_over(self) -> bool:
@@ -138,7 +139,7 @@ class Wait:
 
     def expire(self) -> None:
         """The deadline has passed."""
-        self._is_expired = True
+        self._is_expired = self._is_sealed = True
         self._wake()
 
     def close(self) -> None:
@@ -161,18 +162,23 @@ class Wait:
             return
         for region_id, task_ids in self.targets.regions.items():
             for task_id in task_ids:
-                if self.outcomes.get(task_id) is None:
+                if task_id not in self.outcomes:
                     yield region_id, task_id
 
     def pending_in(self, region_id: str) -> list[str]:
         """The IDs of one region that have not settled."""
-        return [task_id for task_id in self.targets.regions[region_id] if self.outcomes.get(task_id) is None]
+        return [task_id for task_id in self.targets.regions[region_id] if task_id not in self.outcomes]
 
-    def results(self) -> dict[str, Outcome]:
-        """What has settled, in the order asked."""
-        if not self._pending:
-            return cast("dict[str, Outcome]", self.outcomes)
-        return {task_id: outcome for task_id, outcome in self.outcomes.items() if outcome is not None}
+    async def put_in_order(self) -> None:
+        """Take no more outcomes, and sort those that came in the order asked; a slice at a time, for the loop's sake."""
+        self._is_sealed = True
+        ordered: dict[str, Outcome] = {}
+        for count, task_id in enumerate(self.targets, 1):
+            if task_id in self.outcomes:
+                ordered[task_id] = self.outcomes[task_id]
+            if count % _SLICE == 0:
+                await asyncio.sleep(0)
+        self.outcomes = ordered
 
     def check_ended(self, timeout: float | None) -> None:
         """Raise if the wait ended before its tasks did.
@@ -186,13 +192,13 @@ class Wait:
         pending = [task_id for _, task_id in self.pending()]
         if self._is_closed:
             raise WaiterClosedError(f"the TaskWaiter was closed under a wait for {few(pending)}")
-        raise WaitTimeoutError.after(timeout or 0.0, pending, self.results())
+        raise WaitTimeoutError.after(timeout or 0.0, pending, self.outcomes)
 
     def failure(self, shown: tuple[type[EcsWaiterError], ...] = ()) -> EcsWaiterError | None:
         """What to raise for the errors among the outcomes, but for those `shown` already: one as itself, or a group."""
         if not self.has_failed:
             return None
-        results = self.results()
+        results = self.outcomes
         failures = [error for error in results.values() if isinstance(error, EcsWaiterError)]
         # An error of a whole region stands under each of its IDs, and is one error.
         errors = list({id(error): error for error in failures if not isinstance(error, shown)}.values())

@@ -170,7 +170,7 @@ class TaskWaiter:
 
         self._futures.add(future)
         future.add_done_callback(done)
-        poller.add(task_id, watcher)
+        poller.add((task_id,), watcher)
         return future
 
     @overload
@@ -250,10 +250,11 @@ class TaskWaiter:
                 if on_update is not None:
                     on_update(cast("Task", event))
             self._tell_known_failures(wait)
+            await wait.put_in_order()
             wait.check_ended(seconds)
         if not return_exceptions and (failure := wait.failure()) is not None:
             raise failure
-        return wait.results()
+        return wait.outcomes
 
     def as_completed(
         self, task_ids: TaskIds, *, region_id: str | None = None, timeout: float | None = None
@@ -401,6 +402,7 @@ class TaskWaiter:
                     yield event
                 if not self._tell_known_failures(wait):
                     break
+            await wait.put_in_order()
             wait.check_ended(timeout)
 
     async def _updates(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Task, None]:
@@ -469,10 +471,7 @@ class TaskWaiter:
                     await asyncio.sleep(0)
                 if self._is_closed or wait.is_expired:
                     return
-                piece = task_ids[start : start + _SLICE]
-                wait.expect(piece)
-                for task_id in piece:
-                    poller.add(task_id, wait)
+                poller.add(task_ids[start : start + _SLICE], wait)
 
     def _tell_known_failures(self, wait: Wait) -> bool:
         """At its end a wait is told of the failures whose reasons are still being looked up; whether there were any."""

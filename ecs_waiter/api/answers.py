@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.errors import ServiceUnavailableError
-from ecs_waiter.models import Task, TaskDetail, TaskPage
+from ecs_waiter.models import Task, TaskDetail, TaskPage, moment_of
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ecs_waiter.api.transport import Answer
 
-__all__ = ["Snapshot", "detail_of", "page_of", "snapshot_of", "task_of"]
+__all__ = ["Snapshot", "age_of", "detail_of", "page_of", "snapshot_of", "task_of"]
+
+
+_read: Callable[[object], Task] = Task.__pydantic_validator__.validate_python
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +57,13 @@ def task_of(region_id: str, row: object) -> Task | None:
     """Return the task that a row tells of, in the region asked; None if it tells of none."""
     if not isinstance(row, dict) or not isinstance(row.get("TaskId"), str):
         return None
-    return Task.model_validate({**row, "RegionId": region_id})
+    return _read({**row, "RegionId": region_id})
+
+
+def age_of(row: Any, date: float | None) -> float | None:
+    """Return the seconds since the task in a row was created, by the service's own clock; None if it does not say."""
+    created = moment_of(row.get("CreationTime")) if date is not None and isinstance(row, dict) else None
+    return None if created is None or date is None else max(0.0, date - created.timestamp())
 
 
 def page_of(region_id: str, answer: Answer, *, page_number: int, page_size: int) -> TaskPage:

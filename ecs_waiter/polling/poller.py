@@ -10,7 +10,7 @@ import math
 import weakref
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ecs_waiter.api.answers import task_of
+from ecs_waiter.api.answers import age_of, task_of
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.api.retry import wait_backoff
 from ecs_waiter.errors import (
@@ -26,7 +26,7 @@ from ecs_waiter.models import Task, TaskStatus
 from ecs_waiter.polling.policy import ask
 from ecs_waiter.polling.reasons import Reasons
 from ecs_waiter.polling.rows import columns
-from ecs_waiter.polling.schedule import Change, News, PollSchedule, is_settled
+from ecs_waiter.polling.schedule import News, PollSchedule, is_settled
 from ecs_waiter.polling.watch import Copies, Watcher, attach, detach, watchers_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ __all__ = ["RegionPoller"]
 logger = logging.getLogger("ecs_waiter.polling")
 
 _SLICE = 2_000
-_ROWS_KEPT = 10_000
+_ROWS_KEPT = 1_000
 """Tasks whose last row is kept, for the error of one that vanishes; of more, only the status is."""
 
 _OUTAGE_TOLD_AFTER = 10.0
@@ -78,6 +78,7 @@ class RegionPoller:
         self._reasons = Reasons(region_id, source, self._spawn)
         self._late: dict[str, dict[Watcher, None]] = {}
         self._last_rows: dict[str, Any] = {}
+        self._shows_changes = False
         self._once: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self._last_fault = ApiError(None, "none yet")
         self._told_outage = False
@@ -111,19 +112,26 @@ class RegionPoller:
 
     # -- who waits ----------------------------------------------------------------------------------------------------
 
-    def add(self, task_id: str, watcher: Watcher) -> None:
-        """Have a watcher told about a task. Whoever joins late is shown the task's present state at the next answer."""
-        if self._reasons.join(task_id, watcher):
-            return
-        entry = self._schedule.add(task_id, asyncio.get_running_loop().time())
-        attach(entry, watcher)
+    def add(self, task_ids: Iterable[str], watcher: Watcher) -> None:
+        """Have a watcher told about tasks. Whoever joins late is shown a task's present state at the next answer."""
+        now = asyncio.get_running_loop().time()
+        schedule = self._schedule
         if watcher.looks_once:
             self._once.add(watcher)
-            self._schedule.hurry(entry)
-        if watcher.sees_changes and entry.status is not None:
-            self._late.setdefault(task_id, {})[watcher] = None
-            self._schedule.show(entry)
-        self._see_to_it()
+        if watcher.sees_changes:
+            self._shows_changes = True
+        for task_id in task_ids:
+            if self._reasons and self._reasons.join(task_id, watcher):
+                continue
+            entry = schedule.add(task_id, now)
+            attach(entry, watcher)
+            if watcher.looks_once:
+                schedule.hurry(entry)
+            if entry.status is not None and watcher.sees_changes:
+                self._late.setdefault(task_id, {})[watcher] = None
+                schedule.show(entry)
+        if schedule:
+            self._see_to_it()
 
     def discard(self, task_id: str, watcher: Watcher) -> None:
         """A watcher loses interest; the last one takes the ID off the schedule."""
@@ -302,12 +310,12 @@ class RegionPoller:
             statuses,
             total_count=snapshot.total_count,
             fingerprint=snapshot.fingerprint,
-            age_of=lambda index: self._age(rows[index], snapshot.date),
+            age_of=lambda index: age_of(rows[index], snapshot.date),
             now=now,
         )
         try:
-            for change in news.changes:
-                self._tell_change(change, rows[change.index])
+            for entry, index, is_new in news.changes:
+                self._tell_change(entry, rows[index], is_new=is_new)
             for entry in news.gone:
                 self._tell(entry, TaskNotFoundError(entry.task_id, self._region_id, self._last_known(entry)))
         except Exception as error:
@@ -315,18 +323,11 @@ class RegionPoller:
             raise
         return news
 
-    def _age(self, row: Any, date: float | None) -> float | None:
-        """Seconds since a task was created, by the service's own clock."""
-        task = task_of(self._region_id, row) if date is not None else None
-        if date is None or task is None or task.creation_time is None:
-            return None
-        return max(0.0, date - task.creation_time.timestamp())
-
     def _tell_those_who_left(self, news: News, error: EcsWaiterError) -> None:
         """The schedule has forgotten those who have settled already: whoever was not told yet is told of the error."""
         self._reasons.give_up()
         copies = Copies(error)
-        for entry in [*(change.entry for change in news.changes), *news.gone]:
+        for entry in [*(entry for entry, _, _ in news.changes), *news.gone]:
             if entry.task_id not in self._schedule:
                 for watcher in watchers_of(entry):
                     watcher.task_settled(entry.task_id, copies.for_(watcher), is_regional=False)
@@ -359,38 +360,46 @@ class RegionPoller:
             budget = self._policy.outage_budget
             logger.warning("%s gives no good answer, and is given %g s to recover: %s", self._region_id, budget, error)
 
-    def _tell_change(self, change: Change, row: Any) -> None:
-        entry = change.entry
-        watchers = tuple(watchers_of(entry)) if change.is_new else tuple(self._late.get(entry.task_id, ()))
-        self._late.pop(entry.task_id, None)
+    def _tell_change(self, entry: Entry, row: Any, *, is_new: bool) -> None:
+        late = self._late.pop(entry.task_id, ()) if self._late else ()
+        seen = [w for w in (watchers_of(entry) if is_new else late) if w.sees_changes] if self._shows_changes else ()
         status = entry.status or ""
         settled = is_settled(status)
-        if settled:
-            self._last_rows.pop(entry.task_id, None)
-        elif entry.task_id in self._last_rows or len(self._last_rows) < _ROWS_KEPT:
-            self._last_rows[entry.task_id] = row
-        if not settled and status in _DOCUMENTED and not any(watcher.sees_changes for watcher in watchers):
-            return
-        task = task_of(self._region_id, row) or self._sketch(entry)
-        self._odd_words.note(task)
-        for watcher in watchers:
-            if watcher.sees_changes:
-                watcher.task_changed(task)
         if not settled:
-            return
-        if task.task_status == TaskStatus.FAILED:
+            self._keep(entry, row)
+            if not seen and status in _DOCUMENTED:
+                return
+        elif self._last_rows:
+            self._last_rows.pop(entry.task_id, None)
+        task = task_of(self._region_id, row) or self._sketch(entry)
+        for watcher in seen:
+            watcher.task_changed(task)
+        if status == TaskStatus.FINISHED:
+            self._tell(entry, task)
+        elif status == TaskStatus.FAILED:
             self.settled += 1
             self._reasons.add(task, watchers_of(entry))
-        else:
-            self._tell(entry, task if task.task_status == TaskStatus.FINISHED else TaskCanceledError(task))
+        elif settled:
+            self._tell(entry, TaskCanceledError(task))
+        elif status not in _DOCUMENTED:
+            self._odd_words.note(task)
+
+    def _keep(self, entry: Entry, row: Any) -> None:
+        """Keep the last row of a task, for the error of one that vanishes."""
+        if entry.task_id in self._last_rows or len(self._last_rows) < _ROWS_KEPT:
+            self._last_rows[entry.task_id] = row
 
     def _tell(self, entry: Entry, outcome: Task | EcsWaiterError) -> None:
         self.settled += 1
-        self._late.pop(entry.task_id, None)
-        copies = Copies(outcome) if isinstance(outcome, EcsWaiterError) else None
+        if self._late:
+            self._late.pop(entry.task_id, None)
+        if isinstance(outcome, Task):
+            for watcher in watchers_of(entry):
+                watcher.task_settled(entry.task_id, outcome, is_regional=False)
+            return
+        copies = Copies(outcome)
         for watcher in watchers_of(entry):
-            told = outcome if copies is None else copies.for_(watcher)
-            watcher.task_settled(entry.task_id, told, is_regional=False)
+            watcher.task_settled(entry.task_id, copies.for_(watcher), is_regional=False)
 
     def _tell_looked_at(self, batch: Batch) -> None:
         for entry in batch.entries:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ecs_waiter.models import TaskStatus
 from ecs_waiter.polling.batch import BATCH_SIZE, Batch, Entry
@@ -34,16 +34,11 @@ def is_settled(status: str) -> bool:
     return status in _SETTLED
 
 
-@dataclass(slots=True)
-class Change:
-    """An entry whose state is to be told: row `index` of the answer holds it.
+Change: TypeAlias = "tuple[Entry, int, bool]"
+"""An entry whose state is to be told, the row of the answer that holds it, and whether it is new.
 
-    `is_new` is False where nothing changed, but somebody who joined late has yet to see it.
-    """
-
-    entry: Entry
-    index: int
-    is_new: bool
+It is not where nothing changed, but somebody who joined late has yet to see it.
+"""
 
 
 @dataclass(slots=True)
@@ -282,10 +277,12 @@ class PollSchedule:
         batch.fingerprint = batch.youngest = None
         index_of = _rows_by_id(task_ids, statuses)
         cut_short = total_count is not None and total_count > len(index_of)
+        shown_next = self._shown_next
         staying: list[Entry] = []
         missing: list[Entry] = []
         for entry in batch.entries:
-            index = index_of.get(entry.task_id)
+            task_id = entry.task_id
+            index = index_of.get(task_id)
             if index is None:
                 if self._is_gone(entry, batch, cut_short=cut_short):
                     news.gone.append(entry)
@@ -294,17 +291,17 @@ class PollSchedule:
                 continue
             entry.missing = None
             status = statuses[index]
-            if entry.status is None and (age := age_of(index)) is not None:
-                entry.born = now - age
-            changed = status != entry.status
-            if changed or entry.task_id in self._shown_next:
-                self._shown_next.discard(entry.task_id)
-                entry.status = status
-                news.changes.append(Change(entry, index, is_new=changed))
-            if is_settled(status):
+            is_new = status != entry.status
+            if is_new or (shown_next and task_id in shown_next):
+                news.changes.append((entry, index, is_new))
+            if status in _SETTLED:
                 self._forget_landed(entry)
             else:
+                shown_next.discard(task_id)
                 staying.append(entry)
+                if entry.status is None and (age := age_of(index)) is not None:
+                    entry.born = now - age
+            entry.status = status
         for entry in news.gone:
             self._forget_landed(entry)
         self._regroup(batch, staying, missing, now)
@@ -449,7 +446,8 @@ class PollSchedule:
 
     def _forget_landed(self, entry: Entry) -> None:
         del self._entries[entry.task_id]
-        self._shown_next.discard(entry.task_id)
+        if self._shown_next:
+            self._shown_next.discard(entry.task_id)
         if entry.batch is not None:
             entry.batch.live -= 1
             entry.batch = None

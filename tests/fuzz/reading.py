@@ -105,8 +105,8 @@ def _poll(answer: Answer) -> None:
 
     news = answered(schedule, batch, task_ids, statuses, total_count=snapshot.total_count, age_of=age_of, now=1)
     assert news.error is None
-    for change in news.changes:
-        task = task_of(REGION, rows[change.index])
+    for _, index, _ in news.changes:
+        task = task_of(REGION, rows[index])
         assert task is not None
         assert task.task_id in ASKED
         _check_task(task)

@@ -138,7 +138,7 @@ def test_what_is_no_time_is_told_with_the_answers_news(nonsense: object) -> None
         schedule, batch, ["t-1", "t-2"], ["Finished", "Processing"], total_count=2, age_of=lambda _index: None, now=0.0
     )
     assert isinstance(news.error, TypeError | ValueError)
-    assert [change.entry.task_id for change in news.changes] == ["t-1", "t-2"]
+    assert [entry.task_id for entry, _, _ in news.changes] == ["t-1", "t-2"]
 
 
 def test_new_ids_go_before_a_backlog() -> None:
@@ -457,7 +457,7 @@ class TestLeaving:
         schedule.add("t-1", 10.0)
         assert schedule.take(10.0) is None
         news = answer(schedule, batch, 11.0)
-        assert [(change.entry.task_id, change.is_new) for change in news.changes] == [("t-1", True)]
+        assert [(entry.task_id, is_new) for entry, _, is_new in news.changes] == [("t-1", True)]
         assert schedule.wake_at() == 21.0
 
     def test_who_left_during_the_call_is_forgotten(self) -> None:
@@ -465,7 +465,7 @@ class TestLeaving:
         schedule = schedule_of(ids=["t-1", "t-2"])
         batch = take(schedule, 0.0)
         schedule.remove(self.entry(schedule, "t-1"))
-        assert [change.entry.task_id for change in answer(schedule, batch, 0.0).changes] == ["t-2"]
+        assert [entry.task_id for entry, _, _ in answer(schedule, batch, 0.0).changes] == ["t-2"]
         assert take(schedule, 10.0).task_ids == ["t-2"]
 
 
@@ -476,7 +476,7 @@ def test_of_contradicting_rows_the_end_is_believed() -> None:
     news = answered(
         schedule, batch, ["t-1", "t-1"], ["Finished", "Processing"], total_count=1, age_of=lambda _index: None, now=0.0
     )
-    assert [change.index for change in news.changes] == [0]
+    assert [index for _, index, _ in news.changes] == [0]
     assert "t-1" not in schedule
 
 
@@ -488,5 +488,5 @@ def test_late_interest_is_shown_an_unchanged_state() -> None:
     assert entry is not None
     schedule.show(entry)
     news = answer(schedule, take(schedule, 10.0), 10.0)
-    assert [(change.entry.task_id, change.is_new) for change in news.changes] == [("t-2", False)]
+    assert [(entry.task_id, is_new) for entry, _, is_new in news.changes] == [("t-2", False)]
     assert answer(schedule, take(schedule, 20.0), 20.0).changes == []

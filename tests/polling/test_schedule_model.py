@@ -111,7 +111,7 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     def check_news(self, batch: Batch, rows: dict[str, str], news: News) -> None:
         """Each change is told once; an ID is gone only after the grace, counted from an answer that lacked it."""
-        told = {change.entry.task_id: rows[change.entry.task_id] for change in news.changes if change.is_new}
+        told = {entry.task_id: rows[entry.task_id] for entry, _, is_new in news.changes if is_new}
         gone = {entry.task_id for entry in news.gone}
         for task_id in batch.task_ids:
             known = self.waiting.get(task_id)
