@@ -11,9 +11,7 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook
 from asgiref.sync import sync_to_async
 
-from ecs_waiter import blocking
 from ecs_waiter.airflow.outcomes import event_of_error, event_of_results
-from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import StaticCredentials
 from ecs_waiter.api.endpoints import resolve_region
 from ecs_waiter.errors import EcsWaiterError
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Connection
 
+    from ecs_waiter.api.client import EcsClient
     from ecs_waiter.arguments import OnUpdate
     from ecs_waiter.polling.policy import PollPolicy
 
@@ -136,6 +135,8 @@ class EcsTaskHook(BaseHook):
         self, task_ids: Iterable[str], *, timeout: float | None = None, on_update: OnUpdate | None = None
     ) -> dict[str, Any]:
         """Block until the tasks have ended or `timeout` seconds have passed; return the event a trigger would give."""
+        from ecs_waiter import blocking  # noqa: PLC0415 - see `_client`
+
         try:
             results = blocking.wait_for_tasks(
                 task_ids,
@@ -165,6 +166,9 @@ class EcsTaskHook(BaseHook):
         return {"hidden_fields": ["host", "schema", "login", "password", "port"], "relabeling": {}}
 
     def _client(self, access: EcsAccess) -> EcsClient:
+        # What speaks HTTP takes a tenth of a second to import, which is too long where DAGs are parsed.
+        from ecs_waiter.api.client import EcsClient  # noqa: PLC0415
+
         return EcsClient(access.credentials, access.endpoint, self.policy)
 
     async def _call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

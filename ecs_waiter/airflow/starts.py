@@ -39,6 +39,8 @@ def recall(context: Context) -> Started:
     if isinstance(kept, dict) and isinstance(task_id := kept.get("task_id"), str):
         return Started(superseded=task_id) if kept.get("ended") else Started(task_id)
     ti: Any = context["ti"]
+    if ti.try_number == 1:
+        return Started()
     told = ti.xcom_pull(task_ids=ti.task_id, key=TASK_ID_KEY, map_indexes=ti.map_index)
     return Started(told) if isinstance(told, str) and told else Started()
 

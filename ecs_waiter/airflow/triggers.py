@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -15,7 +16,6 @@ from ecs_waiter.airflow.outcomes import event_of_error, event_of_results
 from ecs_waiter.airflow.policies import policy_from_numbers
 from ecs_waiter.errors import EcsWaiterError
 from ecs_waiter.printable import printable
-from ecs_waiter.waiter import wait_for_tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -118,7 +118,9 @@ class EcsTaskTrigger(BaseTrigger):
     async def _wait(self, tell: Any) -> dict[str, Any]:
         policy = policy_from_numbers(self.policy)
         access = await EcsTaskHook(self.alibabacloud_conn_id).get_async_access()
-        results = await wait_for_tasks(
+        # The first time this takes a tenth of a second, in which the loop has others to serve.
+        waiter = await asyncio.to_thread(import_module, "ecs_waiter.waiter")
+        results = await waiter.wait_for_tasks(
             self.task_ids,
             region_id=access.region(self.region_id),
             timeout=self._seconds_left(),

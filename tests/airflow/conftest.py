@@ -1,0 +1,78 @@
+"""An Airflow of its own for the tests: its home in a temporary folder, its database SQLite, its service the emulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ecs_waiter.emulator import EcsEmulator
+
+# Airflow reads its configuration while it is imported, so that a fixture would come too late.
+_HOME = Path(tempfile.mkdtemp(prefix="ecs_waiter-airflow-"))
+os.environ.update(
+    {
+        "AIRFLOW_HOME": str(_HOME),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parent / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+    }
+)
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> None:
+    """The metadata database, once for all tests."""
+    from airflow.utils.db import initdb  # noqa: PLC0415 - after the configuration above
+
+    initdb()
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Make the default connection say something else."""
+
+    def connect(endpoint: str, **extra: str | None) -> str:
+        known = {
+            "access_key_id": "emulator-key-id",
+            "access_key_secret": "emulator-key-secret",
+            "region": "cn-hangzhou",
+            "endpoint": endpoint,
+            "auth_type": "AK",
+        }
+        told = {name: value for name, value in {**known, **extra}.items() if value is not None}
+        uri = json.dumps({"conn_type": "alibaba_cloud", "extra": told})
+        monkeypatch.setenv("AIRFLOW_CONN_ALIBABACLOUD_DEFAULT", uri)
+        return "alibabacloud_default"
+
+    # The connection alone has to lead to the emulator.
+    for name in ("ECS_WAITER_ENDPOINT", "ALIBABA_CLOUD_REGION_ID", "ALIBABA_CLOUD_ACCESS_KEY_ID"):
+        monkeypatch.delenv(name, raising=False)
+    return connect
+
+
+@pytest.fixture
+def virtual(virtual_ecs: EcsEmulator, connect: Callable[..., str]) -> EcsEmulator:
+    """The emulator in memory and on virtual time, behind the default connection."""
+    connect(virtual_ecs.url)
+    return virtual_ecs
+
+
+@pytest.fixture
+def connection(ecs_emulator: EcsEmulator, connect: Callable[..., str]) -> str:
+    """The default connection, which leads to the emulator on loopback."""
+    return connect(ecs_emulator.url)

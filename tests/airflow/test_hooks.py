@@ -1,0 +1,123 @@
+"""The hook: what a connection says, for tasks and for triggers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.definitions.connection import Connection
+
+from ecs_waiter.airflow import EcsTaskHook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ecs_waiter.emulator import EcsEmulator
+
+
+def hook(*arguments: Any, **more: Any) -> EcsTaskHook:
+    """A hook for the default connection, unless told otherwise."""
+    return EcsTaskHook(*arguments, **more)
+
+
+def test_conventions_of_the_official_provider() -> None:
+    """Connection type and default ID are those of the official Alibaba provider."""
+    assert (EcsTaskHook.conn_type, EcsTaskHook.default_conn_name) == ("alibaba_cloud", "alibabacloud_default")
+    assert EcsTaskHook.conn_name_attr == "alibabacloud_conn_id"
+
+
+def test_both_ways_say_the_same(connect: Callable[..., str]) -> None:
+    """A task and a trigger read the same from a connection."""
+    connect("http://127.0.0.1:1", security_token="sts-token")
+    access = hook().access
+    assert access == asyncio.run(hook().get_async_access())
+    assert (access.region_id, access.endpoint) == ("cn-hangzhou", "http://127.0.0.1:1")
+    assert access.credentials is not None
+    found = asyncio.run(access.credentials.get_credentials())
+    assert (found.access_key_id, found.access_key_secret) == ("emulator-key-id", "emulator-key-secret")
+    assert found.security_token == "sts-token"
+
+
+def test_secrets_stay_out_of_reprs(connect: Callable[..., str]) -> None:
+    """What the hook has read can be logged."""
+    connect("http://127.0.0.1:1", security_token="sts-token")
+    told = repr(hook().access)
+    assert "emulator-key-secret" not in told
+    assert "sts-token" not in told
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_without_keys(connect: Callable[..., str], empty: str | None) -> None:
+    """A connection without keys leaves the credentials to the default chain."""
+    connect("http://127.0.0.1:1", access_key_id=empty, access_key_secret=empty)
+    assert hook().access.credentials is None
+
+
+def test_without_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection at all is the default chain and the environment's region."""
+    monkeypatch.setenv("ALIBABA_CLOUD_REGION_ID", "us-west-1")
+    assert hook(None).access.credentials is None
+    assert hook(None).region() == "us-west-1"
+
+
+@pytest.mark.parametrize("name", ["access_key_id", "access_key_secret"])
+def test_half_a_key(connect: Callable[..., str], name: str) -> None:
+    """Half of a key is told, without the other half."""
+    connect("http://127.0.0.1:1", **{name: None})
+    with pytest.raises(ValueError, match=f"lacks {name}") as caught:
+        _ = hook().access
+    assert "emulator-key" not in str(caught.value)
+
+
+def test_endpoint_may_be_a_host(connect: Callable[..., str]) -> None:
+    """An endpoint without a scheme is one over TLS."""
+    connect("ecs-vpc.cn-hangzhou.aliyuncs.com")
+    assert hook().access.endpoint == "https://ecs-vpc.cn-hangzhou.aliyuncs.com"
+
+
+def test_region_of_the_hook_takes_precedence(connect: Callable[..., str]) -> None:
+    """The region asked comes before the connection's."""
+    connect("http://127.0.0.1:1")
+    assert (hook().region(), hook(region_id="eu-central-1").region()) == ("cn-hangzhou", "eu-central-1")
+
+
+def test_connection_test(ecs_emulator: EcsEmulator, connection: str) -> None:
+    """The user interface's test tells whether keys and region are good."""
+    assert hook(connection).test_connection() == (True, "ECS answers in cn-hangzhou")
+    ecs_emulator.inject("refuse")
+    works, told = hook(connection).test_connection()
+    assert not works
+    assert "Forbidden.RAM" in told
+
+
+@pytest.mark.asyncio
+async def test_async_client(virtual: EcsEmulator) -> None:
+    """A trigger's client makes any call."""
+    task_id = virtual.add_task()
+    async with await hook().get_async_conn() as client:
+        page = await client.describe_tasks("cn-hangzhou", task_ids=[task_id])
+    assert [task.task_id for task in page.tasks] == [task_id]
+
+
+@pytest.mark.asyncio
+async def test_reading_a_connection_leaves_the_loop_alone(
+    connect: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a loop, no part of Airflow that may block runs in the loop's own thread."""
+    loop_thread = threading.get_ident()
+    extra = Connection.extra_dejson
+    assert isinstance(extra, property)
+    threads = []
+
+    def read(self: Connection) -> Any:
+        threads.append(threading.get_ident())
+        assert extra.fget is not None
+        return extra.fget(self)
+
+    connect("http://127.0.0.1:1")
+    monkeypatch.setattr(Connection, "extra_dejson", property(read))
+    await hook().get_async_access()
+    assert threads
+    assert loop_thread not in threads
