@@ -170,7 +170,7 @@ class Wait:
         return [task_id for task_id in self.targets.regions[region_id] if task_id not in self.outcomes]
 
     async def put_in_order(self) -> None:
-        """Take no more outcomes, and sort those that came in the order asked; a slice at a time, for the loop's sake."""
+        """Take no more outcomes, and sort those that came in the order asked, slice by slice for the loop's sake."""
         self._is_sealed = True
         ordered: dict[str, Outcome] = {}
         for count, task_id in enumerate(self.targets, 1):
@@ -221,9 +221,9 @@ class Wait:
 
 
 class Submitted:
-    """The Watcher of one future."""
+    """The Watcher of one future; `error` is what it was resolved with, for whoever may not take it off the future."""
 
-    __slots__ = ("_future",)
+    __slots__ = ("_future", "error")
 
     sees_changes = False
     needs_reason = True
@@ -231,12 +231,14 @@ class Submitted:
 
     def __init__(self, future: asyncio.Future[Task]) -> None:
         self._future = future
+        self.error: EcsWaiterError | None = None
 
     def task_settled(self, task_id: str, outcome: Outcome, *, is_regional: bool) -> None:  # noqa: ARG002 - a Watcher
         """Resolve the future."""
         if self._future.done():
             return
         if isinstance(outcome, EcsWaiterError):
+            self.error = outcome
             self._future.set_exception(outcome)
         else:
             self._future.set_result(outcome)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, contextmanager, nullcontext
+from dataclasses import replace
 from itertools import islice
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
@@ -30,6 +31,7 @@ from ecs_waiter.printable import printable
 from ecs_waiter.sharing import Sharing, identity
 from ecs_waiter.stats import RegionStats, WaiterStats
 from ecs_waiter.targets import Targets
+from ecs_waiter.telemetry import telemetry
 from ecs_waiter.wait import Outcome, Submitted, Wait
 
 if TYPE_CHECKING:
@@ -82,6 +84,9 @@ class TaskWaiter:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._telemetry = telemetry(self._counts)
+        if self._telemetry is not None:
+            self._client.observe(self._telemetry.around)
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else f"{sum(poller.waiting for poller in self._pollers.values())} waiting"
@@ -123,6 +128,8 @@ class TaskWaiter:
             await asyncio.sleep(0)
         await asyncio.gather(*ending, return_exceptions=True)
         await self._client.aclose()
+        if self._telemetry is not None:
+            self._telemetry.close()
 
     @property
     def client(self) -> EcsClient:
@@ -132,9 +139,17 @@ class TaskWaiter:
     @property
     def stats(self) -> WaiterStats:
         """What was done so far, by region."""
-        regions = {}
         now = 0.0 if self._loop is None else self._loop.time()
-        for region_id, poller in self._pollers.items():
+        regions = {}
+        for region_id, counts in self._counts().items():
+            poller = self._pollers[region_id]
+            regions[region_id] = replace(counts, fault=poller.fault, next_poll=poller.next_poll(now))
+        return WaiterStats(MappingProxyType(regions))
+
+    def _counts(self) -> dict[str, RegionStats]:
+        """The counts alone, which other threads may ask for too."""
+        regions = {}
+        for region_id, poller in tuple(self._pollers.items()):
             counters = self._client.counters(region_id)
             regions[region_id] = RegionStats(
                 calls=counters.calls,
@@ -143,10 +158,8 @@ class TaskWaiter:
                 throttled=counters.throttled,
                 retried=counters.retried + poller.retried,
                 waiting=poller.waiting,
-                fault=poller.fault,
-                next_poll=poller.next_poll(now),
             )
-        return WaiterStats(MappingProxyType(regions))
+        return regions
 
     def submit(self, task_id: str, *, region_id: str | None = None) -> asyncio.Future[Task]:
         """Start waiting for one task, and return the future that resolves with it. Canceling it stops this wait only.
@@ -159,7 +172,8 @@ class TaskWaiter:
         """
         self._check_open()
         check_task_id(task_id)
-        poller = self._poller(resolve_region(region_id))
+        region = resolve_region(region_id)
+        poller = self._poller(region)
         future: asyncio.Future[Task] = asyncio.get_running_loop().create_future()
         watcher = Submitted(future)
 
@@ -167,8 +181,12 @@ class TaskWaiter:
             self._futures.discard(future)
             if future.cancelled():
                 poller.discard(task_id, watcher)
+            if self._telemetry is not None:
+                self._telemetry.end(watcher, watcher.error)
 
         self._futures.add(future)
+        if self._telemetry is not None:
+            self._telemetry.begin(watcher, (region,), 1)
         future.add_done_callback(done)
         poller.add((task_id,), watcher)
         return future
@@ -244,7 +262,7 @@ class TaskWaiter:
             looks_once=seconds == 0,
             fail_fast=fail_fast,
         )
-        with self._taking_part(wait, deadline):
+        with self._observed(wait), self._taking_part(wait, deadline):
             await self._join(wait)
             while (event := await wait.next()) is not None:
                 if on_update is not None:
@@ -395,7 +413,7 @@ class TaskWaiter:
             self._starts.discard(start)
 
     async def _events(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Outcome, None]:
-        with self._taking_part(wait, deadline):
+        with self._observed(wait), self._taking_part(wait, deadline):
             await self._join(wait)
             while True:
                 while (event := await wait.next()) is not None:
@@ -424,8 +442,13 @@ class TaskWaiter:
     def _poller(self, region_id: str) -> RegionPoller:
         poller = self._pollers.get(region_id)
         if poller is None:
-            poller = self._pollers[region_id] = RegionPoller(region_id, self._client, self._policy, self._odd_words)
+            poller = self._pollers[region_id] = RegionPoller(
+                region_id, self._client, self._policy, self._odd_words, self._telemetry
+            )
         return poller
+
+    def _observed(self, wait: Wait) -> AbstractContextManager[None]:
+        return nullcontext() if self._telemetry is None else self._telemetry.waiting(wait)
 
     @contextmanager
     def _taking_part(self, wait: Wait, deadline: float | None) -> Iterator[None]:

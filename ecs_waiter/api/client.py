@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tenacity import AsyncRetrying
 
     from ecs_waiter.api.credentials import CredentialsProvider
-    from ecs_waiter.api.transport import Answer, Counters
+    from ecs_waiter.api.transport import Answer, Attempt, Counters
     from ecs_waiter.models import Task, TaskDetail, TaskPage
 
 __all__ = ["EcsClient"]
@@ -102,6 +102,10 @@ class EcsClient:
     def counters(self, region_id: str) -> Counters:
         """Return the running counters of a region's calls."""
         return self._transport.counters(region_id)
+
+    def observe(self, around: Callable[[Attempt], Attempt]) -> None:
+        """Have every attempt at a call made by what `around` makes of the plain one."""
+        self._transport.observe(around)
 
     def prepare(self, region_id: str, task_ids: Sequence[str]) -> str:
         """Return the query of a poll for up to 100 checked IDs, to be used as often as they are polled."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
 import aiohttp
@@ -27,7 +27,7 @@ from ecs_waiter.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ecs_waiter.api.credentials import CredentialsProvider
     from ecs_waiter.api.exchange import Reply
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ecs_waiter.api.policy import CallPolicy
     from ecs_waiter.api.request import SignedRequest
 
-__all__ = ["KNOWN", "Answer", "Counters", "Transport", "new_connector"]
+__all__ = ["KNOWN", "Answer", "Attempt", "Counters", "Transport", "new_connector"]
 
 # Longer than the pause between two polls, shorter than the minute after which servers drop an idle connection.
 _KEEPALIVE = 45.0
@@ -69,6 +69,9 @@ class Answer:
 
 KNOWN = Answer({}, None, 0)
 """Stands for an answer that the caller knows already, so that it was not even parsed."""
+
+Attempt: TypeAlias = "Callable[..., Awaitable[tuple[Answer | ApiError, faults.Told]]]"
+"""What sends a request once; region, operation and request come first."""
 
 
 @dataclass(slots=True)
@@ -112,6 +115,7 @@ class Transport:
         self._nonce = nonce
         self._signers: dict[str, Signer] = {}
         self._counters: dict[str, Counters] = {}
+        self._attempt: Attempt = self._send_once
         self._closed = False
 
     async def aclose(self) -> None:
@@ -123,6 +127,10 @@ class Transport:
     def counters(self, region_id: str) -> Counters:
         """Return the running counters of a region."""
         return self._counters.setdefault(region_id, Counters())
+
+    def observe(self, around: Callable[[Attempt], Attempt]) -> None:
+        """Have every attempt made by what `around` makes of the plain one."""
+        self._attempt = around(self._attempt)
 
     async def send(  # noqa: PLR0913 - each is one property of the call
         self,
@@ -175,7 +183,7 @@ class Transport:
                 raise result
             await limiter.pace(priority)
 
-    async def _attempt(  # noqa: PLR0913 - see `send`
+    async def _send_once(  # noqa: PLR0913 - see `send`
         self,
         region_id: str,
         action: str,

@@ -19,6 +19,7 @@ from ecs_waiter.errors import (
     EcsWaiterError,
     ServiceUnavailableError,
     TaskCanceledError,
+    TaskError,
     TaskNotFoundError,
     ThrottledError,
 )
@@ -27,6 +28,7 @@ from ecs_waiter.polling.policy import ask
 from ecs_waiter.polling.reasons import Reasons
 from ecs_waiter.polling.rows import columns
 from ecs_waiter.polling.schedule import News, PollSchedule, is_settled
+from ecs_waiter.polling.transitions import log_seen, log_settled
 from ecs_waiter.polling.watch import Copies, Watcher, attach, detach, watchers_of
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from ecs_waiter.api.answers import Snapshot
     from ecs_waiter.polling.batch import Batch, Entry
+    from ecs_waiter.polling.observer import Observer
     from ecs_waiter.polling.odd_words import OddWords
     from ecs_waiter.polling.policy import PollPolicy
     from ecs_waiter.polling.source import TaskSource
@@ -68,14 +71,22 @@ class RegionPoller:
         retried: Polls that failed in passing and were tried again.
     """
 
-    def __init__(self, region_id: str, source: TaskSource, policy: PollPolicy, odd_words: OddWords) -> None:
+    def __init__(
+        self,
+        region_id: str,
+        source: TaskSource,
+        policy: PollPolicy,
+        odd_words: OddWords,
+        observer: Observer | None = None,
+    ) -> None:
         self._region_id = region_id
         self._source = source
         self._policy = policy
         self._odd_words = odd_words
+        self._observer = observer
         self._limiter = source.limiter(region_id)
         self._schedule = PollSchedule(policy, _backoff_after)
-        self._reasons = Reasons(region_id, source, self._spawn)
+        self._reasons = Reasons(region_id, source, self._spawn, observer)
         self._late: dict[str, dict[Watcher, None]] = {}
         self._last_rows: dict[str, Any] = {}
         self._shows_changes = False
@@ -87,6 +98,7 @@ class RegionPoller:
         self._runner: asyncio.Task[None] | None = None
         self._alarm: asyncio.Future[None] | None = None
         self._failures = 0
+        self._service_clock: float | None = None
         self._is_closed = False
         self.polls = 0
         self.settled = 0
@@ -277,6 +289,8 @@ class RegionPoller:
                 )
             finally:
                 self._limiter.release(Priority.POLL)
+                if self._observer is not None:
+                    self._observer.polled(batch.entries)
             self._take_in(batch, snapshot, loop.time())
         except ApiError as error:
             if self._failures > failures_before:
@@ -297,12 +311,13 @@ class RegionPoller:
     def _take_in(self, batch: Batch, snapshot: Snapshot | None, now: float) -> None:
         if self._told_outage:
             self._told_outage = False
-            logger.info("%s answers again", self._region_id)
+            logger.info("%s answers again", self._region_id, extra={"region_id": self._region_id})
         news = self._schedule.same_answer(batch, now) if snapshot is None else self._take_in_rows(batch, snapshot, now)
         if news.error is not None:
             self._fail_region(_caused(news.error, f"the wait strategy failed, so {self._region_id} is not polled"))
 
     def _take_in_rows(self, batch: Batch, snapshot: Snapshot, now: float) -> News:
+        self._service_clock = snapshot.date
         rows, task_ids, statuses = columns(snapshot.rows)
         news = self._schedule.answer(
             batch,
@@ -358,7 +373,13 @@ class RegionPoller:
         if now >= max(since + _OUTAGE_TOLD_AFTER, self._outage_told_at + _OUTAGE_TOLD_EVERY):
             self._told_outage, self._outage_told_at = True, now
             budget = self._policy.outage_budget
-            logger.warning("%s gives no good answer, and is given %g s to recover: %s", self._region_id, budget, error)
+            logger.warning(
+                "%s gives no good answer, and is given %g s to recover: %s",
+                self._region_id,
+                budget,
+                error,
+                extra={"region_id": self._region_id},
+            )
 
     def _tell_change(self, entry: Entry, row: Any, *, is_new: bool) -> None:
         late = self._late.pop(entry.task_id, ()) if self._late else ()
@@ -366,6 +387,8 @@ class RegionPoller:
         status = entry.status or ""
         settled = is_settled(status)
         if not settled:
+            if is_new:
+                log_seen(self._region_id, entry.task_id, status)
             self._keep(entry, row)
             if not seen and status in _DOCUMENTED:
                 return
@@ -377,7 +400,7 @@ class RegionPoller:
         if status == TaskStatus.FINISHED:
             self._tell(entry, task)
         elif status == TaskStatus.FAILED:
-            self.settled += 1
+            self._note_settled(entry, "failed", task)
             self._reasons.add(task, watchers_of(entry))
         elif settled:
             self._tell(entry, TaskCanceledError(task))
@@ -390,16 +413,26 @@ class RegionPoller:
             self._last_rows[entry.task_id] = row
 
     def _tell(self, entry: Entry, outcome: Task | EcsWaiterError) -> None:
-        self.settled += 1
         if self._late:
             self._late.pop(entry.task_id, None)
         if isinstance(outcome, Task):
+            self._note_settled(entry, "finished", outcome)
             for watcher in watchers_of(entry):
                 watcher.task_settled(entry.task_id, outcome, is_regional=False)
             return
+        word = "error"
+        if isinstance(outcome, TaskError):
+            word = "canceled" if isinstance(outcome, TaskCanceledError) else "not_found"
+        self._note_settled(entry, word, outcome.task if isinstance(outcome, TaskError) else None)
         copies = Copies(outcome)
         for watcher in watchers_of(entry):
             watcher.task_settled(entry.task_id, copies.for_(watcher), is_regional=False)
+
+    def _note_settled(self, entry: Entry, outcome: str, task: Task | None) -> None:
+        self.settled += 1
+        log_settled(self._region_id, entry.task_id, outcome, task)
+        if self._observer is not None:
+            self._observer.settled(self._region_id, outcome, task, self._service_clock)
 
     def _tell_looked_at(self, batch: Batch) -> None:
         for entry in batch.entries:

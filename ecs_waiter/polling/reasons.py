@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from ecs_waiter.models import Task, TaskDetail
+    from ecs_waiter.polling.observer import Observer
     from ecs_waiter.polling.source import TaskSource
 
 __all__ = ["REASON_WITHIN", "Reasons"]
@@ -49,14 +50,20 @@ class Reasons:
         region_id: The region.
         source: Who is asked.
         spawn: Starts a coroutine as a task that its owner keeps and ends.
+        observer: Told of each look-up.
     """
 
     def __init__(
-        self, region_id: str, source: TaskSource, spawn: Callable[[Coroutine[Any, Any, None]], object]
+        self,
+        region_id: str,
+        source: TaskSource,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        observer: Observer | None = None,
     ) -> None:
         self._region_id = region_id
         self._source = source
         self._spawn = spawn
+        self._observer = observer
         self._failures: dict[str, Failure] = {}
         self._queue: deque[Failure] = deque()
         self._workers = 0
@@ -144,6 +151,8 @@ class Reasons:
                     )
                 finally:
                     self._limits.discard(limit)
+                    if self._observer is not None:
+                        self._observer.looked_up(failure.watchers)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the failure itself is known and is told
             logger.debug("no reason for a failed task in %s: %s", self._region_id, type(error).__name__)
             return None

@@ -1,0 +1,37 @@
+"""Observer: who else is told what a poller does - all that polling knows of telemetry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ecs_waiter.models import Task
+    from ecs_waiter.polling.batch import Entry
+    from ecs_waiter.polling.watch import Watcher
+
+__all__ = ["Observer"]
+
+
+class Observer(Protocol):
+    """Told at once, in the poller's own tasks. Nothing here may raise or call back into the poller."""
+
+    def polled(self, entries: Iterable[Entry]) -> None:
+        """A call that asked for these has come back, well or not; nobody was told of it yet."""
+        ...
+
+    def looked_up(self, watchers: Iterable[Watcher]) -> None:
+        """The same of a call for the reason of a failure that these wait for."""
+        ...
+
+    def settled(self, region_id: str, outcome: str, task: Task | None, date: float | None) -> None:
+        """A task has ended.
+
+        Args:
+            region_id: Its region.
+            outcome: finished, failed, canceled, not_found, or error where the service refused its ID.
+            task: Its last state, where it is known.
+            date: The service's clock when it told so, in seconds since the epoch; None if it did not say.
+        """
+        ...

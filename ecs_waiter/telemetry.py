@@ -1,0 +1,298 @@
+"""Telemetry: OpenTelemetry's metrics and spans of TaskWaiters; none, and nothing imported, without the extra `otel`.
+
+What is only counted costs nothing until it is collected: its instruments read what the waiters count anyway. Spans and
+histograms go through OpenTelemetry's API, which does next to nothing while no SDK is set up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from ecs_waiter.errors import ApiError, EcsWaiterError
+from ecs_waiter.polling.watch import watchers_of
+from ecs_waiter.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from opentelemetry.metrics import Meter, Observation
+    from opentelemetry.trace import Span, SpanContext, Tracer
+
+    from ecs_waiter.api.transport import Attempt
+    from ecs_waiter.models import Task
+    from ecs_waiter.polling.batch import Entry
+    from ecs_waiter.polling.watch import Watcher
+    from ecs_waiter.stats import RegionStats
+    from ecs_waiter.wait import Wait
+
+__all__ = ["MOST_LINKS", "Telemetry", "telemetry"]
+
+MOST_LINKS = 128
+"""Calls that a wait's span is linked to, the last ones: as many as OpenTelemetry's SDK keeps by default."""
+
+_PROVIDER = "alibaba_cloud"
+
+# The span of the last call that was made in a task of the loop.
+_last_call: ContextVar[SpanContext | None] = ContextVar("ecs_waiter_last_call", default=None)
+
+
+def telemetry(counts: Callable[[], Mapping[str, RegionStats]]) -> Telemetry | None:
+    """Return the telemetry of one waiter, or None where OpenTelemetry is not installed.
+
+    Args:
+        counts: What the waiter has counted, by region; called from any thread.
+    """
+    shared = _shared()
+    return None if shared is None else Telemetry(*shared, counts)
+
+
+@cache
+def _shared() -> tuple[Tracer, Meters] | None:
+    try:
+        from opentelemetry import metrics, trace  # noqa: PLC0415 - the extra may be missing, and is not light
+    except ImportError:
+        return None
+    return trace.get_tracer("ecs_waiter"), Meters(metrics.get_meter("ecs_waiter"))
+
+
+class Meters:
+    """The instruments of a process, which all its waiters share."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._lock = threading.Lock()
+        self._open: WeakSet[Telemetry] = WeakSet()
+        self._closed: Counter[tuple[str, str]] = Counter()
+        read = self._read
+        meter.create_observable_counter(
+            "ecs_waiter.calls", [partial(read, "calls")], "{call}", "HTTP requests sent to the service"
+        )
+        meter.create_observable_counter(
+            "ecs_waiter.throttled_calls",
+            [partial(read, "throttled")],
+            "{call}",
+            "Answers by which the service asked for fewer calls",
+        )
+        meter.create_observable_counter(
+            "ecs_waiter.retries", [partial(read, "retried")], "{retry}", "Calls made again after a passing fault"
+        )
+        meter.create_observable_up_down_counter(
+            "ecs_waiter.waiting_tasks", [partial(read, "waiting")], "{task}", "Tasks waited for now"
+        )
+        self.settled = meter.create_counter("ecs_waiter.settled_tasks", "{task}", "Tasks that have ended")
+        self.promptness = meter.create_histogram(
+            "ecs_waiter.task.promptness", "s", "From the end of a task to the answer that told of it"
+        )
+        self.age = meter.create_histogram(
+            "ecs_waiter.task.age", "s", "From the creation of a task to the answer that told of its end"
+        )
+
+    def opened(self, waiter: Telemetry) -> None:
+        """Read a waiter's counts from now on."""
+        with self._lock:
+            self._open.add(waiter)
+
+    def closed(self, waiter: Telemetry) -> None:
+        """Keep the last counts of a waiter that counts no more."""
+        with self._lock:
+            if waiter in self._open:
+                self._open.discard(waiter)
+                for region_id, counted in waiter.counts().items():
+                    for name in ("calls", "throttled", "retried"):
+                        self._closed[name, region_id] += getattr(counted, name)
+
+    def _read(self, name: str, _options: object) -> Iterable[Observation]:
+        from opentelemetry.metrics import Observation  # noqa: PLC0415 - see `_shared`
+
+        with self._lock:
+            sums = Counter({region_id: count for (kept, region_id), count in self._closed.items() if kept == name})
+            for waiter in tuple(self._open):
+                for region_id, counted in waiter.counts().items():
+                    sums[region_id] += getattr(counted, name)
+        return [Observation(count, _in_region(region_id)) for region_id, count in sums.items()]
+
+
+class Telemetry:
+    """What is told of one TaskWaiter: the Observer of its pollers, and the keeper of its spans.
+
+    Args:
+        tracer: Makes the spans.
+        meters: The process's instruments.
+        counts: What the waiter has counted, by region.
+    """
+
+    def __init__(self, tracer: Tracer, meters: Meters, counts: Callable[[], Mapping[str, RegionStats]]) -> None:
+        self.counts = counts
+        self._tracer = tracer
+        self._meters = meters
+        self._waits: dict[Watcher, _WaitSpan] = {}
+        meters.opened(self)
+
+    def close(self) -> None:
+        """The waiter is closed, and counts no more."""
+        self._meters.closed(self)
+
+    # -- waits --------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def waiting(self, wait: Wait) -> Iterator[None]:
+        """Make a span of a wait."""
+        self.begin(wait, tuple(wait.targets.regions), len(wait.targets))
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            kept = self._waits.pop(wait, None)
+            if kept is not None:
+                kept.sum_up(wait)
+                kept.end(error)
+
+    def begin(self, watcher: Watcher, regions: tuple[str, ...], tasks: int) -> None:
+        """Begin the span of a wait for so many tasks."""
+        span = self._tracer.start_span("ecs_waiter.wait")
+        if not span.is_recording():
+            return
+        span.set_attributes({"cloud.provider": _PROVIDER, "ecs_waiter.wait.tasks": tasks})
+        if len(regions) == 1:
+            span.set_attribute("cloud.region", regions[0])
+        else:
+            span.set_attribute("ecs_waiter.wait.regions", regions)
+        self._waits[watcher] = _WaitSpan(span)
+
+    def end(self, watcher: Watcher, error: BaseException | None) -> None:
+        """End the span of a wait."""
+        kept = self._waits.pop(watcher, None)
+        if kept is not None:
+            kept.end(error)
+
+    # -- calls --------------------------------------------------------------------------------------------------------
+
+    def around(self, attempt: Attempt) -> Attempt:
+        """Return what makes an attempt at a call, with a span of its own."""
+        from opentelemetry.trace import SpanKind, use_span  # noqa: PLC0415 - see `_shared`
+
+        async def traced(region_id: str, action: str, request: Any, *arguments: Any, **settings: Any) -> Any:
+            attributes = {
+                **_in_region(region_id),
+                "http.request.method": "POST",
+                "rpc.system": "alibaba_cloud",
+                "rpc.service": "Ecs",
+                "rpc.method": action,
+                "server.address": request.url.host,
+                "server.port": request.url.port,
+                # Without its query, which holds the parameters: they are nobody's business here.
+                "url.full": str(request.url.with_query(None)),
+            }
+            span = self._tracer.start_span(f"Ecs/{action}", kind=SpanKind.CLIENT, attributes=attributes)
+            with use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+                if span.is_recording():
+                    _last_call.set(span.get_span_context())
+                try:
+                    result, told = await attempt(region_id, action, request, *arguments, **settings)
+                except EcsWaiterError as error:
+                    _fail_call(span, error)
+                    raise
+                if isinstance(result, ApiError):
+                    _fail_call(span, result)
+                else:
+                    span.set_attribute("http.response.status_code", 200)
+                return result, told
+
+        return traced
+
+    # -- as an Observer -----------------------------------------------------------------------------------------------
+
+    def polled(self, entries: Iterable[Entry]) -> None:
+        """Link the call that has just come back to those who wait for these."""
+        call = _last_call.get()
+        if call is not None:
+            self._link(call, (watcher for entry in entries for watcher in watchers_of(entry)))
+
+    def looked_up(self, watchers: Iterable[Watcher]) -> None:
+        """Link the call that has just come back to those who wait for the reason."""
+        call = _last_call.get()
+        if call is not None:
+            self._link(call, watchers)
+
+    def _link(self, call: SpanContext, watchers: Iterable[Watcher]) -> None:
+        _last_call.set(None)
+        for watcher in watchers if self._waits else ():
+            kept = self._waits.get(watcher)
+            if kept is not None:
+                kept.note(call)
+
+    def settled(self, region_id: str, outcome: str, task: Task | None, date: float | None) -> None:
+        """Count a task that has ended."""
+        attributes = {**_in_region(region_id), "ecs_waiter.outcome": outcome}
+        self._meters.settled.add(1, attributes)
+        if task is None or date is None:
+            return
+        if task.finished_time is not None:
+            self._meters.promptness.record(max(0.0, date - task.finished_time.timestamp()), attributes)
+        if task.creation_time is not None:
+            self._meters.age.record(max(0.0, date - task.creation_time.timestamp()), attributes)
+
+
+class _WaitSpan:
+    """The span of a wait, and the calls that served it so far."""
+
+    __slots__ = ("_calls", "span")
+
+    def __init__(self, span: Span) -> None:
+        self.span = span
+        self._calls: deque[SpanContext] = deque(maxlen=MOST_LINKS)
+
+    def note(self, call: SpanContext) -> None:
+        # One call asks for many tasks of a wait, and is told of each of them in a row.
+        if not self._calls or self._calls[-1] is not call:
+            self._calls.append(call)
+
+    def sum_up(self, wait: Wait) -> None:
+        if wait.has_pending:
+            self.span.set_attribute("ecs_waiter.wait.pending", sum(1 for _ in wait.pending()))
+        if wait.has_failed:
+            errors = [outcome for outcome in wait.outcomes.values() if isinstance(outcome, EcsWaiterError)]
+            kinds = {type(error).__name__ for error in errors}
+            self.span.set_attribute("ecs_waiter.wait.failed", len(errors))
+            _fail(self.span, kinds.pop() if len(kinds) == 1 else "TasksFailedError")
+
+    def end(self, error: BaseException | None) -> None:
+        for call in self._calls:
+            self.span.add_link(call)
+        # A wait that its caller cancels, or leaves half-way, has not failed.
+        if isinstance(error, Exception):
+            _fail(self.span, type(error).__name__)
+        self.span.end()
+
+
+def _fail(span: Span, kind: str, words: str | None = None) -> None:
+    from opentelemetry.trace import StatusCode  # noqa: PLC0415 - see `_shared`
+
+    span.set_attribute("error.type", kind)
+    span.set_status(StatusCode.ERROR, words)
+
+
+def _fail_call(span: Span, error: EcsWaiterError) -> None:
+    """Mark a call's span; the errors of this library hold no secrets."""
+    kind = type(error.__cause__ or error).__name__
+    if isinstance(error, ApiError):
+        if error.http_status is not None:
+            span.set_attribute("http.response.status_code", error.http_status)
+            kind = str(error.http_status)
+        if error.request_id is not None:
+            span.set_attribute("alibaba_cloud.request_id", printable(error.request_id))
+        if error.code is not None:
+            kind = printable(error.code)
+    _fail(span, kind, str(error))
+
+
+def _in_region(region_id: str) -> dict[str, str]:
+    return {"cloud.provider": _PROVIDER, "cloud.region": region_id}
