@@ -12,7 +12,9 @@ from mkdocs.structure.files import File
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
+_NAMED = re.compile(r"\]\((?:\.\./)+benchmarks/plots/")
 _PLOTS = Path(__file__).parents[2] / "benchmarks" / "plots"
 # What a browser fetches by itself, from wherever it is told: not a link that a reader follows.
 _FETCHED = re.compile(r"<(?:(?:script|img|iframe|source)\b[^>]*\bsrc|link\b[^>]*\bhref)=[\"']?(?:https?:)?//")
@@ -23,6 +25,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for plot in sorted(_PLOTS.glob("*.svg")):
         files.append(File.generated(config, f"plots/{plot.name}", abs_src_path=str(plot)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_others: object) -> str:
+    """Let a page name a plot where it lies in the project, so that the page's text shows it, too."""
+    up = "../" * page.file.src_uri.count("/")
+    return _NAMED.sub(f"]({up}plots/", markdown)
 
 
 def on_post_page(output: str, page: object, **_others: object) -> str:
