@@ -32,7 +32,7 @@ NOT_TYPED = {
 }
 """Commands that are not run, and why."""
 
-NOT_RUN: dict[str, str] = {}
+NOT_RUN = {"docs/airflow.md": "Airflow has an environment of its own: make test-airflow"}
 """Pages whose Python is compiled and not run, and why."""
 
 BLOCKS = [block for path in PAGES for block in blocks_of(path) if not block.is_output]
@@ -127,10 +127,10 @@ def test_json(block: Block) -> None:
     assert json.loads(block.code)
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block.page in NOT_RUN and block.language == "python"])
-def test_what_cannot_be_run_here(block: Block) -> None:
+def test_what_cannot_be_run_here() -> None:
     """What cannot be run here is Python at least."""
-    assert ast.parse(block.code).body
+    for block in BLOCKS:
+        assert block.page not in NOT_RUN or block.language != "python" or ast.parse(block.code).body
 
 
 def test_no_block_is_left_out() -> None:
