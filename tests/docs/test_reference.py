@@ -13,7 +13,7 @@ import ecs_waiter
 from ecs_waiter import errors
 from ecs_waiter.cli.failure import ExitCode
 from ecs_waiter.emulator.faults.injection import KINDS
-from ecs_waiter.models import OperationProgress, Task, TaskDetail, TaskPage
+from ecs_waiter.models import OperationProgress, Task, TaskDetail, TaskPage, TaskStatus
 
 DOCS = ROOT / "docs"
 SOURCES = {
@@ -78,6 +78,12 @@ def test_every_field_is_listed(model: type[Task | OperationProgress | TaskPage])
     section = text_of(DOCS / "reference/api.md").partition(f"::: ecs_waiter.{model.__name__}\n")[2].partition(":::")[0]
     own = [name for name in model.model_fields if model is not TaskDetail or name not in Task.model_fields]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == own
+
+
+def test_every_status_is_listed() -> None:
+    """The table of statuses has each word once."""
+    table = [name for cells in rows("reference/api.md") for name in re.findall(r"`([A-Z]+)`", cells[0])]
+    assert sorted(table) == sorted(TaskStatus.__members__)
 
 
 def test_every_path_of_the_architecture_exists() -> None:
