@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from ecs_waiter.errors import ApiError, EcsWaiterError
-from ecs_waiter.polling.watch import watchers_of
+from ecs_waiter.forking import in_forked_child
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import Meter, Observation
     from opentelemetry.trace import Span, SpanContext, Tracer
+    from yarl import URL
 
     from ecs_waiter.api.transport import Attempt
     from ecs_waiter.models import Task
-    from ecs_waiter.polling.batch import Entry
     from ecs_waiter.polling.watch import Watcher
     from ecs_waiter.stats import RegionStats
     from ecs_waiter.wait import Wait
@@ -37,6 +37,12 @@ MOST_LINKS = 128
 """Calls that a wait's span is linked to, the last ones: as many as OpenTelemetry's SDK keeps by default."""
 
 _PROVIDER = "alibaba_cloud"
+
+_COUNTED = (
+    ("calls", "ecs_waiter.calls", "{call}", "HTTP requests sent to the service"),
+    ("throttled", "ecs_waiter.throttled_calls", "{call}", "Answers by which the service asked for fewer calls"),
+    ("retried", "ecs_waiter.retries", "{retry}", "Calls made again after a passing fault"),
+)
 
 # The span of the last call that was made in a task of the loop.
 _last_call: ContextVar[SpanContext | None] = ContextVar("ecs_waiter_last_call", default=None)
@@ -68,29 +74,18 @@ class Meters:
         self._lock = threading.Lock()
         self._open: WeakSet[Telemetry] = WeakSet()
         self._closed: Counter[tuple[str, str]] = Counter()
-        read = self._read
-        meter.create_observable_counter(
-            "ecs_waiter.calls", [partial(read, "calls")], "{call}", "HTTP requests sent to the service"
-        )
-        meter.create_observable_counter(
-            "ecs_waiter.throttled_calls",
-            [partial(read, "throttled")],
-            "{call}",
-            "Answers by which the service asked for fewer calls",
-        )
-        meter.create_observable_counter(
-            "ecs_waiter.retries", [partial(read, "retried")], "{retry}", "Calls made again after a passing fault"
-        )
-        meter.create_observable_up_down_counter(
-            "ecs_waiter.waiting_tasks", [partial(read, "waiting")], "{task}", "Tasks waited for now"
-        )
+        for field, name, unit, description in _COUNTED:
+            meter.create_observable_counter(name, [partial(self._read, field)], unit, description)
+        waiting = [partial(self._read, "waiting")]
+        meter.create_observable_up_down_counter("ecs_waiter.waiting_tasks", waiting, "{task}", "Tasks waited for now")
         self.settled = meter.create_counter("ecs_waiter.settled_tasks", "{task}", "Tasks that have ended")
-        self.promptness = meter.create_histogram(
-            "ecs_waiter.task.promptness", "s", "From the end of a task to the answer that told of it"
-        )
-        self.age = meter.create_histogram(
-            "ecs_waiter.task.age", "s", "From the creation of a task to the answer that told of its end"
-        )
+        self.promptness = meter.create_histogram("ecs_waiter.task.promptness", "s", "From a task's end to its answer")
+        self.age = meter.create_histogram("ecs_waiter.task.age", "s", "From a task's creation to the answer of its end")
+        in_forked_child(self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        # The thread that held it may not be there.
+        self._lock = threading.Lock()
 
     def opened(self, waiter: Telemetry) -> None:
         """Read a waiter's counts from now on."""
@@ -103,17 +98,17 @@ class Meters:
             if waiter in self._open:
                 self._open.discard(waiter)
                 for region_id, counted in waiter.counts().items():
-                    for name in ("calls", "throttled", "retried"):
-                        self._closed[name, region_id] += getattr(counted, name)
+                    for field, *_ in _COUNTED:
+                        self._closed[field, region_id] += getattr(counted, field)
 
-    def _read(self, name: str, _options: object) -> Iterable[Observation]:
+    def _read(self, field: str, _options: object) -> Iterable[Observation]:
         from opentelemetry.metrics import Observation  # noqa: PLC0415 - see `_shared`
 
         with self._lock:
-            sums = Counter({region_id: count for (kept, region_id), count in self._closed.items() if kept == name})
+            sums = Counter({region_id: count for (kept, region_id), count in self._closed.items() if kept == field})
             for waiter in tuple(self._open):
                 for region_id, counted in waiter.counts().items():
-                    sums[region_id] += getattr(counted, name)
+                    sums[region_id] += getattr(counted, field)
         return [Observation(count, _in_region(region_id)) for region_id, count in sums.items()]
 
 
@@ -131,6 +126,7 @@ class Telemetry:
         self._tracer = tracer
         self._meters = meters
         self._waits: dict[Watcher, _WaitSpan] = {}
+        self._calls: dict[tuple[str, str], dict[str, str | int]] = {}
         meters.opened(self)
 
     def close(self) -> None:
@@ -180,21 +176,14 @@ class Telemetry:
         from opentelemetry.trace import SpanKind, use_span  # noqa: PLC0415 - see `_shared`
 
         async def traced(region_id: str, action: str, request: Any, *arguments: Any, **settings: Any) -> Any:
-            attributes = {
-                **_in_region(region_id),
-                "http.request.method": "POST",
-                "rpc.system": "alibaba_cloud",
-                "rpc.service": "Ecs",
-                "rpc.method": action,
-                "server.address": request.url.host,
-                "server.port": request.url.port,
-                # Without its query, which holds the parameters: they are nobody's business here.
-                "url.full": str(request.url.with_query(None)),
-            }
-            span = self._tracer.start_span(f"Ecs/{action}", kind=SpanKind.CLIENT, attributes=attributes)
+            known = self._calls.get((region_id, action))
+            if known is None:
+                known = self._calls[region_id, action] = _call_attributes(region_id, action, request.url)
+            span = self._tracer.start_span(f"Ecs/{action}", kind=SpanKind.CLIENT, attributes=known)
+            if not span.is_recording():
+                return await attempt(region_id, action, request, *arguments, **settings)
+            _last_call.set(span.get_span_context())
             with use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
-                if span.is_recording():
-                    _last_call.set(span.get_span_context())
                 try:
                     result, told = await attempt(region_id, action, request, *arguments, **settings)
                 except EcsWaiterError as error:
@@ -210,24 +199,15 @@ class Telemetry:
 
     # -- as an Observer -----------------------------------------------------------------------------------------------
 
-    def polled(self, entries: Iterable[Entry]) -> None:
-        """Link the call that has just come back to those who wait for these."""
+    def served(self, watchers: Iterable[Watcher]) -> None:
+        """Link the call that has just come back to those who waited for it."""
         call = _last_call.get()
         if call is not None:
-            self._link(call, (watcher for entry in entries for watcher in watchers_of(entry)))
-
-    def looked_up(self, watchers: Iterable[Watcher]) -> None:
-        """Link the call that has just come back to those who wait for the reason."""
-        call = _last_call.get()
-        if call is not None:
-            self._link(call, watchers)
-
-    def _link(self, call: SpanContext, watchers: Iterable[Watcher]) -> None:
-        _last_call.set(None)
-        for watcher in watchers if self._waits else ():
-            kept = self._waits.get(watcher)
-            if kept is not None:
-                kept.note(call)
+            _last_call.set(None)
+            for watcher in watchers if self._waits else ():
+                kept = self._waits.get(watcher)
+                if kept is not None:
+                    kept.note(call)
 
     def settled(self, region_id: str, outcome: str, task: Task | None, date: float | None) -> None:
         """Count a task that has ended."""
@@ -292,6 +272,20 @@ def _fail_call(span: Span, error: EcsWaiterError) -> None:
         if error.code is not None:
             kind = printable(error.code)
     _fail(span, kind, str(error))
+
+
+def _call_attributes(region_id: str, action: str, url: URL) -> dict[str, str | int]:
+    return {
+        **_in_region(region_id),
+        "http.request.method": "POST",
+        "rpc.system": "alibaba_cloud",
+        "rpc.service": "Ecs",
+        "rpc.method": action,
+        "server.address": url.host or "",
+        "server.port": url.port or 0,
+        # Without the query, which holds the parameters: they are nobody's business here.
+        "url.full": str(url.with_query(None)),
+    }
 
 
 def _in_region(region_id: str) -> dict[str, str]:

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ecs_waiter.models import Task
-    from ecs_waiter.polling.batch import Entry
     from ecs_waiter.polling.watch import Watcher
 
 __all__ = ["Observer"]
@@ -17,12 +16,8 @@ __all__ = ["Observer"]
 class Observer(Protocol):
     """Told at once, in the poller's own tasks. Nothing here may raise or call back into the poller."""
 
-    def polled(self, entries: Iterable[Entry]) -> None:
-        """A call that asked for these has come back, well or not; nobody was told of it yet."""
-        ...
-
-    def looked_up(self, watchers: Iterable[Watcher]) -> None:
-        """The same of a call for the reason of a failure that these wait for."""
+    def served(self, watchers: Iterable[Watcher]) -> None:
+        """A call made for these has come back to the running task, well or not; nobody was told of it yet."""
         ...
 
     def settled(self, region_id: str, outcome: str, task: Task | None, date: float | None) -> None:

@@ -290,7 +290,7 @@ class RegionPoller:
             finally:
                 self._limiter.release(Priority.POLL)
                 if self._observer is not None:
-                    self._observer.polled(batch.entries)
+                    self._observer.served(watcher for entry in batch.entries for watcher in watchers_of(entry))
             self._take_in(batch, snapshot, loop.time())
         except ApiError as error:
             if self._failures > failures_before:

@@ -152,7 +152,7 @@ class Reasons:
                 finally:
                     self._limits.discard(limit)
                     if self._observer is not None:
-                        self._observer.looked_up(failure.watchers)
+                        self._observer.served(failure.watchers)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the failure itself is known and is told
             logger.debug("no reason for a failed task in %s: %s", self._region_id, type(error).__name__)
             return None
