@@ -32,10 +32,11 @@ __all__ = ["IDS", "REGION", "Canned", "canned_server"]
 REGION = "cn-hangzhou"
 IDS = [f"t-bp1hvgwromzv32iq{number:04}" for number in range(100)]
 
+_REQUEST_ID = b"473469C7-AA6F-4DC5-B3DB-A3DC0DE3C83E"
 _HEADERS = (
     "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: application/json;charset=utf-8\r\nContent-Length: {length}\r\n"
     "Connection: keep-alive\r\nKeep-Alive: timeout=25\r\nAccess-Control-Allow-Origin: *\r\n"
-    "Access-Control-Expose-Headers: *\r\nx-acs-request-id: 473469C7-AA6F-4DC5-B3DB-A3DC0DE3C83E\r\n"
+    f"Access-Control-Expose-Headers: *\r\nx-acs-request-id: {_REQUEST_ID.decode()}\r\n"
     "x-acs-trace-id: 7b0dd1c3fe5cbd4aa7e1b9a1a9a3c1de\r\nETag: 1AdBwzbqvGK8X9j0Xy2Zk2A4\r\n\r\n"
 )
 _END = b"\r\n\r\n"
@@ -77,7 +78,7 @@ def answer(status: str, task_ids: Sequence[str] = IDS) -> bytes:
     page = {
         "PageSize": len(task_ids),
         "PageNumber": 1,
-        "RequestId": "473469C7-AA6F-4DC5-B3DB-A3DC0DE3C83E",
+        "RequestId": _REQUEST_ID.decode(),
         "TotalCount": len(task_ids),
         "RegionId": REGION,
         "TaskSet": {"Task": rows},
@@ -91,15 +92,18 @@ class _Answers:
     def __init__(self, status: str) -> None:
         self._body = answer(status)
         self._second = 0
-        self._whole = b""
+        self._parts = [b""]
+        self._number = 0
 
     def now(self, _request: bytes) -> bytes:
         second = int(time.time())
         if second != self._second:
             self._second = second
             head = _HEADERS.format(date=formatdate(second, usegmt=True), length=len(self._body))
-            self._whole = head.encode() + self._body
-        return self._whole
+            self._parts = (head.encode() + self._body).split(_REQUEST_ID)
+        # No two answers of a service are the same: each names its own request, in a header and in the body.
+        self._number += 1
+        return (b"473469C7-AA6F-4DC5-B3DB-%012X" % self._number).join(self._parts)
 
 
 class _Echo:

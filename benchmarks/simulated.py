@@ -1,0 +1,98 @@
+"""The waiter in a simulation: virtual time, and a service without HTTP that knows how long each task takes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from crowds import REGION, Crowd
+
+from ecs_waiter.api.answers import Snapshot
+from ecs_waiter.testing.virtual_time import virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lives import Life
+
+    from ecs_waiter import PollPolicy
+
+__all__ = ["Played", "play"]
+
+_DATE = 1_767_225_600.0
+_RUNS = "Processing"
+_ENDED = "Finished"
+
+
+@dataclass
+class Played:
+    """What came of it.
+
+    Attributes:
+        calls: Calls made.
+        looks: Tasks looked at, over all calls.
+        lateness: Seconds from each task's end to the moment its wait was over.
+    """
+
+    calls: int = 0
+    looks: int = 0
+    lateness: list[float] = field(default_factory=list)
+
+
+class _Service(Crowd):
+    """A service that answers at once."""
+
+    def __init__(self, policy: PollPolicy, lives: Sequence[Life]) -> None:
+        super().__init__(policy, 0)
+        self.played = Played()
+        self._lives = {
+            life.task_id: (life.ends, datetime.fromtimestamp(_DATE + life.created, UTC).isoformat()) for life in lives
+        }
+
+    async def poll(
+        self, _region_id: str, task_ids: Sequence[str], is_known: Callable[[int], bool]
+    ) -> Snapshot | None:
+        now = asyncio.get_running_loop().time() - self._began
+        self.played.calls += 1
+        self.played.looks += len(task_ids)
+        rows: list[Any] = []
+        ended = 0
+        for task_id in task_ids:
+            ends, created = self._lives[task_id]
+            if ends > now:
+                rows.append({"TaskId": task_id, "TaskStatus": _RUNS, "CreationTime": created})
+            else:
+                rows.append({"TaskId": task_id, "TaskStatus": _ENDED, "CreationTime": created})
+                ended += 1
+                self.played.lateness.append(now - ends)
+        fingerprint = hash((*task_ids, ended))
+        return None if is_known(fingerprint) else Snapshot(rows, len(rows), _DATE + now, fingerprint)
+
+
+def play(policy: PollPolicy, lives: Sequence[Life], *, seed: int) -> Played:
+    """Wait for all these tasks, each from the moment it is asked for: one `wait` for those that come together."""
+
+    async def run() -> Played:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        service = _Service(policy, lives)
+        with service.behind() as waiter:
+            async with waiter, asyncio.TaskGroup() as callers:
+                for asked, together in groupby(lives, key=lambda life: life.asked):
+                    await asyncio.sleep(began + asked - loop.time())
+                    callers.create_task(waiter.wait([life.task_id for life in together], region_id=REGION))
+        if len(service.played.lateness) != len(lives):
+            raise RuntimeError(f"{len(service.played.lateness)} of {len(lives)} waits came to their end")
+        return service.played
+
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        with virtual_time():
+            return asyncio.run(run())
+    finally:
+        random.setstate(state)
