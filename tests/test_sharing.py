@@ -251,8 +251,8 @@ def test_a_loop_that_ends_under_a_wait(ecs_emulator: EcsEmulator) -> None:
 
     async def main() -> None:
         waits = [asyncio.create_task(wait_for_task(ecs_emulator.add_task(duration=1000))) for _ in range(3)]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        while not ecs_emulator.requests:
+            await asyncio.sleep(0.01)
         assert not any(wait.done() for wait in waits)
 
     asyncio.run(main())
