@@ -1,10 +1,15 @@
-"""An Airflow of its own for the tests: its home in a temporary folder, its database SQLite, its service the emulator."""
+"""An Airflow of its own for the tests: its home and its DAGs in a temporary folder, its database SQLite.
+
+The DAGs are those of the folder `dags` and those of the documentation's page.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +26,18 @@ _HOME = Path(tempfile.mkdtemp(prefix="ecs_waiter-airflow-"))
 os.environ.update(
     {
         "AIRFLOW_HOME": str(_HOME),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parent / "dags"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(_HOME / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
     }
 )
+shutil.copytree(Path(__file__).parent / "dags", _HOME / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+_PAGE = Path(__file__).parents[2] / "docs" / "airflow.md"
+for _dag in re.finditer(r"^```python\n(.*?)^```$", _PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+    (_HOME / "dags" / f"page_{_dag.start()}.py").write_text(_dag[1], encoding="utf-8")
+# However the run is ended, the processes that it has started are to end too.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_unconfigure() -> None:

@@ -1,0 +1,127 @@
+"""The real thing: an Airflow of separate processes, two triggerers among them, against the emulator on loopback."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cluster import Cluster, until
+
+from ecs_waiter.testing.background import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ecs_waiter.emulator import EcsEmulator
+    from ecs_waiter.emulator.request import Request
+
+_SIZE = 20
+_BAD = 3
+_REASON = ("ImageFormatMismatch", "the file is not a qcow2 image")
+
+
+@pytest.fixture(scope="module")
+def ecs() -> Iterator[EcsEmulator]:
+    """The service, in a thread of its own."""
+    with serve() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def cluster(ecs: EcsEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The processes; neither triggerer has room for all tasks."""
+    settings = {"FLEET_SIZE": str(_SIZE), "AIRFLOW__TRIGGERER__CAPACITY": str(_SIZE * 3 // 4)}
+    with Cluster(tmp_path_factory.mktemp("airflow"), ecs.url, settings=settings) as running:
+        yield running
+
+
+def _plan(ecs: EcsEmulator, duration: float) -> None:
+    for number in range(_SIZE // 2):
+        failing: dict[str, Any] = {"outcome": "Failed", "error": _REASON} if number == _BAD else {}
+        ecs.plan("ImportImage", duration=duration, **failing)
+        ecs.plan("ExportImage", duration=duration)
+
+
+def _polls(requests: list[Request]) -> list[Request]:
+    return [request for request in requests if request.action == "DescribeTasks"]
+
+
+def _triggerers(cluster: Cluster, dag_id: str, run_id: str) -> set[int]:
+    return {found["triggerer_job"]["id"] for found in cluster.instances(dag_id, run_id) if found["triggerer_job"]}
+
+
+def test_providers_are_listed(cluster: Cluster) -> None:
+    """Airflow's own commands list the provider, its hook and its trigger."""
+    assert "ecs-waiter" in cluster.command("providers", "list")
+    assert "ecs_waiter.airflow.hooks.EcsTaskHook" in cluster.command("providers", "hooks")
+    assert "ecs_waiter.airflow.triggers" in cluster.command("providers", "triggers")
+
+
+def test_fleet(cluster: Cluster, ecs: EcsEmulator) -> None:
+    """Twenty tasks in two triggerers, one of which is killed: each ends once, the failed one with its reason."""
+    _plan(ecs, duration=50)
+    run = cluster.trigger("fleet")
+    until("all are deferred", lambda: cluster.states("fleet", run) == ["deferred"] * _SIZE)
+    until("both triggerers wait", lambda: len(_triggerers(cluster, "fleet", run)) == 2, 20)
+    time.sleep(5)
+
+    first = len(ecs.requests)
+    time.sleep(8)
+    watched = _polls(ecs.requests[first:])
+    batches = {request.task_ids for request in watched}
+    # One call a poll for each triggerer, as neither has more than a hundred tasks; every two seconds.
+    assert len(batches) == 2
+    assert len(set().union(*batches)) == sum(map(len, batches)) == _SIZE
+    assert len(watched) <= 2 * 5
+
+    cluster.signal("triggerer-1", signal.SIGKILL)
+    until("all have ended", lambda: set(cluster.states("fleet", run)) <= {"success", "failed"}, 180)
+    instances = cluster.instances("fleet", run)
+    assert Counter(found["state"] for found in instances) == {"success": _SIZE - 1, "failed": 1}
+    assert {found["try_number"] for found in instances} == {1}
+    assert Counter(request.action for request in ecs.requests if request.action != "DescribeTasks") == {
+        "ImportImage": _SIZE // 2,
+        "ExportImage": _SIZE // 2,
+        "DescribeTaskAttribute": 1,
+    }
+    for found in instances:
+        log = cluster.log(found)
+        if found["state"] == "failed":
+            assert ": ".join(_REASON) in log
+            assert "AirflowFailException" in log
+        else:
+            assert log.count("has finished; it worked on") == 1
+    assert len(ecs.requests[first].headers) > 0
+
+
+def test_paused_triggerer_cancels_nothing(cluster: Cluster, ecs: EcsEmulator) -> None:
+    """A triggerer that was paused wakes up to tasks that have moved on, and cancels none; a user's kill cancels one."""
+    cluster.start("triggerer-1")
+    _plan(ecs, duration=90)
+    first = len(ecs.requests)
+
+    def canceled() -> list[str]:
+        return [request.task_ids[0] for request in ecs.requests[first:] if request.action == "CancelTask"]
+
+    run = cluster.trigger("kill")
+    until("all are deferred", lambda: cluster.states("kill", run) == ["deferred"] * _SIZE)
+    before = until("both triggerers wait", lambda: len(found := _triggerers(cluster, "kill", run)) == 2 and found, 20)
+    cluster.signal("triggerer-2", signal.SIGSTOP)
+    until("they move on", lambda: not before <= _triggerers(cluster, "kill", run), 60)
+    cluster.signal("triggerer-2", signal.SIGCONT)
+    log = cluster.home / "triggerer-2.log"
+    until("it wakes up", lambda: "Trigger cancelled by user action" in log.read_text() or True, 60)
+    time.sleep(15)
+    assert canceled() == []
+
+    victim = next(found for found in cluster.instances("kill", run) if found["task_id"] == "exports")
+    path = f"dags/kill/dagRuns/{run}/taskInstances/exports"
+    task_id = cluster.get(f"{path}/xcomEntries/ecs_task_id", map_index=str(victim["map_index"]))["value"]
+    cluster.send("PATCH", f"{path}/{victim['map_index']}", {"new_state": "failed"})
+    until("its task is canceled", lambda: canceled() == [task_id], 30)
+    until("all have ended", lambda: set(cluster.states("kill", run)) <= {"success", "failed"}, 180)
+    assert canceled() == [task_id]
+    assert Counter(cluster.states("kill", run)) == {"success": _SIZE - 2, "failed": 2}
