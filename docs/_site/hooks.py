@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
     from mkdocs.structure.pages import Page
 
-_NAMED = re.compile(r"\]\((?:\.\./)+benchmarks/plots/")
+_ASKED = re.compile(r"<!-- plots: (\S+) -->")
+_LABEL = re.compile(r'aria-label="([^"]+)"')
 _PLOTS = Path(__file__).parents[2] / "benchmarks" / "plots"
 # What a browser fetches by itself, from wherever it is told: not a link that a reader follows.
 _FETCHED = re.compile(r"<(?:(?:script|img|iframe|source)\b[^>]*\bsrc|link\b[^>]*\bhref)=[\"']?(?:https?:)?//")
@@ -28,9 +29,21 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_others: object) -> str:
-    """Let a page name a plot where it lies in the project, so that the page's text shows it, too."""
+    """Put the plots that a page asks for in their place: `<!-- plots: promptness-* -->`, with their own words."""
     up = "../" * page.file.src_uri.count("/")
-    return _NAMED.sub(f"]({up}plots/", markdown)
+
+    def shown(asked: re.Match[str]) -> str:
+        plots = sorted(_PLOTS.glob(f"{asked[1]}.svg"))
+        if not plots and _PLOTS.exists():
+            raise PluginError(f"{page.file.src_uri}: `make bench` draws no {asked[1]}.svg")
+        return "\n\n".join(f"![{_words(plot)}]({up}plots/{plot.name})" for plot in plots)
+
+    return _ASKED.sub(shown, markdown)
+
+
+def _words(plot: Path) -> str:
+    found = _LABEL.search(plot.read_text(encoding="utf-8"))
+    return found[1] if found is not None else plot.stem
 
 
 def on_post_page(output: str, page: object, **_others: object) -> str:
