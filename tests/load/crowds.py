@@ -56,6 +56,9 @@ class Crowd:
             made = TaskWaiter(policy=self._policy)
         yield made
 
+    def observe(self, around: object) -> None:
+        """As EcsClient's, but without HTTP there are no attempts to tell of."""
+
     def limiter(self, region_id: str) -> RegionLimiter:
         """As EcsClient's."""
         if region_id not in self._limiters:
