@@ -14,6 +14,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from ecs_waiter import __version__
 from ecs_waiter.errors import ApiError, EcsWaiterError
 from ecs_waiter.forking import in_forked_child
 from ecs_waiter.printable import printable
@@ -64,7 +65,8 @@ def _shared() -> tuple[Tracer, Meters] | None:
         from opentelemetry import metrics, trace  # noqa: PLC0415 - the extra may be missing, and is not light
     except ImportError:
         return None
-    return trace.get_tracer("ecs_waiter"), Meters(metrics.get_meter("ecs_waiter"))
+    scope = ("ecs_waiter", __version__)
+    return trace.get_tracer(*scope), Meters(metrics.get_meter(*scope))
 
 
 class Meters:

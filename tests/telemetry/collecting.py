@@ -36,3 +36,9 @@ class Collected:
                 key = (str(told.pop("cloud.region")), *map(str, told.values()))
                 found[key] = point.value if isinstance(point, NumberDataPoint) else point.sum
         return found
+
+    def units(self) -> dict[str, str]:
+        """Every metric that has something to tell, with its unit."""
+        data = self._metrics.get_metrics_data()
+        scopes = data.resource_metrics[0].scope_metrics if data is not None else []
+        return {metric.name: str(metric.unit) for scope in scopes for metric in scope.metrics}
