@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-import math
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -11,6 +9,7 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from bound import least_calls
+from cadences import by_due_time, one_by_one
 from figures import Goal, Result, of
 from lives import ARRIVALS, coming
 from simulated import play
@@ -19,17 +18,12 @@ from ecs_waiter import PollPolicy, wait_proportional
 from ecs_waiter.polling.policy import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from lives import Life
-
-    from ecs_waiter.polling.policy import WaitStrategy
-
-__all__ = ["alone", "by_due_time", "measure", "usual_pace"]
+__all__ = ["measure", "usual_pace"]
 
 # No limit is in the way, for one that is would make calls fewer and answers late.
 _POLICY = PollPolicy(max_in_flight=100_000, max_calls_per_second=1e6)
-_BATCH = 100
 _COUNTS = (1, 10, 100, 150, 1_000, 10_000, 100_000)
 _SEEDS = {1: 20, 10: 10, 100: 3, 150: 3, 1_000: 3}
 _NOT_TOO_FEW = 1_000
@@ -56,38 +50,6 @@ def usual_pace(strategy: wait_proportional) -> Callable[[float], float]:
     return pace
 
 
-def by_due_time(lives: Sequence[Life], pace: Callable[[float], float], batch: int = _BATCH) -> int:
-    """Calls of a scheduler that keeps a due time for each task and fills each call with those next due."""
-    coming = sorted(lives, key=lambda life: life.asked, reverse=True)
-    due: list[tuple[float, int, Life]] = []
-    calls = number = 0
-    while coming or due:
-        now = min(coming[-1].asked if coming else math.inf, due[0][0] if due else math.inf)
-        chosen = []
-        while coming and coming[-1].asked <= now and len(chosen) < batch:
-            chosen.append(coming.pop())
-        while due and len(chosen) < batch:
-            chosen.append(heapq.heappop(due)[2])
-        calls += 1
-        for life in chosen:
-            if life.ends > now:
-                number += 1
-                heapq.heappush(due, (now + pace(now - life.created), number, life))
-    return calls
-
-
-def alone(lives: Sequence[Life], wait: WaitStrategy) -> float:
-    """Mean lateness if each task were asked by itself, at what the strategy gives at its age."""
-    late = 0.0
-    for life in lives:
-        at, polls = life.asked, 0
-        while at < life.ends:
-            polls += 1
-            at += ask(wait, polls=polls, age=at - life.created)
-        late += at - life.ends
-    return late / len(lives)
-
-
 @dataclass(frozen=True)
 class _Outcome:
     """One crowd: calls by the least, those of the simple scheduler by the least, and lateness by that of the pace."""
@@ -106,9 +68,10 @@ def _crowd(count: int, arrivals: str, aged: bool, seed: int) -> _Outcome:  # noq
     played = play(_POLICY, lives, seed=seed)
     simple = lateness = None
     if count <= _NOT_TOO_MANY:
-        simple = by_due_time(lives, pace) / least
+        simple = by_due_time(lives, lambda _looks, age: pace(age)).calls / least
     if _NOT_TOO_FEW <= count <= _NOT_TOO_MANY:
-        lateness = mean(played.lateness) / alone(lives, wait)
+        by_itself = one_by_one(lives, lambda looks, age: ask(wait, polls=looks, age=age))
+        lateness = mean(played.lateness.values()) / mean(by_itself.lateness.values())
     return _Outcome(played.calls / least, simple, lateness)
 
 

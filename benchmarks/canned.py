@@ -48,7 +48,7 @@ class Canned:
 
     Attributes:
         urls: Base URLs by scheme and the status that the hundred tasks are in: ``http Processing``, ``https Finished``;
-            at ``http echo`` whatever is asked about is processing.
+            at ``http one Finished`` it is one task, and at ``http echo`` whatever is asked about is processing.
         ca: The file of the CA behind the https URLs.
     """
 
@@ -89,8 +89,8 @@ def answer(status: str, task_ids: Sequence[str] = IDS) -> bytes:
 class _Answers:
     """One status's answer, whose Date is made anew once a second, as servers do."""
 
-    def __init__(self, status: str) -> None:
-        self._body = answer(status)
+    def __init__(self, status: str, task_ids: Sequence[str] = IDS) -> None:
+        self._body = answer(status, task_ids)
         self._second = 0
         self._parts = [b""]
         self._number = 0
@@ -139,7 +139,12 @@ async def _serve() -> None:
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with tempfile.NamedTemporaryFile(suffix=".pem") as ca:
         authority.cert_pem.write_to_path(ca.name)
-        kinds = {"Processing": _Answers("Processing"), "Finished": _Answers("Finished"), "echo": _Echo()}
+        kinds = {
+            "Processing": _Answers("Processing"),
+            "Finished": _Answers("Finished"),
+            "one Finished": _Answers("Finished", IDS[:1]),
+            "echo": _Echo(),
+        }
         urls = {}
         for scheme, tls in (("http", None), ("https", context)):
             for kind, answers in kinds.items():

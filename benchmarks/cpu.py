@@ -6,15 +6,16 @@ import asyncio
 import sys
 import time
 from contextlib import AsyncExitStack, ExitStack
+from statistics import median
 
 from canned import Canned, canned_server
-from figures import Figure, Goal, Result, of, ratios
+from figures import Figure, Goal, Line, Plot, Result, of, ratios
 from peers import PEERS
 from processes import Measured, answer_rounds
 
 __all__ = ["measure"]
 
-_GENERATIONS = 4
+_GENERATIONS = 3
 _ROUNDS = 8
 _SECONDS = 0.15
 _WARM_UP = 0.3
@@ -61,9 +62,16 @@ def measure() -> Result:
         of(f"{peer}, {over}", "µs per call", spent) for (peer, over), spent in zip(_COLUMNS, costs, strict=True)
     ]
     figures += [of(what, "x", ratios(costs[one], costs[other]), goal) for what, one, other, goal in _RATIOS]
+    dots = [
+        Line(f"{peer}, {over.split()[0]}", [(median(spent), 1)], is_ours=peer.startswith("ecs_waiter"))
+        for (peer, over), spent in zip(_COLUMNS, costs, strict=True)
+        if "paced" not in peer
+    ]
+    plot = Plot("cpu", "CPU per call of 100 tasks", "microseconds of CPU per call", "", dots, is_dots=True)
     return Result(
         "What does one call of 100 tasks cost in the process that makes it?",
         figures,
+        [plot],
         notes=[
             "User and system time of the whole process. The SDK opens a session and a connection for each call, and "
             "over https an SSL context too: that is what it does, not how it is used here."

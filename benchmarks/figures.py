@@ -84,13 +84,23 @@ class Line:
 
 @dataclass(frozen=True)
 class Plot:
-    """One plot: both axes are logarithmic."""
+    """One plot: both axes are logarithmic.
+
+    Attributes:
+        name: Of its file.
+        title: Its headline.
+        x: What the one axis shows, with its unit.
+        y: What the other one shows.
+        lines: What is drawn.
+        is_dots: Whether each line is one value, a dot at its `x`.
+    """
 
     name: str
     title: str
     x: str
     y: str
     lines: list[Line]
+    is_dots: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import os
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -23,9 +24,9 @@ from yarl import URL
 from ecs_waiter import PollPolicy, StaticCredentials, TaskWaiter, wait_proportional
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Sequence
 
-__all__ = ["PEERS", "QUERY", "Round"]
+__all__ = ["KEYS", "PEERS", "QUERY", "Round", "sdk_client"]
 
 Round: TypeAlias = Callable[[float], Awaitable[int]]
 """Polls for so many seconds, and gives the number of calls."""
@@ -136,22 +137,21 @@ async def by_hand(url: str, stack: AsyncExitStack) -> Round:
         task_id: asyncio.get_running_loop().create_future() for task_id in IDS
     }
 
-    async def look(task_ids: list[str]) -> AsyncIterator[dict[str, Any]]:
+    async def look(task_ids: list[str]) -> list[dict[str, Any]]:
         params = {"RegionId": REGION, "TaskIds": ",".join(task_ids), "PageNumber": "1", "PageSize": "100"}
         query = "&".join(f"{quote(key, safe='~')}={quote(params[key], safe='~')}" for key in sorted(params))
         headers = _signed(URL(url).authority, query)
         async with session.post(URL(f"{url}/?{query}", encoded=True), headers=headers) as response:
             response.raise_for_status()
             page = await response.json()
-        for row in page["TaskSet"]["Task"]:
-            yield row
+        return page["TaskSet"]["Task"]
 
     async def run(seconds: float) -> int:
         ends, calls = time.monotonic() + seconds, 0
         while time.monotonic() < ends:
             waiting = list(pending)
             for start in range(0, len(waiting), 100):
-                async for row in look(waiting[start : start + 100]):
+                for row in await look(waiting[start : start + 100]):
                     if row["TaskStatus"] in {"Finished", "Failed", "Deleted"}:
                         pending.pop(row["TaskId"]).set_result(row)
                 calls += 1
@@ -180,37 +180,35 @@ def _signed(host: str, query: str) -> dict[str, str]:
     return headers
 
 
-async def sdk(url: str, stack: AsyncExitStack) -> Round:
+async def sdk(url: str, _stack: AsyncExitStack) -> Round:
     """The official asynchronous SDK as its documentation uses it; over https it trusts what Python trusts."""
-    return _sdk(url, None)
+    return _describing(*sdk_client(url, IDS))
 
 
-async def sdk_one_ca(url: str, stack: AsyncExitStack) -> Round:
+async def sdk_one_ca(url: str, _stack: AsyncExitStack) -> Round:
     """The same, told one file with the only CA that it needs, instead of the bundle of all that it ships with."""
-    from os import environ  # noqa: PLC0415
-
-    return _sdk(url, environ["SSL_CERT_FILE"])
+    return _describing(*sdk_client(url, IDS, ca=os.environ["SSL_CERT_FILE"]))
 
 
-def _sdk(url: str, ca: str | None) -> Round:
+def sdk_client(url: str, task_ids: Sequence[str], ca: str | None = None) -> tuple[Any, Any]:
+    """The SDK's client, and its request about these tasks."""
     # Heavy, and no part of the other peers' processes.
     from alibabacloud_ecs20140526 import models  # noqa: PLC0415
     from alibabacloud_ecs20140526.client import Client  # noqa: PLC0415
     from alibabacloud_tea_openapi.models import Config  # noqa: PLC0415
 
     scheme, _, host = url.partition("://")
-    client = Client(
-        Config(
-            access_key_id=KEYS[0],
-            access_key_secret=KEYS[1],
-            endpoint=host,
-            protocol=scheme,
-            region_id=REGION,
-            ca=ca,
-        )
+    key_id, secret = KEYS
+    config = Config(
+        access_key_id=key_id, access_key_secret=secret, endpoint=host, protocol=scheme, region_id=REGION, ca=ca
     )
-    asked = models.DescribeTasksRequest(region_id=REGION, task_ids=",".join(IDS), page_number=1, page_size=100)
+    asked = models.DescribeTasksRequest(
+        region_id=REGION, task_ids=",".join(task_ids), page_number=1, page_size=len(task_ids)
+    )
+    return Client(config), asked
 
+
+def _describing(client: Any, asked: Any) -> Round:
     async def run(seconds: float) -> int:
         ends, calls = time.monotonic() + seconds, 0
         while time.monotonic() < ends:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from drawing import svg
+from drawing import shown, svg
 from figures import Figure, Result
 
 if TYPE_CHECKING:
@@ -63,11 +63,6 @@ def _cells(figure: Figure) -> list[str]:
     value = f"{shown(figure.median)} {figure.unit}"
     spread = f"{shown(figure.low)} – {shown(figure.high)}" if figure.rounds > 1 else ""
     return [figure.what, value, spread, str(figure.rounds), str(figure.goal or ""), verdict]
-
-
-def shown(value: float) -> str:
-    """Three significant digits, or all of a large number's."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def console(name: str, result: Result) -> str:

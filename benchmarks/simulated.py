@@ -35,12 +35,12 @@ class Played:
     Attributes:
         calls: Calls made.
         looks: Tasks looked at, over all calls.
-        lateness: Seconds from each task's end to the moment its wait was over.
+        lateness: Seconds from each task's end to the moment its wait was over, by its ID.
     """
 
     calls: int = 0
     looks: int = 0
-    lateness: list[float] = field(default_factory=list)
+    lateness: dict[str, float] = field(default_factory=dict)
 
 
 class _Service(Crowd):
@@ -68,7 +68,7 @@ class _Service(Crowd):
             else:
                 rows.append({"TaskId": task_id, "TaskStatus": _ENDED, "CreationTime": created})
                 ended += 1
-                self.played.lateness.append(now - ends)
+                self.played.lateness[task_id] = now - ends
         fingerprint = hash((*task_ids, ended))
         return None if is_known(fingerprint) else Snapshot(rows, len(rows), _DATE + now, fingerprint)
 

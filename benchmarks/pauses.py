@@ -1,0 +1,116 @@
+"""The longest time that one step holds the event loop while a hundred thousand tasks wait, come, settle or leave.
+
+The scenes and the stop-watch are those of the load tests: processor time of each callback of the loop, a garbage
+collection that falls into it taken off. Each scene runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import scenes
+from canned import REGION, canned_server
+from crowds import aside, measured, ours_is_over
+from figures import Goal, Result, of
+from peers import KEYS
+
+from ecs_waiter import PollPolicy, StaticCredentials, TaskWaiter, wait_proportional
+from ecs_waiter.testing.virtual_time import virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+__all__ = ["measure"]
+
+_MANY = 100_000
+_ROUNDS = 3
+_GOAL = Goal(at_most=20)
+
+# In memory and on virtual time: the waiter's own steps, without those of HTTP.
+_SCENES: dict[str, Callable[[int], Coroutine[None, None, None]]] = {
+    "one wait, until all have settled": scenes.wait,
+    "submit each, until all have settled": scenes.submit,
+    "as_completed, until all have settled": scenes.as_completed,
+    "a wait meets its deadline": scenes.time_out,
+    "a thousand waits are canceled": scenes.leave,
+    "the waiter is closed under futures": scenes.closing,
+}
+_HTTP = "one wait over HTTP, nothing settles"
+_GATHERED = "asyncio.gather of a coroutine each"
+
+
+def measure() -> Result:
+    """Run each scene some times."""
+    with canned_server() as server:
+        found = {name: [_run(name, server.urls["http echo"]) for _ in range(_ROUNDS)] for name in (*_SCENES, _HTTP)}
+        peer = [_run(_GATHERED, "") for _ in range(_ROUNDS)]
+    figures = [
+        of(f"{name}: longest step", "ms", [told["step"] for told in rounds], _GOAL) for name, rounds in found.items()
+    ]
+    figures.append(of(f"{_GATHERED}: longest step", "ms", [told["step"] for told in peer]))
+    worst = max((told for rounds in found.values() for told in rounds), key=lambda told: told["step"])
+    collecting = max(told["collecting"] for rounds in found.values() for told in rounds)
+    return Result(
+        f"How long does one step hold the loop, with {_MANY:,} tasks?",
+        figures,
+        notes=[
+            f"The longest of all was in `{worst['by']}`. A full garbage collection, which any program has that holds "
+            f"so much, took up to {collecting:.0f} ms; it is not counted."
+        ],
+    )
+
+
+def _run(name: str, url: str) -> dict[str, float]:
+    command = [sys.executable, str(Path(__file__)), name, url]
+    told: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return told
+
+
+# -- in the process that is measured ----------------------------------------------------------------------------------
+
+
+async def _over_http(url: str) -> None:
+    async with aside():
+        every = [f"t-bp1hvgwromzv3{number:09}" for number in range(_MANY)]
+    policy = PollPolicy(wait=wait_proportional(factor=0, min=2, max=2), max_calls_per_second=1000)
+    async with TaskWaiter(StaticCredentials(*KEYS), url, policy) as waiter:
+        waiting = asyncio.create_task(waiter.wait(every, region_id=REGION))
+        while REGION not in waiter.stats.regions or waiter.stats.regions[REGION].polls < 2 * _MANY // 100:
+            await asyncio.sleep(0.2)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        ours_is_over()
+
+
+async def _gathered() -> None:
+    async def look() -> None:
+        await asyncio.sleep(1000)
+
+    async def all_of_them() -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*(look() for _ in range(_MANY))), 100)
+
+    await all_of_them()
+
+
+def _main(name: str, url: str) -> None:
+    with contextlib.ExitStack() as stack:
+        if name != _HTTP:
+            stack.enter_context(virtual_time())
+        holds = stack.enter_context(measured())
+        if name == _HTTP:
+            asyncio.run(_over_http(url))
+        else:
+            asyncio.run(_gathered() if name == _GATHERED else _SCENES[name](_MANY))
+    told = {"step": holds.longest * 1000, "by": holds.by, "collecting": holds.collecting * 1000}
+    sys.stdout.write(json.dumps(told))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
