@@ -43,7 +43,12 @@ format: $(VENV)/dev ## put the code in shape
 	$(BIN)/ruff format .
 
 clean: ## forget the virtual environment and every cache
-	rm -rf $(VENV) build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-airflow build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+.PHONY: bench
+
+bench: $(VENV)/dev ## how fast, beside what one would use instead: ten minutes, or one of them by ONLY=cpu
+	PYTHONPATH=tests/load $(BIN)/python benchmarks/run.py $(ONLY)
 
 MINUTES ?= 60
 
@@ -85,3 +90,17 @@ dist: $(VENV)/release ## sdist and wheel, checked, in dist/
 
 release: dist ## the tests against the built wheel, on each Python from 3.11 on that this machine has
 	PYTHONPATH=scripts $(BIN)/python -m release
+
+.PHONY: test-airflow
+
+# Airflow is heavy and holds many packages to its own versions, so it has an environment to itself.
+AIRFLOW := .venv-airflow/bin
+
+.venv-airflow/ready: pyproject.toml tests/airflow/requirements.txt
+	@test -x $(AIRFLOW)/python || $(PYTHON) -m venv .venv-airflow
+	@$(AIRFLOW)/python -m pip install --quiet --disable-pip-version-check --editable '.[airflow]' -r tests/airflow/requirements.txt
+	@touch $@
+
+test-airflow: .venv-airflow/ready ## the Airflow provider, in an Airflow of several processes: some minutes, 2 GB
+	$(AIRFLOW)/python -m mypy --config-file tests/airflow/mypy.ini
+	$(AIRFLOW)/python -m pytest -c tests/airflow/pytest.ini tests/airflow

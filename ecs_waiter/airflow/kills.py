@@ -19,7 +19,7 @@ __all__ = ["cancel_if_left", "cancel_if_left_blocking"]
 
 # A state that only a new try leaves again. In any other the task instance waits, here or elsewhere, or will do so.
 _LEFT = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
-_PATIENCE = 30.0  # seconds
+_PATIENCE = 25.0  # seconds; Airflow has thirty
 
 
 async def cancel_if_left(hook: EcsTaskHook, ti: Any, region_id: str | None, task_ids: Iterable[str], log: Any) -> None:
@@ -27,7 +27,16 @@ async def cancel_if_left(hook: EcsTaskHook, ti: Any, region_id: str | None, task
 
     Airflow calls `on_kill` for every trigger that is no longer this triggerer's, which is also one that another
     triggerer took over while this one was paused, and one whose task instance has been cleared to be tried again.
+
+    Raises:
+        TimeoutError: It took too long.
+        AirflowNotFoundException, ValueError: The connection is of no use.
     """
+    async with asyncio.timeout(_PATIENCE):
+        await _cancel_if_left(hook, ti, region_id, task_ids, log)
+
+
+async def _cancel_if_left(hook: EcsTaskHook, ti: Any, region_id: str | None, task_ids: Iterable[str], log: Any) -> None:
     state = await sync_to_async(_state_of)(ti)
     if state not in _LEFT:
         log.info("not canceled: %s, for the task instance is %s", ", ".join(task_ids), state or "gone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from datetime import UTC, datetime
 from importlib import import_module
@@ -91,7 +92,12 @@ class EcsTaskTrigger(BaseTrigger):
         if not self.cancel_on_kill or self._seconds_left() == 0:
             return
         hook = EcsTaskHook(self.alibabacloud_conn_id)
-        await cancel_if_left(hook, self.task_instance, self.region_id, self.task_ids, self.log)
+        work = asyncio.create_task(cancel_if_left(hook, self.task_instance, self.region_id, self.task_ids, self.log))
+        while not work.done():
+            # Airflow cancels what it ends anew each second, this too. The work has an end of its own.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({work})
+        work.result()
 
     async def _event(self) -> dict[str, Any]:
         told = contextvars.copy_context()

@@ -49,8 +49,10 @@ def _polls(requests: list[Request]) -> list[Request]:
     return [request for request in requests if request.action == "DescribeTasks"]
 
 
-def _triggerers(cluster: Cluster, dag_id: str, run_id: str) -> set[int]:
-    return {found["triggerer_job"]["id"] for found in cluster.instances(dag_id, run_id) if found["triggerer_job"]}
+def _triggerers(cluster: Cluster, dag_id: str, run_id: str) -> Counter[int]:
+    """How many of a run's tasks each triggerer waits for, by its job's ID: the later a job began, the higher."""
+    jobs = [found["triggerer_job"] for found in cluster.instances(dag_id, run_id)]
+    return Counter(job["id"] for job in jobs if job)
 
 
 def test_providers_are_listed(cluster: Cluster) -> None:
@@ -94,13 +96,12 @@ def test_fleet(cluster: Cluster, ecs: EcsEmulator) -> None:
             assert "AirflowFailException" in log
         else:
             assert log.count("has finished; it worked on") == 1
-    assert len(ecs.requests[first].headers) > 0
 
 
 def test_paused_triggerer_cancels_nothing(cluster: Cluster, ecs: EcsEmulator) -> None:
     """A triggerer that was paused wakes up to tasks that have moved on, and cancels none; a user's kill cancels one."""
     cluster.start("triggerer-1")
-    _plan(ecs, duration=90)
+    _plan(ecs, duration=80)
     first = len(ecs.requests)
 
     def canceled() -> list[str]:
@@ -108,13 +109,19 @@ def test_paused_triggerer_cancels_nothing(cluster: Cluster, ecs: EcsEmulator) ->
 
     run = cluster.trigger("kill")
     until("all are deferred", lambda: cluster.states("kill", run) == ["deferred"] * _SIZE)
-    before = until("both triggerers wait", lambda: len(found := _triggerers(cluster, "kill", run)) == 2 and found, 20)
-    cluster.signal("triggerer-2", signal.SIGSTOP)
-    until("they move on", lambda: not before <= _triggerers(cluster, "kill", run), 60)
-    cluster.signal("triggerer-2", signal.SIGCONT)
-    log = cluster.home / "triggerer-2.log"
-    until("it wakes up", lambda: "Trigger cancelled by user action" in log.read_text() or True, 60)
-    time.sleep(15)
+    held = until("both triggerers wait", lambda: len(found := _triggerers(cluster, "kill", run)) == 2 and found, 20)
+    # The fuller one, for whose tasks the other has room.
+    fuller = max(held, key=held.__getitem__)
+    name = "triggerer-2" if fuller == min(held) else "triggerer-1"
+    cluster.signal(name, signal.SIGSTOP)
+    until("some move on", lambda: _triggerers(cluster, "kill", run)[fuller] < held[fuller], 60)
+    cluster.signal(name, signal.SIGCONT)
+
+    def spared() -> bool:
+        return any("not canceled: " in cluster.log(found) for found in cluster.instances("kill", run))
+
+    until("it wakes up, and is told that they are no longer its own", spared, 60)
+    time.sleep(5)
     assert canceled() == []
 
     victim = next(found for found in cluster.instances("kill", run) if found["task_id"] == "exports")

@@ -253,6 +253,22 @@ async def test_kill_cancels_what_nobody_waits_for(
 
 
 @pytest.mark.asyncio
+async def test_kill_outlives_being_canceled(virtual: EcsEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow cancels a trigger anew while it is being killed; what was asked to be canceled is, all the same."""
+    states = {"r": {"x": "failed"}}
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(lambda **_: states))
+    virtual.inject("delay", action="CancelTask", seconds=10)
+    killed = trigger(virtual.add_task(duration=600), cancel_on_kill=True)
+    killed.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="x", map_index=-1)  # type: ignore[assignment]
+    killing = asyncio.create_task(killed.on_kill())
+    for _ in range(5):
+        await asyncio.sleep(1)
+        killing.cancel("__airflow_user_action__")
+    await killing
+    assert [request.answered for request in virtual.requests] == [200]
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("more", [{}, {"cancel_on_kill": True, "deadline": "2026-01-01T00:00:00+00:00"}])
 async def test_kill_cancels_nothing(virtual: EcsEmulator, more: dict[str, Any]) -> None:
     """By default a kill cancels nothing; neither does one after the deadline, whose event has ended the wait."""
