@@ -1,11 +1,11 @@
 """The least possible number of calls at a given promptness: a bound from below that no scheduler can beat.
 
-The promptness: each task is looked at when it comes; between two looks at it no more time passes than its pace at its
-age; looks go on until one finds it ended. A scheduler that knows all arrivals, ages and ends beforehand, and puts up to
-a hundred tasks in a call, must keep to that too. Then, within any window of time:
+The promptness: each task is looked at when it comes; between two looks no more time passes than its pace at its age;
+looks go on until one finds it ended. A scheduler that knows all arrivals, ages and ends beforehand, and puts up
+to a hundred tasks in a call, must keep to that too. Then, within any window of time:
 
-- A task that is not looked at between t and t + pace(t) breaks the promise. So it needs as many looks as such intervals,
-  one after the other, fit into the window; and one call looks at a task once at most.
+- A task that is not looked at between t and t + pace(t) breaks the promise. So it needs as many looks as such
+  intervals, one after the other, fit into the window; and one call looks at a task once at most.
 - A call looks at a hundred tasks at most: all these looks together need a hundredth as many calls, rounded up.
 - Each instant at which tasks come needs calls of its own.
 
@@ -32,7 +32,7 @@ __all__ = ["least_calls"]
 
 _CHOICES = 8
 _A_MOMENT = 1e-6
-"""Windows to choose from at each step, and the time by which each is longer than a pace."""
+"""Windows to choose from at each step, and the time by which each is longer than an instant or a pace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """From `start` until just before `stop`: the calls it needs, and who came before and has not ended, youngest first."""
+    """From `start` until just before `stop`: the calls needed, and who came before and is there, youngest first."""
 
     start: float
     stop: float
@@ -86,7 +86,7 @@ class _Bound:
         return windows[0].calls
 
     def _side_by_side(self, *, crossing: bool) -> list[_Window]:
-        windows = []
+        windows: list[_Window] = []
         present: list[_Group] = []
         start, come = self._asked[0], 0
         while True:
@@ -101,14 +101,17 @@ class _Bound:
                     return windows
                 start = following
                 continue
-            windows.append(self._best(start, present, self._groups[come:arriving], following, crossing=crossing))
+            if come < arriving:
+                # An instant at which tasks come is a window of its own.
+                stop = start + _A_MOMENT
+                windows.append(_Window(start, stop, self._within(start, stop, present), present))
+            else:
+                windows.append(self._best(start, present, following, crossing=crossing))
             start = windows[-1].stop
 
-    def _best(  # noqa: PLR0913 - all that is known of the moment
-        self, start: float, present: list[_Group], arriving: list[_Group], following: float, *, crossing: bool
-    ) -> _Window:
+    def _best(self, start: float, present: list[_Group], following: float, *, crossing: bool) -> _Window:
         """Of some windows the one that needs most calls for its length."""
-        some = present[:: -(-len(present) // _CHOICES) or 1] + present[-1:] + arriving
+        some = present[:: -(-len(present) // _CHOICES)] + present[-1:]
         lengths = {self._pace(start - group.created) for group in some}
         stops = {start + length + _A_MOMENT for length in lengths} | {following} - {math.inf}
         if not crossing:

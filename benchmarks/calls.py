@@ -59,7 +59,7 @@ class _Outcome:
     lateness: float | None
 
 
-def _crowd(count: int, arrivals: str, aged: bool, seed: int) -> _Outcome:  # noqa: FBT001 - mapped over
+def _crowd(count: int, arrivals: str, aged: bool, seed: int) -> _Outcome:
     wait = _POLICY.wait
     assert isinstance(wait, wait_proportional)
     pace = usual_pace(wait)

@@ -139,7 +139,7 @@ async def _serve() -> None:
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with tempfile.NamedTemporaryFile(suffix=".pem") as ca:
         authority.cert_pem.write_to_path(ca.name)
-        kinds = {
+        kinds: dict[str, _Answers | _Echo] = {
             "Processing": _Answers("Processing"),
             "Finished": _Answers("Finished"),
             "one Finished": _Answers("Finished", IDS[:1]),

@@ -73,8 +73,8 @@ def measure() -> Result:
         figures,
         [plot],
         notes=[
-            "User and system time of the whole process. The SDK opens a session and a connection for each call, and "
-            "over https an SSL context too: that is what it does, not how it is used here."
+            "User and system time of the whole process.",
+            "The SDK opens a session and a connection for each call, and over https makes an SSL context too.",
         ],
     )
 

@@ -23,12 +23,13 @@ _STEPS = (1, 2, 5)
 _FEW_DECADES = 2
 _SMALLEST = 0.01
 _STYLE = """
-svg{font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;--paper:#fff;--ink:#1f2328;--dim:#59636e;--grid:#e4e7eb;
+svg{font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+svg{--paper:#fff;--ink:#1f2328;--dim:#59636e;--grid:#e4e7eb;
 --ours:#0a7d4f;--c0:#b35900;--c1:#6e56cf;--c2:#c2255c;--c3:#1971c2;--c4:#868e96;--c5:#7a6a00}
 @media(prefers-color-scheme:dark){svg{--paper:#14181d;--ink:#e6edf3;--dim:#9aa4af;--grid:#2b323a;
 --ours:#3ddc97;--c0:#ffa94d;--c1:#a48cf0;--c2:#f783ac;--c3:#74c0fc;--c4:#adb5bd;--c5:#d8c440}}
-.paper{fill:var(--paper)}text{fill:var(--ink)}.dim{fill:var(--dim)}.grid{stroke:var(--grid)}.title{font-size:15px;font-weight:600}
-.line{fill:none;stroke-width:1.6}.ours{stroke-width:2.8}
+.paper{fill:var(--paper)}text{fill:var(--ink)}.dim{fill:var(--dim)}.grid{stroke:var(--grid)}
+.title{font-size:15px;font-weight:600}.line{fill:none;stroke-width:1.6}.ours{stroke-width:2.8}
 """.strip()
 
 
@@ -89,7 +90,7 @@ def _curves(plot: Plot) -> tuple[int, list[str]]:
     middle = (_TOP + bottom) / 2
     parts += [
         _text((_LEFT + right) / 2, _HEIGHT - 16, plot.x, "middle"),
-        f'<text class="dim" transform="translate(18 {middle}) rotate(-90)" text-anchor="middle">{escape(plot.y)}</text>',
+        f'<g transform="translate(18 {middle}) rotate(-90)">{_text(0, 0, plot.y, "middle")}</g>',
     ]
     rows = list(zip(plot.lines, _colors(plot.lines), strict=True))
     # Ours last, so that it lies on top.

@@ -74,7 +74,6 @@ def _run(program: str) -> float:
 
 def _foreign(program: str) -> set[str]:
     """The modules loaded that are none of ours."""
-    told = subprocess.run(
-        [sys.executable, "-c", f"{program}\nimport sys\nprint(*sys.modules)"], check=True, stdout=subprocess.PIPE, text=True
-    ).stdout.split()
+    command = [sys.executable, "-c", f"{program}\nimport sys\nprint(*sys.modules)"]
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     return {name for name in told if name.partition(".")[0] != "ecs_waiter"}

@@ -29,19 +29,18 @@ class Life:
 
 Durations: TypeAlias = Callable[[random.Random], float]
 
+
+def _at_once(draw: random.Random) -> float:
+    return draw.uniform(1, 20)
+
+
 DURATIONS: dict[str, Durations] = {
     # Copies within a region, restarts: minutes.
     "short": lambda draw: draw.lognormvariate(4.5, 0.6),
     # Imports and exports of images by their size: some minutes to some hours, an hour or so on the whole.
     "imports": lambda draw: draw.lognormvariate(7.6, 0.8),
     # Both kinds, and every tenth that fails within seconds.
-    "mixed": lambda draw: (
-        draw.uniform(1, 20)
-        if draw.random() < 0.1
-        else DURATIONS["short"](draw)
-        if draw.random() < 0.5
-        else DURATIONS["imports"](draw)
-    ),
+    "mixed": lambda draw: draw.choices((_at_once, DURATIONS["short"], DURATIONS["imports"]), (2, 9, 9))[0](draw),
 }
 """In seconds; draws of one task's duration."""
 
@@ -68,7 +67,7 @@ ARRIVALS: dict[str, Callable[[int, random.Random], list[float]]] = {
     "staggered": _staggered,
     "in waves": _in_waves,
 }
-"""When tasks come: all at once, one by one within an hour (very many: second by second), or in six waves ten minutes apart."""
+"""When tasks come: at once, one by one within an hour (very many: second by second), or in six waves."""
 
 _AGES = 12
 

@@ -1,7 +1,7 @@
 """Resident memory of waiting tasks, beyond the strings of their IDs, while they are polled over HTTP.
 
-Each measurement is a process of its own. It makes the IDs, reads its resident memory, starts waiting, and reads it again
-when every task has been polled twice: by then whatever is kept from poll to poll is there.
+Each measurement is a process of its own. It makes the IDs, reads its resident memory, starts waiting, and reads it
+again when every task has been polled twice: by then whatever is kept from poll to poll is there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import contextlib
 import gc
 import json
 import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ import aiohttp
 from canned import REGION, Canned, canned_server
 from figures import Goal, Result, of, ratios
 from peers import KEYS
+from processes import measured_once
 
 from ecs_waiter import PollPolicy, StaticCredentials, TaskWaiter, WaitTimeoutError, wait_for_tasks, wait_proportional
 
@@ -42,12 +42,11 @@ _POLICY = PollPolicy(wait=wait_proportional(factor=0, min=_PAUSE, max=_PAUSE), m
 
 def measure() -> Result:
     """Measure our ways to wait and the peers' ways."""
-    with canned_server() as server:
-        # Two at a time: memory does not depend on what else runs.
-        with ThreadPoolExecutor(2) as pool:
-            million = pool.submit(_measured, server, "wait", _MILLION)
-            jobs = {way: [pool.submit(_measured, server, way, _MANY) for _ in range(_ROUNDS)] for way in _WAYS}
-            spent = {way: [job.result() / _MANY for job in rounds] for way, rounds in jobs.items()}
+    # Two at a time: memory does not depend on what else runs.
+    with canned_server() as server, ThreadPoolExecutor(2) as pool:
+        million = pool.submit(_measured, server, "wait", _MILLION)
+        jobs = {way: [pool.submit(_measured, server, way, _MANY) for _ in range(_ROUNDS)] for way in _WAYS}
+        spent = {way: [job.result() / _MANY for job in rounds] for way, rounds in jobs.items()}
     figures = [
         of(
             f"{way}, {_MANY:,} tasks",
@@ -66,13 +65,12 @@ def measure() -> Result:
     return Result(
         "How much memory does a waiting task hold, beyond its ID?",
         figures,
-        notes=["The coroutines of the peer that has one for each task only sleep: a response in each would come on top."],
+        notes=["The peer with a coroutine for each task only sleeps in them: a request in each would come on top."],
     )
 
 
 def _measured(server: Canned, way: str, count: int) -> float:
-    command = [sys.executable, str(Path(__file__)), way, str(count), server.urls["http echo"]]
-    return float(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+    return float(measured_once(__file__, way, str(count), server.urls["http echo"]))
 
 
 # -- in the process that is measured ----------------------------------------------------------------------------------
@@ -162,7 +160,7 @@ async def _by_coroutines(asked: dict[str, list[str]], _url: str) -> int:
     """A coroutine for each task, which asks and sleeps; here it only sleeps."""
 
     async def look(_task_id: str) -> None:
-        while True:
+        while True:  # noqa: ASYNC110 - peers poll
             await asyncio.sleep(1000)
 
     before = _resident()

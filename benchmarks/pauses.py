@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import subprocess
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import scenes
 from canned import REGION, canned_server
 from crowds import aside, measured, ours_is_over
 from figures import Goal, Result, of
 from peers import KEYS
+from processes import measured_once
 
 from ecs_waiter import PollPolicy, StaticCredentials, TaskWaiter, wait_proportional
 from ecs_waiter.testing.virtual_time import virtual_time
@@ -60,15 +59,14 @@ def measure() -> Result:
         f"How long does one step hold the loop, with {_MANY:,} tasks?",
         figures,
         notes=[
-            f"The longest of all was in `{worst['by']}`. A full garbage collection, which any program has that holds "
-            f"so much, took up to {collecting:.0f} ms; it is not counted."
+            f"The longest of all was in `{worst['by']}`.",
+            f"Not counted: full garbage collections, up to {collecting:.0f} ms, by all that a program holds.",
         ],
     )
 
 
-def _run(name: str, url: str) -> dict[str, float]:
-    command = [sys.executable, str(Path(__file__)), name, url]
-    told: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+def _run(name: str, url: str) -> dict[str, Any]:
+    told: dict[str, Any] = measured_once(__file__, name, url)
     return told
 
 
@@ -81,7 +79,8 @@ async def _over_http(url: str) -> None:
     policy = PollPolicy(wait=wait_proportional(factor=0, min=2, max=2), max_calls_per_second=1000)
     async with TaskWaiter(StaticCredentials(*KEYS), url, policy) as waiter:
         waiting = asyncio.create_task(waiter.wait(every, region_id=REGION))
-        while REGION not in waiter.stats.regions or waiter.stats.regions[REGION].polls < 2 * _MANY // 100:
+        await asyncio.sleep(1)
+        while waiter.stats.regions[REGION].polls < 2 * _MANY // 100:  # noqa: ASYNC110 - nobody tells of polls
             await asyncio.sleep(0.2)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)

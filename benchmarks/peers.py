@@ -13,7 +13,6 @@ import os
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
@@ -25,6 +24,7 @@ from ecs_waiter import PollPolicy, StaticCredentials, TaskWaiter, wait_proportio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AsyncExitStack
 
 __all__ = ["KEYS", "PEERS", "QUERY", "Round", "sdk_client"]
 
@@ -144,7 +144,8 @@ async def by_hand(url: str, stack: AsyncExitStack) -> Round:
         async with session.post(URL(f"{url}/?{query}", encoded=True), headers=headers) as response:
             response.raise_for_status()
             page = await response.json()
-        return page["TaskSet"]["Task"]
+        rows: list[dict[str, Any]] = page["TaskSet"]["Task"]
+        return rows
 
     async def run(seconds: float) -> int:
         ends, calls = time.monotonic() + seconds, 0
@@ -192,10 +193,10 @@ async def sdk_one_ca(url: str, _stack: AsyncExitStack) -> Round:
 
 def sdk_client(url: str, task_ids: Sequence[str], ca: str | None = None) -> tuple[Any, Any]:
     """The SDK's client, and its request about these tasks."""
-    # Heavy, and no part of the other peers' processes.
-    from alibabacloud_ecs20140526 import models  # noqa: PLC0415
-    from alibabacloud_ecs20140526.client import Client  # noqa: PLC0415
-    from alibabacloud_tea_openapi.models import Config  # noqa: PLC0415
+    # ruff: noqa: PLC0415 - heavy, and no part of the other peers' processes
+    from alibabacloud_ecs20140526 import models
+    from alibabacloud_ecs20140526.client import Client
+    from alibabacloud_tea_openapi.models import Config
 
     scheme, _, host = url.partition("://")
     key_id, secret = KEYS

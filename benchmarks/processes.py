@@ -6,20 +6,25 @@ import asyncio
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-__all__ = ["Measured", "answer_rounds"]
+__all__ = ["Measured", "answer_rounds", "measured_once"]
+
+
+def measured_once(script: str, *arguments: str) -> Any:
+    """What ``python benchmarks/<script> <arguments>`` prints, a JSON value."""
+    command = [sys.executable, script, *arguments]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 class Measured:
     """One peer's process, which runs a round when it is asked to: ``python benchmarks/<script> <arguments>``."""
 
     def __init__(self, script: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
-        command = [sys.executable, str(Path(script)), *arguments]
+        command = [sys.executable, script, *arguments]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )

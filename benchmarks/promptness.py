@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import mean, quantiles
 from typing import TYPE_CHECKING
 
-from cadences import exponential, fixed_loop, by_due_time, one_by_one
+from cadences import by_due_time, exponential, fixed_loop, one_by_one
 from figures import Figure, Goal, Line, Plot, Result, of
 from lives import coming
 from simulated import Played, play
@@ -35,8 +35,8 @@ _OURS = "ecs_waiter, default"
 _CADENCES: dict[str, Callable[[Sequence[Life]], Played]] = {
     "loop, every 15 s": lambda lives: fixed_loop(lives, 15),
     "loop, every 30 s": lambda lives: fixed_loop(lives, 30),
-    "exponential 2–60 s, batched": lambda lives: by_due_time(lives, exponential(2, 60)),
-    "each task, 2–60 s": lambda lives: one_by_one(lives, exponential(2, 60)),
+    "exponential 2 to 60 s, batched": lambda lives: by_due_time(lives, exponential(2, 60)),
+    "each task, 2 to 60 s": lambda lives: one_by_one(lives, exponential(2, 60)),
     "each task, every 15 s": lambda lives: one_by_one(lives, lambda _looks, _age: 15.0),
     "each task, every 5 s": lambda lives: one_by_one(lives, lambda _looks, _age: 5.0),
 }
@@ -117,15 +117,13 @@ def measure() -> Result:
     )
 
 
-def _plot(
-    mix: str, told: str, ours: list[_Spent], theirs: dict[str, list[_Spent]], fixed: list[list[_Spent]]
-) -> Plot:
+def _plot(mix: str, told: str, ours: list[_Spent], theirs: dict[str, list[_Spent]], fixed: list[list[_Spent]]) -> Plot:
     def middle(spent: Sequence[_Spent]) -> tuple[float, float]:
         return mean(one.calls for one in spent), mean(one.mean for one in spent)
 
     lines = [
         Line(_OURS, [middle(ours)], is_ours=True),
-        Line("loop, every 1–120 s", [middle(family) for family in zip(*fixed, strict=True)]),
+        Line("loop, every 1 to 120 s", [middle(family) for family in zip(*fixed, strict=True)]),
         *(Line(name, [middle(spent)]) for name, spent in theirs.items()),
     ]
     title = f"Lateness for calls: {told}"

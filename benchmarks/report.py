@@ -26,10 +26,12 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
 def write(folder: Path, results: dict[str, dict[str, Any]]) -> None:
     """Write results.json and all that follows from it."""
     (folder / _RESULTS).write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    plots = folder / "plots"
+    plots.mkdir(exist_ok=True)
+    for old in plots.iterdir():
+        old.unlink()
     for name, text in files(results).items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+        (folder / name).write_text(text)
 
 
 def files(results: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -44,6 +46,9 @@ def files(results: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 def _markdown(results: dict[str, Result], machines: dict[str, dict[str, str]]) -> str:
     parts = ["# Benchmark results\n", "Written by `make bench`; see the [README](README.md) for what is measured.\n"]
+    parts.append("| | | measured | goal | |\n|---|---|---:|---:|---|")
+    goals = [(name, figure) for name, result in results.items() for figure in result.figures if figure.goal]
+    parts[-1] += "".join(f"\n| {' | '.join([name, *_goal_cells(figure)])} |" for name, figure in goals) + "\n"
     for name, result in results.items():
         parts.append(f"## {name}: {result.question}\n")
         parts.append("| | median | quartiles | rounds | goal | |\n|---|---:|---:|---:|---:|---|")
@@ -61,8 +66,13 @@ def _line(machine: dict[str, str]) -> str:
 def _cells(figure: Figure) -> list[str]:
     verdict = {None: "", True: "met", False: "**not met**"}[figure.is_met]
     value = f"{shown(figure.median)} {figure.unit}"
-    spread = f"{shown(figure.low)} – {shown(figure.high)}" if figure.rounds > 1 else ""
+    spread = f"{shown(figure.low)} to {shown(figure.high)}" if figure.rounds > 1 else ""
     return [figure.what, value, spread, str(figure.rounds), str(figure.goal or ""), verdict]
+
+
+def _goal_cells(figure: Figure) -> list[str]:
+    what, value, _, _, goal, verdict = _cells(figure)
+    return [what, value, goal, verdict]
 
 
 def console(name: str, result: Result) -> str:

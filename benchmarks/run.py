@@ -10,23 +10,25 @@ from pathlib import Path
 from machine import described
 from report import console, read, write
 
-_ALL = ("cpu", "calls", "promptness", "memory", "pauses", "scaling", "imports", "latency")
+__all__ = ["ALL", "main"]
+
+ALL = ("cpu", "calls", "promptness", "memory", "pauses", "scaling", "imports", "latency")
 _HERE = Path(__file__).parent
 
 
 def main(names: list[str]) -> int:
     """Measure what is named, or all, and keep the other figures that are there."""
-    if unknown := set(names) - set(_ALL):
-        sys.stderr.write(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(_ALL)}\n")
+    if unknown := set(names) - set(ALL):
+        sys.stderr.write(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(ALL)}\n")
         return 2
     results = read(_HERE)
     missed = []
-    for name in [name for name in _ALL if name in names or not names]:
+    for name in [name for name in ALL if name in names or not names]:
         sys.stderr.write(f"{name} ...\n")
         began = time.monotonic()
         result = import_module(name).measure()
         results[name] = {"seconds": round(time.monotonic() - began, 1), "machine": described(), **result.to_json()}
-        write(_HERE, results)
+        write(_HERE, {known: results[known] for known in ALL if known in results})
         sys.stdout.write(console(name, result) + "\n")
         sys.stdout.flush()
         missed += [f"{name}: {figure.what}" for figure in result.figures if figure.is_met is False]

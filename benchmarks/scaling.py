@@ -1,18 +1,17 @@
-"""The cost of one wake-up - wake, compose, take in, put back - with a hundred to a million tasks waiting in a region."""
+"""The cost of one wake-up - wake, compose, take in, put back - while a hundred to a million tasks of a region wait."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import math
-import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crowds import REGION, Crowd
 from figures import Goal, Line, Plot, Result, of
+from processes import measured_once
 from tenacity import wait_random
 
 from ecs_waiter import PollPolicy
@@ -40,7 +39,7 @@ def measure() -> Result:
     theirs = {count: _run("coroutines", count) for count in _COUNTS if count <= _LARGEST_PEER}
     few, many = _COUNTS[0], _COUNTS[-1]
     figures = [of(f"{count:,} tasks", "µs per wake-up", ours[count]) for count in _COUNTS]
-    figures += [of(f"a coroutine each, {count:,} tasks", "µs per hundred tasks", found) for count, found in theirs.items()]
+    figures += [of(f"a coroutine each, {count:,} tasks", "µs per 100 wake-ups", theirs[count]) for count in theirs]
     growth = [one / other for one, other in zip(ours[many], ours[few], strict=True)]
     goal = Goal(at_most=math.log(many) / math.log(few))
     figures.append(of(f"{many:,} tasks / {few:,} tasks (log n: {goal.at_most:g})", "x", growth, goal))
@@ -60,8 +59,7 @@ def measure() -> Result:
 
 
 def _run(way: str, count: int) -> list[float]:
-    command = [sys.executable, str(Path(__file__)), way, str(count)]
-    found: list[float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    found: list[float] = measured_once(__file__, way, str(count))
     return found
 
 
@@ -71,9 +69,7 @@ def _run(way: str, count: int) -> list[float]:
 class _Unchanging(Crowd):
     """A service whose tasks never end, and that costs next to nothing."""
 
-    async def poll(
-        self, _region_id: str, task_ids: Sequence[str], is_known: Callable[[int], bool]
-    ) -> Snapshot | None:
+    async def poll(self, _region_id: str, task_ids: Sequence[str], is_known: Callable[[int], bool]) -> Snapshot | None:
         # One list of IDs is made for a batch while it stays the same, and so is its answer.
         fingerprint = id(task_ids)
         if is_known(fingerprint):
@@ -96,7 +92,7 @@ async def _ours(count: int) -> list[float]:
                 region = waiter.stats.regions.get(REGION)
                 return region.polls if region else 0
 
-            while polls() < 3 * count // _BATCH:
+            while polls() < 3 * count // _BATCH:  # noqa: ASYNC110 - nobody tells of polls
                 await asyncio.sleep(1)
             found = []
             for _ in range(_ROUNDS):
@@ -135,5 +131,6 @@ async def _coroutines(count: int) -> list[float]:
 
 
 if __name__ == "__main__":
+    measured = {"ours": _ours, "coroutines": _coroutines}[sys.argv[1]]
     with virtual_time():
-        sys.stdout.write(json.dumps(asyncio.run({"ours": _ours, "coroutines": _coroutines}[sys.argv[1]](int(sys.argv[2])))))
+        sys.stdout.write(json.dumps(asyncio.run(measured(int(sys.argv[2])))))

@@ -53,9 +53,7 @@ class _Service(Crowd):
             life.task_id: (life.ends, datetime.fromtimestamp(_DATE + life.created, UTC).isoformat()) for life in lives
         }
 
-    async def poll(
-        self, _region_id: str, task_ids: Sequence[str], is_known: Callable[[int], bool]
-    ) -> Snapshot | None:
+    async def poll(self, _region_id: str, task_ids: Sequence[str], is_known: Callable[[int], bool]) -> Snapshot | None:
         now = asyncio.get_running_loop().time() - self._began
         self.played.calls += 1
         self.played.looks += len(task_ids)
