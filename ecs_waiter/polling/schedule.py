@@ -7,8 +7,9 @@ work: one call asks it, one question to the wait strategy paces it, and while no
 from __future__ import annotations
 
 import math
+import sys
+from collections import deque
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from ecs_waiter.models import TaskStatus
@@ -66,7 +67,9 @@ class PollSchedule:
         self._backoff = backoff
         self._suspicion = Suspicion(backoff)
         self._entries: dict[str, Entry] = {}
-        self._new: dict[str, Entry] = {}
+        # First come, first asked. Those who left since are skipped: `_entries` no longer holds them.
+        self._new: deque[Entry] = deque()
+        self._new_count = 0
         self._queue = BatchQueue()
         self._left_in_flight: dict[str, Entry] = {}
         self._shown_next: set[str] = set()
@@ -83,7 +86,7 @@ class PollSchedule:
         return task_id in self._entries
 
     def __repr__(self) -> str:
-        return f"PollSchedule({len(self._entries)} IDs, {len(self._new)} new, {self._in_flight} calls in flight)"
+        return f"PollSchedule({len(self._entries)} IDs, {self._new_count} new, {self._in_flight} calls in flight)"
 
     def find(self, task_id: str) -> Entry | None:
         """Return the entry of an ID that is waited for."""
@@ -105,9 +108,18 @@ class PollSchedule:
             entry.status = entry.missing = None
             self.show(entry)
         else:
-            entry = self._new[task_id] = Entry(task_id, now)
+            entry = Entry(task_id, now)
+            self._put_first(entry)
         self._entries[task_id] = entry
         return entry
+
+    def _put_first(self, entry: Entry) -> None:
+        """Have an entry asked in the next call with room, before all that is due."""
+        self._new.append(entry)
+        self._new_count += 1
+
+    def _is_waited_for(self, entry: Entry) -> bool:
+        return self._entries.get(entry.task_id) is entry
 
     def show(self, entry: Entry) -> None:
         """Have the next answer tell the state of this entry even if it is unchanged."""
@@ -127,7 +139,7 @@ class PollSchedule:
         else:
             batch.live -= 1
             entry.batch = None
-            self._new[entry.task_id] = entry
+            self._put_first(entry)
 
     def remove(self, entry: Entry) -> None:
         """Forget an ID: nobody waits for it any more."""
@@ -135,7 +147,9 @@ class PollSchedule:
         self._shown_next.discard(entry.task_id)
         batch = entry.batch
         if batch is None:
-            self._new.pop(entry.task_id, None)
+            self._new_count -= 1
+            if len(self._new) > 2 * self._new_count + BATCH_SIZE:
+                self._new = deque(filter(self._is_waited_for, self._new))
             return
         batch.live -= 1
         if batch.in_flight:
@@ -157,7 +171,7 @@ class PollSchedule:
     def wake_at(self) -> float:
         """When the next call is due; infinite while nothing waits for one."""
         # An outage ends with a last try, whoever is due then.
-        due = -math.inf if self._new else self._queue.due_at()
+        due = -math.inf if self._new_count else self._queue.due_at()
         if due < math.inf:
             due = min(due, self._outage.ends)
         return max(due, self._outage.paused_until)
@@ -176,7 +190,7 @@ class PollSchedule:
         if now < self._outage.paused_until - TICK:
             return None
         by = math.inf if self._outage.is_spent(now) else now
-        batch = self._batch_of_new(now) if self._new else self._queue.pop(by)
+        batch = self._batch_of_new(now) if self._new_count else self._queue.pop(by)
         if batch is None:
             return None
         if not batch.alone and batch.live < BATCH_SIZE:
@@ -187,9 +201,12 @@ class PollSchedule:
         return batch
 
     def _batch_of_new(self, now: float) -> Batch:
-        chosen = list(islice(self._new.values(), BATCH_SIZE))
-        for entry in chosen:
-            del self._new[entry.task_id]
+        chosen: list[Entry] = []
+        while len(chosen) < min(BATCH_SIZE, self._new_count):
+            entry = self._new.popleft()
+            if self._is_waited_for(entry):
+                chosen.append(entry)
+        self._new_count -= len(chosen)
         return Batch(chosen, due=now, answered=self._outage.healthy(now))
 
     def _with_riders(self, batch: Batch) -> Batch:
@@ -280,6 +297,8 @@ class PollSchedule:
         shown_next = self._shown_next
         staying: list[Entry] = []
         missing: list[Entry] = []
+        # Those of one age share their time of birth: a number each would be a fifth of what a waiting task costs.
+        born: dict[float, float] = {}
         for entry in batch.entries:
             task_id = entry.task_id
             index = index_of.get(task_id)
@@ -300,8 +319,10 @@ class PollSchedule:
                 shown_next.discard(task_id)
                 staying.append(entry)
                 if entry.status is None and (age := age_of(index)) is not None:
-                    entry.born = now - age
-            entry.status = status
+                    entry.born = born.setdefault(age, now - age)
+            if is_new:
+                # One word for all who are in this status, instead of a copy in each row.
+                entry.status = sys.intern(status)
         for entry in news.gone:
             self._forget_landed(entry)
         self._regroup(batch, staying, missing, now)

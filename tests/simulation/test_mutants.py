@@ -30,7 +30,7 @@ _real_sort_out = PollSchedule._sort_out
 
 def _remove_nothing_from_its_batch(self: PollSchedule, entry: Entry) -> None:
     del self._entries[entry.task_id]
-    self._new.pop(entry.task_id, None)
+    self._new_count -= entry.batch is None
 
 
 def _lose_the_rest(self: BatchQueue, room: int) -> tuple[list[Entry], list[Batch]]:
