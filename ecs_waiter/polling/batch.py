@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.task_ids import MAX_BATCH
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from ecs_waiter.polling.missing import Missing
 
 __all__ = ["BATCH_SIZE", "Batch", "Entry"]
+
+_by_id = attrgetter("task_id")
 
 BATCH_SIZE = MAX_BATCH
 """IDs to a DescribeTasks call, at most."""
@@ -132,7 +135,3 @@ class Batch:
     def __repr__(self) -> str:
         kind = "alone, " if self.alone else ""
         return f"Batch({self.live} IDs, {kind}due={self.due:g}, polls={self.polls})"
-
-
-def _by_id(entry: Entry) -> str:
-    return entry.task_id
