@@ -132,3 +132,22 @@ def test_paused_triggerer_cancels_nothing(cluster: Cluster, ecs: EcsEmulator) ->
     until("all have ended", lambda: set(cluster.states("kill", run)) <= {"success", "failed"}, 180)
     assert canceled() == [task_id]
     assert Counter(cluster.states("kill", run)) == {"success": _SIZE - 2, "failed": 2}
+
+
+def test_worker_that_is_killed(cluster: Cluster, ecs: EcsEmulator) -> None:
+    """A worker that a user ends cancels its task; cleared, the task instance starts another one."""
+    ecs.plan("ExportImage", duration=600)
+    first = len(ecs.requests)
+
+    def asked(action: str) -> list[tuple[str, ...]]:
+        return [request.task_ids for request in ecs.requests[first:] if request.action == action]
+
+    run = cluster.trigger("worker")
+    [waited] = until("the worker waits", lambda: asked("DescribeTasks")[:1], 60)
+    cluster.send("PATCH", f"dags/worker/dagRuns/{run}/taskInstances/export", {"new_state": "failed"})
+    until("its task is canceled", lambda: asked("CancelTask") == [waited], 60)
+    again = {"dry_run": False, "dag_run_id": run, "task_ids": ["export"], "only_failed": False, "reset_dag_runs": True}
+    cluster.send("POST", "dags/worker/clearTaskInstances", again)
+    until("the other has ended", lambda: cluster.states("worker", run) == ["success"], 60)
+    assert len(asked("ExportImage")) == 2
+    assert asked("CancelTask") == [waited]

@@ -21,6 +21,9 @@ def dag(name: str) -> DAG:
     return DAG(name, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), max_active_tasks=2 * SIZE)
 
 
+with dag("worker"):
+    EcsExportImageOperator(task_id="export", image_id="m-1", cancel_on_kill=True, **{**COMMON, "deferrable": False})
+
 for name, cancel_on_kill in (("fleet", False), ("kill", True)):
     with dag(name):
         EcsImportImageOperator.partial(
