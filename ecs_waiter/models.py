@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_pascal
 from pydantic_core.core_schema import with_default_schema
 
 if TYPE_CHECKING:
@@ -128,9 +127,13 @@ Count = Annotated[int | None, BeforeValidator(_count)]
 Percent = Annotated[int | None, BeforeValidator(_percent)]
 
 
+def _pascal_case(name: str) -> str:
+    return name.title().replace("_", "")
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="ignore", alias_generator=to_pascal, populate_by_name=True, strict=False
+        frozen=True, extra="ignore", alias_generator=_pascal_case, populate_by_name=True, strict=False
     )
 
 
@@ -151,7 +154,7 @@ def _items(value: object) -> dict[str, str]:
     return {_text(key): _text(item) for key, item in value.items()} if isinstance(value, dict) else {}
 
 
-class OperationProgress(_Model):
+class OperationProgress(_Model, defer_build=True):  # most programs never meet one
     """One step of a task and, if it failed, why."""
 
     operation_status: Text = ""
@@ -177,7 +180,7 @@ def _steps(value: object) -> object:
     return value if isinstance(value, list | tuple) else ()
 
 
-class TaskDetail(Task):
+class TaskDetail(Task, defer_build=True):
     """One task as DescribeTaskAttribute tells it: with its progress in percent and the reason of a failure."""
 
     task_process: Percent = None
@@ -202,7 +205,7 @@ class TaskDetail(Task):
         return "; ".join(dict.fromkeys(filter(None, told))) or None
 
 
-class TaskPage(_Model):
+class TaskPage(_Model, defer_build=True):
     """One answer of DescribeTasks."""
 
     tasks: tuple[Task, ...]

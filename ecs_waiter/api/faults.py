@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import html
 import json
 import re
 from contextlib import suppress
@@ -75,13 +74,14 @@ _ERROR_KEYS = frozenset(
     }
 )
 _NO_ERROR = frozenset({"", "200", "ok", "success"})
-_XML = re.compile(r"<(Code|Message|RequestId)>([^<]*)</\1>")
+# Compiled by `re` when first used: most programs never meet an error of this kind.
+_XML = r"<(Code|Message|RequestId)>([^<]*)</\1>"
 _LARGEST_ERROR = 2**16
-_HTML = re.compile(r"<(?:!doctype\s+html|html|body)\b", re.IGNORECASE)
+_HTML = r"(?i)<(?:!doctype\s+html|html|body)\b"
 # The service shows what it would have signed: our request, whole, with the security token in it.
-_ECHO = re.compile(r"string ?to ?sign|canonical ?request", re.IGNORECASE)
-_POSITIVE = re.compile(r"\s*0*([1-9][0-9]{0,14})\s*", re.ASCII)
-_TIME_LEFT = re.compile(r"TimeLeft:\s*0*([1-9][0-9]{0,14})", re.ASCII | re.IGNORECASE)
+_ECHO = r"(?i)string ?to ?sign|canonical ?request"
+_POSITIVE = r"(?a)\s*0*([1-9][0-9]{0,14})\s*"
+_TIME_LEFT = r"(?ai)TimeLeft:\s*0*([1-9][0-9]{0,14})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +119,18 @@ def told_by(data: Any, body: bytes = b"", date: float | None = None) -> Told:
         parts = {key.lower().replace("_", ""): value for key, value in data.items()}
     elif data is None:
         text = body[:_LARGEST_ERROR].decode("utf-8", "replace").replace("<![CDATA[", "").replace("]]>", "")
-        if not _HTML.search(text):
-            parts = {name.lower(): _unescaped(value.strip()) for name, value in _XML.findall(text)}
+        if not re.search(_HTML, text):
+            parts = {name.lower(): _unescaped(value.strip()) for name, value in re.findall(_XML, text)}
     code, message, request_id = (_text(parts.get(name)) for name in ("code", "message", "requestid"))
     # A bare number repeats the HTTP status: a gateway's, for the service names its errors.
     return Told(None if code.isdigit() else code or None, message, request_id or None, date)
 
 
 def _unescaped(text: str) -> str:
+    from html import unescape  # noqa: PLC0415 - its table of characters is for the rare XML error alone
+
     try:
-        return html.unescape(text)
+        return unescape(text)
     except ValueError:  # a character reference of thousands of digits
         return text
 
@@ -171,7 +173,7 @@ def error_of(status: int, told: Told, headers: Mapping[str, str], clean: Callabl
     kind = (told.code or "").lower()
     code = shown(told.code) if told.code else None
     words = told.message
-    if "signature" in kind and (echo := _ECHO.search(words)):
+    if "signature" in kind and (echo := re.search(_ECHO, words)):
         words = words[: echo.start()].removesuffix("server ").rstrip(" ,;:")
     message = shown(words) or f"HTTP status {status}"
     request_id = shown(told.request_id) if told.request_id else None
@@ -190,16 +192,16 @@ def error_of(status: int, told: Told, headers: Mapping[str, str], clean: Callabl
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that the service asks to wait, a day at most; None if it does not say."""
-    if found := _POSITIVE.fullmatch(headers.get("x-acs-retry-after", "")):
+    if found := re.fullmatch(_POSITIVE, headers.get("x-acs-retry-after", "")):
         return min(int(found[1]) / 1000, _LONGEST_WAIT)
     left = [
         int(found[1])
         for name in ("x-ratelimit-user-api", "x-ratelimit-user")
-        if (found := _TIME_LEFT.search(headers.get(name, "")))
+        if (found := re.search(_TIME_LEFT, headers.get(name, "")))
     ]
     if left:
         return min(max(left) / 1000, _LONGEST_WAIT)
-    found = _POSITIVE.fullmatch(headers.get("Retry-After", ""))
+    found = re.fullmatch(_POSITIVE, headers.get("Retry-After", ""))
     return min(float(found[1]), _LONGEST_WAIT) if found else None
 
 

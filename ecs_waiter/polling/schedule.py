@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import sys
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from ecs_waiter.models import TaskStatus
@@ -42,13 +41,15 @@ It is not where nothing changed, but somebody who joined late has yet to see it.
 """
 
 
-@dataclass(slots=True)
 class News:
     """What an answer brought; `error` is the wait strategy's, which ends the region's waits."""
 
-    changes: list[Change] = field(default_factory=list)
-    gone: list[Entry] = field(default_factory=list)
-    error: Exception | None = None
+    __slots__ = ("changes", "error", "gone")
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.changes: list[Change] = []
+        self.gone: list[Entry] = []
+        self.error = error
 
 
 _NO_NEWS = News()

@@ -29,10 +29,9 @@ _PROBE_AGAIN = 1.0
 _REST_WAITS = 3.0
 """Seconds that the rest of a refused batch waits for the two IDs that are asked alone."""
 
-_ABOUT_IDS = re.compile(r"task[ _-]?ids?(?![a-z])", re.IGNORECASE)
-_ABOUT_REGION = re.compile(
-    r"region|^(MissingParameter|InvalidAction|InvalidVersion|UnsupportedOperation)", re.IGNORECASE
-)
+# Compiled by `re` when first used: most programs never meet a refusal.
+_ABOUT_IDS = r"(?i)task[ _-]?ids?(?![a-z])"
+_ABOUT_REGION = r"(?i)region|^(MissingParameter|InvalidAction|InvalidVersion|UnsupportedOperation)"
 
 
 @dataclass(slots=True)
@@ -115,7 +114,7 @@ class Suspicion:
         anything, the words are about IDs from then on; if it refuses both alike, they are about the region.
         """
         if error.code not in self._codes_about_ids and not _is_about_ids(error):
-            if _ABOUT_REGION.search(error.code or "") or (batch.live == 1 and only):
+            if re.search(_ABOUT_REGION, error.code or "") or (batch.live == 1 and only):
                 return Verdict(is_regional=True)
             return self._doubt(batch, error, now)
         if batch.live == 1:
@@ -143,6 +142,6 @@ class Suspicion:
 
 
 def _is_about_ids(error: ApiError) -> bool:
-    return bool(_ABOUT_IDS.search(error.code or "")) or (
-        bool(_ABOUT_IDS.search(error.message)) and not _ABOUT_REGION.search(error.code or "")
+    return bool(re.search(_ABOUT_IDS, error.code or "")) or (
+        bool(re.search(_ABOUT_IDS, error.message)) and not re.search(_ABOUT_REGION, error.code or "")
     )
