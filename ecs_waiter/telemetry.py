@@ -213,7 +213,7 @@ class Telemetry:
 
     def settled(self, region_id: str, outcome: str, task: Task | None, date: float | None) -> None:
         """Count a task that has ended."""
-        attributes = {**_in_region(region_id), "ecs_waiter.outcome": outcome}
+        attributes = _ended(region_id, outcome)
         self._meters.settled.add(1, attributes)
         if task is None or date is None:
             return
@@ -288,6 +288,11 @@ def _call_attributes(region_id: str, action: str, url: URL) -> dict[str, str | i
         # Without the query, which holds the parameters: they are nobody's business here.
         "url.full": str(url.with_query(None)),
     }
+
+
+@cache
+def _ended(region_id: str, outcome: str) -> dict[str, str]:
+    return {**_in_region(region_id), "ecs_waiter.outcome": outcome}
 
 
 def _in_region(region_id: str) -> dict[str, str]:

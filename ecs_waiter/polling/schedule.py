@@ -149,7 +149,7 @@ class PollSchedule:
         batch = entry.batch
         if batch is None:
             self._new_count -= 1
-            if len(self._new) > 2 * self._new_count + BATCH_SIZE:
+            if not self._new_count or len(self._new) > 2 * self._new_count + BATCH_SIZE:
                 self._new = deque(filter(self._is_waited_for, self._new))
             return
         batch.live -= 1
