@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 from airflow.providers_manager import ProvidersManager
+from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
 from ecs_waiter.airflow import provider
 
@@ -51,7 +52,7 @@ def test_manager(airflow_db: None) -> None:
     """Airflow's manager finds the provider, its hook and its link."""
     manager = ProvidersManager()
     assert "ecs-waiter" in manager.providers
-    hook: Any = manager.hooks["alibaba_cloud"]
+    hook: Any = ProvidersManagerTaskRuntime().hooks["alibaba_cloud"]
     assert hook.hook_class_name == "ecs_waiter.airflow.hooks.EcsTaskHook"
     assert hook.connection_id_attribute_name == "alibabacloud_conn_id"
     assert "ecs_waiter.airflow.links.EcsConsoleTasksLink" in manager.extra_links_class_names
