@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from html import escape
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,24 +14,43 @@ if TYPE_CHECKING:
 
 __all__ = ["shown", "svg"]
 
-_WIDTH = 760
+_WIDTH = 820
 _HEIGHT = 420
-_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 210, 52, 62
+_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 260, 52, 62
 _ROW = 30
-_NAMES = 250
+_NAMES = 280
 _OURS = "ours"
 _STEPS = (1, 2, 5)
 _FEW_DECADES = 2
 _SMALLEST = 0.01
-_STYLE = """
-svg{font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-svg{--paper:#fff;--ink:#1f2328;--dim:#59636e;--grid:#e4e7eb;
---ours:#0a7d4f;--c0:#b35900;--c1:#6e56cf;--c2:#c2255c;--c3:#1971c2;--c4:#868e96;--c5:#7a6a00}
-@media(prefers-color-scheme:dark){svg{--paper:#14181d;--ink:#e6edf3;--dim:#9aa4af;--grid:#2b323a;
---ours:#3ddc97;--c0:#ffa94d;--c1:#a48cf0;--c2:#f783ac;--c3:#74c0fc;--c4:#adb5bd;--c5:#d8c440}}
-.paper{fill:var(--paper)}text{fill:var(--ink)}.dim{fill:var(--dim)}.grid{stroke:var(--grid)}
-.title{font-size:15px;font-weight:600}.line{fill:none;stroke-width:1.6}.ours{stroke-width:2.8}
-""".strip()
+# What a color is for -> in a light and in a dark scheme. Plain classes, for not every viewer knows CSS variables.
+_COLORS = {
+    "paper": ("#fff", "#14181d"),
+    "ink": ("#1f2328", "#e6edf3"),
+    "dim": ("#59636e", "#9aa4af"),
+    "grid": ("#e4e7eb", "#2b323a"),
+    _OURS: ("#0a7d4f", "#3ddc97"),
+    "c0": ("#b35900", "#ffa94d"),
+    "c1": ("#6e56cf", "#a48cf0"),
+    "c2": ("#c2255c", "#f783ac"),
+    "c3": ("#1971c2", "#74c0fc"),
+    "c4": ("#868e96", "#adb5bd"),
+    "c5": ("#7a6a00", "#d8c440"),
+    "c6": ("#0b7285", "#66d9e8"),
+}
+_FONT = 'font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif'
+
+
+def _style() -> str:
+    light, dark = (
+        "".join(f".{name}{{fill:{color[scheme]};stroke:{color[scheme]}}}" for name, color in _COLORS.items())
+        for scheme in (0, 1)
+    )
+    return (
+        f"svg{{{_FONT}}}{light}\n@media(prefers-color-scheme:dark){{{dark}}}\n"
+        "text{stroke:none!important}.title{font-size:15px;font-weight:600}.grid{stroke-width:1}"
+        ".line{fill:none!important;stroke-width:1.6}.bold{stroke-width:2.8}"
+    )
 
 
 def svg(plot: Plot) -> str:
@@ -39,9 +59,9 @@ def svg(plot: Plot) -> str:
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
-        f'aria-label="{escape(plot.title)}">\n<style>{_STYLE}</style>\n'
+        f'aria-label="{escape(plot.title)}">\n<style>{_style()}</style>\n'
         f'<rect class="paper" width="{_WIDTH}" height="{height}" rx="8"/>\n'
-        f'<text class="title" x="20" y="30">{escape(plot.title)}</text>\n{body}\n</svg>\n'
+        f'<text class="title ink" x="20" y="30">{escape(plot.title)}</text>\n{body}\n</svg>\n'
     )
 
 
@@ -74,8 +94,13 @@ class _Axis:
 
 
 def _colors(lines: list[Line]) -> list[str]:
-    others = iter(range(len(lines)))
-    return [_OURS if line.is_ours else f"c{next(others) % 6}" for line in lines]
+    others = cycle(name for name in _COLORS if name.startswith("c"))
+    return [_OURS if line.is_ours else next(others) for line in lines]
+
+
+def _grey(lines: list[Line]) -> list[str]:
+    """Where each line has its name beside it, one color tells ours from the others."""
+    return [_OURS if line.is_ours else "c4" for line in lines]
 
 
 def _curves(plot: Plot) -> tuple[int, list[str]]:
@@ -98,20 +123,19 @@ def _curves(plot: Plot) -> tuple[int, list[str]]:
         parts += _curve(line, color, x.at, y.at)
     for number, (line, color) in enumerate(rows):
         level = _TOP + 12 + number * 21
-        parts.append(f'<circle cx="{right + 18}" cy="{level - 4}" r="5" fill="var(--{color})"/>')
-        parts.append(f'<text x="{right + 30}" y="{level}">{escape(line.name)}</text>')
+        parts.append(f'<circle cx="{right + 18}" cy="{level - 4}" r="5" class="{color}"/>')
+        parts.append(f'<text class="ink" x="{right + 30}" y="{level}">{escape(line.name)}</text>')
     return _HEIGHT, parts
 
 
 def _curve(line: Line, color: str, x: Callable[[float], float], y: Callable[[float], float]) -> list[str]:
     places = [(x(one), y(other)) for one, other in line.points]
     parts = [
-        f'<circle cx="{one}" cy="{other}" r="{4.5 if line.is_ours else 3.5}" fill="var(--{color})"/>'
-        for one, other in places
+        f'<circle cx="{one}" cy="{other}" r="{4.5 if line.is_ours else 3.5}" class="{color}"/>' for one, other in places
     ]
     if line.is_joined and len(places) > 1:
         path = "M" + "L".join(f"{one} {other}" for one, other in places)
-        parts.insert(0, f'<path class="line{" ours" * line.is_ours}" stroke="var(--{color})" d="{path}"/>')
+        parts.insert(0, f'<path class="line{" bold" * line.is_ours} {color}" d="{path}"/>')
     return parts
 
 
@@ -123,14 +147,14 @@ def _dots(plot: Plot) -> tuple[int, list[str]]:
     for tick in x.ticks():
         parts += [_rule(x.at(tick), _TOP, x.at(tick), bottom), _text(x.at(tick), bottom + 18, _tick(tick), "middle")]
     parts.append(_text((_NAMES + right) / 2, bottom + 42, plot.x, "middle"))
-    for number, (line, color) in enumerate(zip(plot.lines, _colors(plot.lines), strict=True)):
+    for number, (line, color) in enumerate(zip(plot.lines, _grey(plot.lines), strict=True)):
         level = _TOP + _ROW * (number + 0.5)
         ((value, _),) = line.points
         parts += [
-            f'<text x="{_NAMES - 14}" y="{level + 4}" text-anchor="end">{escape(line.name)}</text>',
-            f'<path class="line" stroke="var(--{color})" d="M{_NAMES} {level}L{x.at(value)} {level}"/>',
-            f'<circle cx="{x.at(value)}" cy="{level}" r="6" fill="var(--{color})"/>',
-            f'<text x="{x.at(value) + 12}" y="{level + 4}">{shown(value)}</text>',
+            f'<text class="ink" x="{_NAMES - 14}" y="{level + 4}" text-anchor="end">{escape(line.name)}</text>',
+            f'<path class="line {color}" d="M{_NAMES} {level}L{x.at(value)} {level}"/>',
+            f'<circle cx="{x.at(value)}" cy="{level}" r="6" class="{color}"/>',
+            f'<text class="ink" x="{x.at(value) + 12}" y="{level + 4}">{shown(value)}</text>',
         ]
     return bottom + 58, parts
 

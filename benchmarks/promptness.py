@@ -27,7 +27,7 @@ _SEEDS = range(3)
 _MIXES = {
     "short": "copies and restarts, minutes each",
     "imports": "imports, half an hour each or hours",
-    "mixed": "both, and some that fail at once",
+    "mixed": "both kinds, and some that end at once",
 }
 _FRONTIER = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 120.0)
 

@@ -65,9 +65,16 @@ def _line(machine: dict[str, str]) -> str:
 
 def _cells(figure: Figure) -> list[str]:
     verdict = {None: "", True: "met", False: "**not met**"}[figure.is_met]
-    value = f"{shown(figure.median)} {figure.unit}"
-    spread = f"{shown(figure.low)} to {shown(figure.high)}" if figure.rounds > 1 else ""
+    value = f"{_exact(figure, figure.median)} {figure.unit}"
+    spread = f"{_exact(figure, figure.low)} to {_exact(figure, figure.high)}" if figure.rounds > 1 else ""
     return [figure.what, value, spread, str(figure.rounds), str(figure.goal or ""), verdict]
+
+
+def _exact(figure: Figure, value: float) -> str:
+    """A ratio near its goal is told to the third place, that nobody takes it for the goal itself."""
+    goal = figure.goal
+    limit = None if goal is None else goal.at_most if goal.at_most is not None else goal.at_least
+    return f"{value:.3f}" if limit and shown(value) == shown(limit) != f"{value:g}" else shown(value)
 
 
 def _goal_cells(figure: Figure) -> list[str]:

@@ -103,7 +103,7 @@ def test_points_lie_within_the_paper() -> None:
         (float(circle.get("cx", "")), float(circle.get("cy", "")))
         for circle in ET.fromstring(svg(CURVES)).iter("{http://www.w3.org/2000/svg}circle")  # noqa: S314 - made here
     ]
-    assert all(0 < x < 760 and 0 < y < 420 for x, y in circles)
+    assert all(0 < x < 820 and 0 < y < 420 for x, y in circles)
     (left, high), (right, low) = circles[:2]
     assert left < right
     assert high < low
