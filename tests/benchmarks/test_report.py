@@ -9,6 +9,7 @@ import pytest
 import run
 from drawing import shown, svg
 from figures import Goal, Line, Plot, Result, of
+from readme_table import put_into
 from report import console, files, read, write
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -40,6 +41,13 @@ def test_what_is_committed_belongs_together() -> None:
     assert there == set(expected)
     for name, text in expected.items():
         assert (FOLDER / name).read_text() == text, name
+
+
+def test_the_readme_has_these_figures() -> None:
+    """The README's table is what the committed results give."""
+    readme = (FOLDER.parent / "README.md").read_text()
+    assert put_into(readme, {name: Result.from_json(data) for name, data in read(FOLDER).items()}) == readme
+    assert "| **ecs_waiter** |" in readme
 
 
 def test_every_benchmark_has_results() -> None:
