@@ -11,7 +11,7 @@ import pytest
 from helpers import clock, every, failure, since
 
 from ecs_waiter import EcsWaiterError, PollPolicy, Task, TaskFailedError, TaskWaiter, wait_for_task
-from ecs_waiter.polling.poller import RegionPoller
+from ecs_waiter.polling.telling import Teller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +29,10 @@ PLACES = [
     "ecs_waiter.polling.schedule.PollSchedule.answer",
     "ecs_waiter.polling.schedule.PollSchedule.abandon",
     "ecs_waiter.polling.poller.RegionPoller._take_in",
-    "ecs_waiter.polling.poller.RegionPoller._tell_change",
+    "ecs_waiter.polling.telling.Teller.change",
     "ecs_waiter.polling.reasons.Reasons.add",
     "ecs_waiter.polling.odd_words.OddWords.note",
-    "ecs_waiter.polling.poller.task_of",
+    "ecs_waiter.polling.telling.task_of",
     "ecs_waiter.api.client.EcsClient.prepare",
     "ecs_waiter.api.client.EcsClient.poll",
     "ecs_waiter.api.client.snapshot_of",
@@ -92,16 +92,16 @@ async def test_telling_fails_once(virtual_ecs: EcsEmulator) -> None:
     """If telling one outcome raises, all others of the same answer are told, a known failure as itself."""
     failed = virtual_ecs.add_task(task_id="t-0", outcome="Failed", error=("C", "why"))
     ids = [failed, *(virtual_ecs.add_task(task_id=f"t-{n}") for n in range(1, 10))]
-    real, told = RegionPoller._tell, []
+    real, told = Teller._finished, []
 
-    def tell(poller: RegionPoller, *args: Any) -> None:
+    def tell(teller: Teller, *args: Any) -> None:
         told.append(args)
         if len(told) == 1:
             raise BoomError
-        real(poller, *args)
+        real(teller, *args)
 
     async with TaskWaiter() as waiter:
-        with mock.patch.object(RegionPoller, "_tell", tell):
+        with mock.patch.object(Teller, "_finished", tell):
             results = await _ends(asyncio.ensure_future(waiter.wait(ids, return_exceptions=True)))
     assert isinstance(results[failed], TaskFailedError)
     assert all(isinstance(results[i], Task) or isinstance(results[i].__cause__, BoomError) for i in ids[1:])

@@ -7,10 +7,9 @@ import contextvars
 import functools
 import logging
 import math
-import weakref
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from ecs_waiter.api.answers import age_of, task_of
+from ecs_waiter.api.answers import age_of
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.api.retry import wait_backoff
 from ecs_waiter.errors import (
@@ -18,23 +17,20 @@ from ecs_waiter.errors import (
     AuthenticationError,
     EcsWaiterError,
     ServiceUnavailableError,
-    TaskCanceledError,
-    TaskError,
-    TaskNotFoundError,
     ThrottledError,
 )
-from ecs_waiter.models import Task, TaskStatus
 from ecs_waiter.polling.policy import ask
 from ecs_waiter.polling.reasons import Reasons
 from ecs_waiter.polling.rows import columns
-from ecs_waiter.polling.schedule import News, PollSchedule, is_settled
-from ecs_waiter.polling.transitions import log_seen, log_settled
-from ecs_waiter.polling.watch import Copies, Watcher, attach, detach, watchers_of
+from ecs_waiter.polling.schedule import News, PollSchedule
+from ecs_waiter.polling.telling import Teller
+from ecs_waiter.polling.watch import Copies, Watcher, watchers_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
     from ecs_waiter.api.answers import Snapshot
+    from ecs_waiter.models import Task
     from ecs_waiter.polling.batch import Batch, Entry
     from ecs_waiter.polling.observer import Observer
     from ecs_waiter.polling.odd_words import OddWords
@@ -45,15 +41,9 @@ __all__ = ["RegionPoller"]
 
 logger = logging.getLogger("ecs_waiter.polling")
 
-_SLICE = 2_000
-_ROWS_KEPT = 1_000
-"""Tasks whose last row is kept, for the error of one that vanishes; of more, only the status is."""
-
 _OUTAGE_TOLD_AFTER = 10.0
 _OUTAGE_TOLD_EVERY = 300.0
 """Seconds without a good answer after which an outage is logged, and between two such lines at least."""
-
-_DOCUMENTED = frozenset(TaskStatus)
 
 _backoff = wait_backoff()
 
@@ -67,7 +57,6 @@ class RegionPoller:
 
     Attributes:
         polls: Polls that were sent.
-        settled: Tasks that have ended.
         retried: Polls that failed in passing and were tried again.
     """
 
@@ -82,15 +71,11 @@ class RegionPoller:
         self._region_id = region_id
         self._source = source
         self._policy = policy
-        self._odd_words = odd_words
         self._observer = observer
         self._limiter = source.limiter(region_id)
         self._schedule = PollSchedule(policy, _backoff_after)
         self._reasons = Reasons(region_id, source, self._spawn, observer)
-        self._late: dict[str, dict[Watcher, None]] = {}
-        self._last_rows: dict[str, Any] = {}
-        self._shows_changes = False
-        self._once: weakref.WeakSet[Watcher] = weakref.WeakSet()
+        self._teller = Teller(region_id, self._reasons, odd_words, observer)
         self._last_fault = ApiError(None, "none yet")
         self._told_outage = False
         self._outage_told_at = -math.inf
@@ -98,10 +83,8 @@ class RegionPoller:
         self._runner: asyncio.Task[None] | None = None
         self._alarm: asyncio.Future[None] | None = None
         self._failures = 0
-        self._service_clock: float | None = None
         self._is_closed = False
         self.polls = 0
-        self.settled = 0
         self.retried = 0
 
     def __repr__(self) -> str:
@@ -111,6 +94,11 @@ class RegionPoller:
     def waiting(self) -> int:
         """IDs that have not settled."""
         return len(self._schedule) + len(self._reasons)
+
+    @property
+    def settled(self) -> int:
+        """Tasks that have ended."""
+        return self._teller.settled
 
     @property
     def fault(self) -> ApiError | None:
@@ -128,20 +116,16 @@ class RegionPoller:
         """Have a watcher told about tasks. Whoever joins late is shown a task's present state at the next answer."""
         now = asyncio.get_running_loop().time()
         schedule = self._schedule
-        if watcher.looks_once:
-            self._once.add(watcher)
-        if watcher.sees_changes:
-            self._shows_changes = True
+        teller = self._teller
+        teller.joins(watcher)
         for task_id in task_ids:
             if self._reasons and self._reasons.join(task_id, watcher):
                 continue
             entry = schedule.add(task_id, now)
-            attach(entry, watcher)
+            if teller.attach(entry, watcher):
+                schedule.show(entry)
             if watcher.looks_once:
                 schedule.hurry(entry)
-            if entry.status is not None and watcher.sees_changes:
-                self._late.setdefault(task_id, {})[watcher] = None
-                schedule.show(entry)
         if schedule:
             self._see_to_it()
 
@@ -151,11 +135,7 @@ class RegionPoller:
         entry = self._schedule.find(task_id)
         if entry is None:
             return
-        if task_id in self._late:
-            self._late[task_id].pop(watcher, None)
-        if detach(entry, watcher):
-            self._late.pop(task_id, None)
-            self._last_rows.pop(task_id, None)
+        if self._teller.detach(entry, watcher):
             self._schedule.remove(entry)
             if not self._schedule:
                 self._stir()
@@ -302,8 +282,8 @@ class RegionPoller:
             self._fail_region(error)
         finally:
             self._schedule.abandon(batch)
-        if self._once:
-            self._tell_looked_at(batch)
+        if self._teller.looks_once:
+            self._teller.looked_at(filter(self._is_looked_at, batch.entries))
         self._stir()
 
     # -- what came of it ----------------------------------------------------------------------------------------------
@@ -317,7 +297,7 @@ class RegionPoller:
             self._fail_region(_caused(news.error, f"the wait strategy failed, so {self._region_id} is not polled"))
 
     def _take_in_rows(self, batch: Batch, snapshot: Snapshot, now: float) -> News:
-        self._service_clock = snapshot.date
+        self._teller.service_clock = snapshot.date
         rows, task_ids, statuses = columns(snapshot.rows)
         news = self._schedule.answer(
             batch,
@@ -330,9 +310,9 @@ class RegionPoller:
         )
         try:
             for entry, index, is_new in news.changes:
-                self._tell_change(entry, rows[index], is_new=is_new)
+                self._teller.change(entry, rows[index], is_new=is_new)
             for entry in news.gone:
-                self._tell(entry, TaskNotFoundError(entry.task_id, self._region_id, self._last_known(entry)))
+                self._teller.gone(entry)
         except Exception as error:
             self._tell_those_who_left(news, self._died(error))
             raise
@@ -344,8 +324,7 @@ class RegionPoller:
         copies = Copies(error)
         for entry in [*(entry for entry, _, _ in news.changes), *news.gone]:
             if entry.task_id not in self._schedule:
-                for watcher in watchers_of(entry):
-                    watcher.task_settled(entry.task_id, copies.for_(watcher), is_regional=False)
+                self._teller.only(entry, copies)
 
     def _take_in_fault(self, batch: Batch, error: ApiError, asked_at: float, now: float) -> None:
         self._last_fault = error
@@ -359,11 +338,13 @@ class RegionPoller:
             self.retried += 1
             verdict = self._schedule.fault(batch, asked_at=asked_at, now=now, retry_after=error.retry_after)
             for entry in verdict.guilty:
-                self._tell(entry, self._unavailable(f"{self._region_id} keeps failing on {entry.task_id} alone"))
+                self._teller.error(
+                    entry, self._unavailable(f"{self._region_id} keeps failing on {entry.task_id} alone")
+                )
         else:
             verdict = self._schedule.rejected(batch, error, now)
             for entry in verdict.guilty:
-                self._tell(entry, error)
+                self._teller.error(entry, error)
             if verdict.is_regional:
                 self._fail_region(error)
         if self._schedule.is_spent(now):
@@ -381,76 +362,10 @@ class RegionPoller:
                 extra={"region_id": self._region_id},
             )
 
-    def _tell_change(self, entry: Entry, row: Any, *, is_new: bool) -> None:
-        late = self._late.pop(entry.task_id, ()) if self._late else ()
-        seen = [w for w in (watchers_of(entry) if is_new else late) if w.sees_changes] if self._shows_changes else ()
-        status = entry.status or ""
-        settled = is_settled(status)
-        if not settled:
-            if is_new:
-                log_seen(self._region_id, entry.task_id, status)
-            self._keep(entry, row)
-            if not seen and status in _DOCUMENTED:
-                return
-        elif self._last_rows:
-            self._last_rows.pop(entry.task_id, None)
-        task = task_of(self._region_id, row) or self._sketch(entry)
-        for watcher in seen:
-            watcher.task_changed(task)
-        if status == TaskStatus.FINISHED:
-            self._tell(entry, task)
-        elif status == TaskStatus.FAILED:
-            self._note_settled(entry, "failed", task)
-            self._reasons.add(task, watchers_of(entry))
-        elif settled:
-            self._tell(entry, TaskCanceledError(task))
-        elif status not in _DOCUMENTED:
-            self._odd_words.note(task)
-
-    def _keep(self, entry: Entry, row: Any) -> None:
-        """Keep the last row of a task, for the error of one that vanishes."""
-        if entry.task_id in self._last_rows or len(self._last_rows) < _ROWS_KEPT:
-            self._last_rows[entry.task_id] = row
-
-    def _tell(self, entry: Entry, outcome: Task | EcsWaiterError) -> None:
-        if self._late:
-            self._late.pop(entry.task_id, None)
-        if isinstance(outcome, Task):
-            self._note_settled(entry, "finished", outcome)
-            for watcher in watchers_of(entry):
-                watcher.task_settled(entry.task_id, outcome, is_regional=False)
-            return
-        word = "error"
-        if isinstance(outcome, TaskError):
-            word = "canceled" if isinstance(outcome, TaskCanceledError) else "not_found"
-        self._note_settled(entry, word, outcome.task if isinstance(outcome, TaskError) else None)
-        copies = Copies(outcome)
-        for watcher in watchers_of(entry):
-            watcher.task_settled(entry.task_id, copies.for_(watcher), is_regional=False)
-
-    def _note_settled(self, entry: Entry, outcome: str, task: Task | None) -> None:
-        self.settled += 1
-        log_settled(self._region_id, entry.task_id, outcome, task)
-        if self._observer is not None:
-            self._observer.settled(self._region_id, outcome, task, self._service_clock)
-
-    def _tell_looked_at(self, batch: Batch) -> None:
-        for entry in batch.entries:
-            # A look that was asked for during the call is yet to come; and a refused batch comes again in parts, whose
-            # own answers are the look.
-            is_looked_at = entry.batch is not None and not self._schedule.is_hunted(entry)
-            if is_looked_at and entry.task_id in self._schedule:
-                for watcher in watchers_of(entry):
-                    if watcher.looks_once:
-                        watcher.task_looked_at(entry.task_id)
-
-    def _last_known(self, entry: Entry) -> Task | None:
-        row = self._last_rows.pop(entry.task_id, None)
-        return None if entry.status is None else task_of(self._region_id, row) or self._sketch(entry)
-
-    def _sketch(self, entry: Entry) -> Task:
-        """What the schedule knows of a task by itself."""
-        return Task(region_id=self._region_id, task_id=entry.task_id, task_status=entry.status or "")
+    def _is_looked_at(self, entry: Entry) -> bool:
+        # A look that was asked for during the call is yet to come; and a refused batch comes again in parts, whose own
+        # answers are the look.
+        return entry.batch is not None and not self._schedule.is_hunted(entry) and entry.task_id in self._schedule
 
     # -- the end of a region's waits ----------------------------------------------------------------------------------
 
@@ -458,17 +373,7 @@ class RegionPoller:
         """End all waits of the region with one error: once for each of those who wait."""
         self._failures += 1
         self._told_outage = False
-        self._late.clear()
-        self._last_rows.clear()
-        crowd: _Crowd = []
-        for entry in self._schedule.clear():
-            crowd.append((entry.task_id, watchers_of(entry)))
-            # Now: whoever comes before the others are told may be given this very entry.
-            entry.watchers = None
-        copies = Copies(error)
-        _tell_failed(crowd[:_SLICE], copies)
-        if len(crowd) > _SLICE:
-            self._spawn(_tell_the_rest(crowd, copies))
+        self._teller.all_failed(self._schedule.clear(), error, self._spawn)
 
     def _outage(self) -> ServiceUnavailableError:
         return self._unavailable(f"{self._region_id} gave no good answer for {self._policy.outage_budget:g} s")
@@ -489,22 +394,6 @@ class RegionPoller:
 
     def _died(self, cause: BaseException) -> EcsWaiterError:
         return _caused(cause, f"polling {self._region_id} ended by an error in its own code")
-
-
-_Crowd: TypeAlias = "list[tuple[str, Iterable[Watcher]]]"
-
-
-async def _tell_the_rest(crowd: _Crowd, copies: Copies) -> None:
-    """Tell a crowd slice by slice, so that the loop breathes."""
-    for start in range(_SLICE, len(crowd), _SLICE):
-        await asyncio.sleep(0)
-        _tell_failed(crowd[start : start + _SLICE], copies)
-
-
-def _tell_failed(crowd: _Crowd, copies: Copies) -> None:
-    for task_id, watchers in crowd:
-        for watcher in watchers:
-            watcher.task_settled(task_id, copies.for_(watcher), is_regional=True)
 
 
 def _caused(cause: BaseException, what: str) -> EcsWaiterError:
