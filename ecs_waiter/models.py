@@ -58,6 +58,9 @@ def _text(value: object) -> str:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
+_LONGEST_TIME = 40
+
+
 @lru_cache(maxsize=1024)  # many tasks begin in one second, and end between two polls
 def _moment(text: str) -> datetime | None:
     try:
@@ -77,7 +80,7 @@ def _utc(moment: datetime) -> datetime | None:
 def moment_of(value: object) -> datetime | None:
     """A time as the wire writes it, in UTC; None for what is no time."""
     if isinstance(value, str):
-        return _moment(value)
+        return _moment(value) if len(value) <= _LONGEST_TIME else None
     return _utc(value) if isinstance(value, datetime) else None
 
 
@@ -135,6 +138,11 @@ class _Model(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="ignore", alias_generator=_pascal_case, populate_by_name=True, strict=False
     )
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        # Where the first of its kind comes out of a pickle, older versions of pydantic would not serialize it.
+        type(self).model_rebuild()
+        super().__setstate__(state)
 
 
 class Task(_Model):

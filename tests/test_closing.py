@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import math
 from collections.abc import Awaitable, Callable
@@ -271,3 +272,27 @@ async def test_another_loop(virtual_ecs: EcsEmulator) -> None:
     error = await failure(RuntimeError, asyncio.to_thread(elsewhere))
     assert "loop" in str(error)
     await waiter.aclose()
+
+
+async def test_a_provider_that_swallows_the_cancellation(virtual_ecs: EcsEmulator) -> None:
+    """It holds the close back until it gives its answer, and not for one poll more."""
+    asked = asyncio.Event()
+
+    class Stubborn:
+        async def get_credentials(self) -> Credentials:
+            asked.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.5)
+            asked.clear()
+            return Credentials("example-key-id", "example-key-secret")
+
+    waiter = TaskWaiter(credentials=Stubborn(), policy=every(10))
+    outcomes = waiter.as_completed([virtual_ecs.add_task(duration=1), virtual_ecs.add_task(duration=300)])
+    await anext(outcomes)
+    await asked.wait()
+    calls, start = len(virtual_ecs.requests), clock()
+    await waiter.aclose()
+    assert since(start) <= 0.5
+    assert len(virtual_ecs.requests) <= calls + 1
+    with pytest.raises(WaiterClosedError):
+        await anext(outcomes)

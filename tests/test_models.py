@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from ecs_waiter import OperationProgress, Task, TaskDetail, TaskPage, TaskStatus
+from ecs_waiter.models import _moment
 
 # The example of the service's documentation.
 DOCUMENTED = {
@@ -153,6 +154,13 @@ def test_frozen() -> None:
 def test_equal_tasks_are_one_in_a_set() -> None:
     """Equal tasks are equal keys."""
     assert len({_task(**DOCUMENTED), _task(**DOCUMENTED)}) == 1
+
+
+def test_an_endless_time_is_none_and_is_not_kept() -> None:
+    """A time of megabytes is no time, and no memory is spent on remembering that."""
+    before = _moment.cache_info().currsize
+    assert _task(CreationTime="2" * 1_000_000).creation_time is None
+    assert _moment.cache_info().currsize == before
 
 
 @pytest.mark.parametrize("model", [_task(**DOCUMENTED), _detail(**_operations({"ErrorCode": "C"}))])

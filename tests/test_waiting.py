@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import ELSEWHERE, REGION, add_tasks, clock, every, failure, polls, since, timed, times
+from helpers import ELSEWHERE, REGION, add_tasks, clock, every, failure, others, polls, since, timed, times
 
 from ecs_waiter import (
     Task,
@@ -287,3 +287,22 @@ async def test_eager_tasks(virtual_ecs: EcsEmulator) -> None:
     finally:
         loop.set_task_factory(None)
     assert [size for at, size in polls(virtual_ecs) if at == 20] == [100, 100, 50] * 2
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+async def test_eager_tasks_of_many_submissions(virtual_ecs: EcsEmulator) -> None:
+    """On such a loop, too, one task of the loop polls a region, whoever comes and goes."""
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]
+    try:
+        async with TaskWaiter(policy=every(10)) as waiter:
+            before = others()
+            first = waiter.submit(virtual_ecs.add_task(duration=400))
+            for _ in range(20):
+                await asyncio.sleep(16)
+                waiter.submit(virtual_ecs.add_task(duration=5))
+                await asyncio.sleep(1)
+                assert len(others() - before) <= 1
+            await first
+    finally:
+        loop.set_task_factory(None)

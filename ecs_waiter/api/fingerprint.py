@@ -13,7 +13,7 @@ _VALUE = re.compile(rb'\s*:\s*"[\w-]*"')
 def fingerprint_of(body: bytes) -> int:
     """Return what is equal for two bodies that differ in their RequestId alone, and for no others but by a rare chance.
 
-    The hash is 64 bits wide and keyed anew in each process, so that no service can forge it.
+    The hash is 64 bits wide, and its key is the process's own unless ``PYTHONHASHSEED`` sets it.
     """
     start = body.find(_KEY)
     found = _VALUE.match(body, start + len(_KEY)) if start >= 0 else None

@@ -41,6 +41,7 @@ __all__ = ["KNOWN", "Answer", "Attempt", "Counters", "Transport", "new_connector
 _KEEPALIVE = 45.0
 _GOOD = range(200, 300)
 _NOTHING = faults.Told()
+_AT_HAND = (StaticCredentials, DefaultCredentials)
 
 _log = logging.getLogger("ecs_waiter.api")
 
@@ -106,7 +107,9 @@ class Transport:
         nonce: Callable[[], str] = lambda: uuid4().hex,
     ) -> None:
         self._provider = provider
-        self._at_hand = provider.at_hand if isinstance(provider, StaticCredentials | DefaultCredentials) else None
+        # Ours, to the letter: a provider that builds on them is asked like any other.
+        is_ours = type(provider) in _AT_HAND
+        self._at_hand = provider.at_hand if isinstance(provider, _AT_HAND) and is_ours else None
         self._endpoint = endpoint
         self._patience = policy.call_timeout
         self._given = session

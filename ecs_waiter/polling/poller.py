@@ -201,7 +201,7 @@ class RegionPoller:
 
     async def _run(self) -> None:
         """Watch the schedule until a call is due, make it, and watch again unless another has begun to meanwhile."""
-        me = self._runner
+        me = asyncio.current_task()
         # Whoever comes in the same turn of the loop, or by a task started in it, shares the call.
         await asyncio.sleep(0)
         while (batch := await self._next_batch()) is not None:
@@ -209,9 +209,11 @@ class RegionPoller:
             if self._schedule.wake_at() < math.inf:
                 self._see_to_it()
             await self._poll(batch)
-            if self._is_watched():
+            # A credentials provider may have swallowed the cancellation by which `close` ends this.
+            if self._is_watched() or self._is_closed:
                 return
             self._runner = me
+            del batch  # while nothing is due, nothing is held
         self._runner = None
 
     async def _next_batch(self) -> Batch | None:

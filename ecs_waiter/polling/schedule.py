@@ -235,6 +235,7 @@ class PollSchedule:
         self._answered(batch, now)
         if not batch.live:
             return News()
+        batch.alone = False
         try:
             self._put_back(batch, now)
         except Exception as error:  # noqa: BLE001 - the strategy is the user's code

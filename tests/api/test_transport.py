@@ -684,6 +684,18 @@ class TestCredentials:
             await called(transport)
         assert provider.forgotten == 0
 
+    async def test_one_that_builds_on_ours(self, service: Service) -> None:
+        """A provider derived from StaticCredentials is asked like any other: what it gives signs."""
+
+        class Rotating(StaticCredentials):
+            async def get_credentials(self) -> Credentials:
+                return Credentials("LTAI5tRotated", SECRET)
+
+        service.answer(GOOD)
+        async with opened(service.url, provider=Rotating(ID, SECRET)) as transport:
+            await called(transport)
+        assert "Credential=LTAI5tRotated," in service.sent[0].headers["authorization"]
+
     async def test_nothing_new_is_refused(self, service: Service) -> None:
         """Credentials that stay the same are not tried again."""
         service.answer(self.EXPIRED, status=400)

@@ -186,6 +186,20 @@ def test_an_unchanged_batch_stays_one_item() -> None:
     assert take(schedule, 20.0).prepared == "query"
 
 
+def test_a_batch_that_answers_again_takes_riders_again() -> None:
+    """After a fault it goes alone, until a good answer, even one that tells nothing new."""
+    schedule = schedule_of(ids=numbered(30))
+    answer(schedule, take(schedule, 0.0), 0.0)
+    schedule.fault(take(schedule, 10.0), asked_at=10.0, now=10.0)
+    again = take(schedule, 20.0)
+    went_alone = again.alone
+    assert answer(schedule, again, 20.0).changes == []
+    assert (went_alone, again.alone) == (True, False)
+    for number in range(100, 130):
+        schedule.add(f"t-{number}", 25.0)
+    assert len(take(schedule, 25.0).entries) == 60
+
+
 def test_a_batch_that_lost_an_id_is_prepared_anew() -> None:
     """What was prepared for an old set of IDs is not sent for a new one."""
     schedule = schedule_of(ids=["t-1", "t-2"])
