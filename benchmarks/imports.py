@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from figures import Goal, Result, of, ratios
+
+import ecs_waiter
 
 __all__ = ["measure"]
 
 _ROUNDS = 20
+_PACKAGE = Path(ecs_waiter.__file__).parent
 _PEERS = (
     "import aiohttp, pydantic, tenacity\n"
     "class Model(pydantic.BaseModel):\n"
@@ -35,9 +40,11 @@ _PROGRAMS = {
 
 def measure() -> Result:
     """Start each program in turn, round by round."""
+    # As an installer leaves it: a clone may hold no bytecode yet, or be told to write none.
+    compileall.compile_dir(_PACKAGE, quiet=1)
     spent: dict[str, list[float]] = {name: [] for name in _PROGRAMS}
     for program in _PROGRAMS.values():
-        _run(program)  # writes what there is to cache
+        _run(program)
     for _ in range(_ROUNDS):
         for name, program in _PROGRAMS.items():
             spent[name].append(_run(program))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import zlib
 from dataclasses import dataclass
@@ -44,9 +45,7 @@ async def exchange(
 
     A fault is returned, for the caller to raise where no exception that holds the request is handled.
     """
-    # Half of the time for the connection alone: one that never came up did not start anything. The whole is bounded
-    # here, for aiohttp's own total timeout swallows a cancellation that comes in the same turn of the loop.
-    patience = aiohttp.ClientTimeout(total=None, connect=call_timeout / 2, ceil_threshold=math.inf)
+    # The whole is bounded here, for aiohttp's own total timeout swallows a cancellation that comes in the same turn.
     try:
         async with (
             asyncio.timeout(call_timeout),
@@ -59,7 +58,7 @@ async def exchange(
                 raise_for_status=False,
                 # There is no content, and aiohttp would name a type for it.
                 skip_auto_headers=("Content-Type",),
-                timeout=patience,
+                timeout=_patience(call_timeout),
             ) as response,
         ):
             body = await _bounded(response.content)
@@ -69,10 +68,16 @@ async def exchange(
         return _fault(error, request, call_timeout)
 
 
+@functools.lru_cache(maxsize=32)
+def _patience(call_timeout: float) -> aiohttp.ClientTimeout:
+    # Half of the time for the connection alone: one that never came up did not start anything.
+    return aiohttp.ClientTimeout(total=None, connect=call_timeout / 2, ceil_threshold=math.inf)
+
+
 async def _bounded(content: aiohttp.StreamReader) -> bytes:
     chunks = []
     size = 0
-    async for chunk in content.iter_any():
+    while chunk := await content.readany():
         size += len(chunk)
         if size > _LARGEST_BODY:
             raise _too_large()

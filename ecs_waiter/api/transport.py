@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
-from uuid import uuid4
 
 import aiohttp
 
@@ -104,7 +104,7 @@ class Transport:
         policy: CallPolicy,
         session: aiohttp.ClientSession | None = None,
         clock: Callable[[], float] = time.time,
-        nonce: Callable[[], str] = lambda: uuid4().hex,
+        nonce: Callable[[], str] = lambda: os.urandom(16).hex(),
     ) -> None:
         self._provider = provider
         # Ours, to the letter: a provider that builds on them is asked like any other.

@@ -17,6 +17,7 @@ from telling import CREDENTIALS, SECRET, TOKEN, forms, told_of
 
 from ecs_waiter import AuthenticationError, Credentials, EcsWaiterError, TaskWaiter, wait_for_task, wait_for_tasks
 from ecs_waiter.polling.poller import RegionPoller
+from ecs_waiter.polling.telling import Teller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,11 +103,14 @@ async def test_errors_nobody_looks_at(virtual_ecs: EcsEmulator, all_logs: io.Str
     assert secrets_in(all_logs.getvalue(), virtual_ecs) == []
 
 
-@pytest.mark.parametrize("place", ["_take_in", "_take_in_fault", "_pass_gate", "_tell"])
-async def test_a_poller_that_crashes(virtual_ecs: EcsEmulator, all_logs: io.StringIO, place: str) -> None:
+@pytest.mark.parametrize(
+    ("of", "place"),
+    [(RegionPoller, "_take_in"), (RegionPoller, "_take_in_fault"), (RegionPoller, "_pass_gate"), (Teller, "change")],
+)
+async def test_a_poller_that_crashes(virtual_ecs: EcsEmulator, all_logs: io.StringIO, of: type, place: str) -> None:
     """Should our own code raise, its traceback and its log hold no secret, and the wait ends."""
     virtual_ecs.inject("status", times=1)
-    with mock.patch.object(RegionPoller, place, side_effect=ZeroDivisionError("crash")):
+    with mock.patch.object(of, place, side_effect=ZeroDivisionError("crash")):
         (outcome,) = await asyncio.gather(
             wait_for_task(virtual_ecs.add_task(), credentials=CREDENTIALS, policy=every(1)), return_exceptions=True
         )
