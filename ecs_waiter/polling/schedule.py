@@ -228,7 +228,7 @@ class PollSchedule:
         """Whether an answer of this fingerprint tells nothing that anybody has yet to hear."""
         if batch.fingerprint != fingerprint:
             return False
-        return not self._shown_next or self._shown_next.isdisjoint([entry.task_id for entry in batch.entries])
+        return not self._shown_next or self._shown_next.isdisjoint(batch.task_ids)
 
     def same_answer(self, batch: Batch, now: float) -> News:
         """Take in an answer that `knows` has told of, and put the batch back."""

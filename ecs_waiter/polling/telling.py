@@ -42,7 +42,6 @@ class Teller:
     Attributes:
         settled: Tasks that have ended.
         service_clock: The service's clock at its last answer, in seconds since the epoch, where it said.
-        looks_once: Whether anybody waits for one look only.
     """
 
     def __init__(self, region_id: str, reasons: Reasons, odd_words: OddWords, observer: Observer | None) -> None:
