@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from functools import lru_cache
 
 from yarl import URL
 
@@ -138,6 +139,11 @@ def base_url(region_id: str, endpoint: str | None) -> URL:
 def _checked_base(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} takes a base URL as text, not {type(value).__name__}")
+    return _base(name, value)
+
+
+@lru_cache(maxsize=32)  # every wait and its client ask, and programs have one or two
+def _base(name: str, value: str) -> str:
     found = _BASE.fullmatch(value)
     if found is None:
         raise ValueError(

@@ -21,20 +21,20 @@ _SURROGATES = re.compile(r"[\ud800-\udfff]")
 class Redactor:
     """Strikes out the secrets of one set of credentials: raw, percent-encoded or escaped."""
 
-    __slots__ = ("_in_data", "_in_text", "_needles")
+    __slots__ = ("_needles", "_patterns", "_secrets")
 
     def __init__(self, credentials: Credentials) -> None:
-        secrets = [s for s in (credentials.access_key_secret, credentials.security_token) if s]
-        self._in_text = _pattern(secrets, _SHORTEST_IN_TEXT)
-        self._in_data = _pattern(secrets, _SHORTEST_IN_DATA)
+        self._secrets = [s for s in (credentials.access_key_secret, credentials.security_token) if s]
+        self._patterns: dict[int, re.Pattern[str] | None] = {}
         # A backslash or a percent sign may spell any character: only the parsed strings tell then.
-        self._needles = (b"\\", b"%", *(secret.encode() for secret in secrets if len(secret) >= _SHORTEST_IN_DATA))
+        told = [secret.encode() for secret in self._secrets if len(secret) >= _SHORTEST_IN_DATA]
+        self._needles = (b"\\", b"%", *told)
 
     def text(self, text: str, *signed: str) -> str:
         """Return `text` without the secrets, nor the `signed` values of this very attempt."""
         for value in signed:
             text = text.replace(value, _MASK)
-        return self._in_text.sub(_MASK, text) if self._in_text is not None else text
+        return self._masked(text, _SHORTEST_IN_TEXT)
 
     def is_clean(self, body: bytes, signature: str) -> bool:
         """Whether `data` would find nothing in what is parsed from `body`: a look that costs next to nothing."""
@@ -47,13 +47,19 @@ class Redactor:
             RecursionError: It is nested too deeply.
         """
         if isinstance(data, str):
-            clean = _SURROGATES.sub("\ufffd", data.replace(signature, _MASK))
-            return self._in_data.sub(_MASK, clean) if self._in_data is not None else clean
+            return self._masked(_SURROGATES.sub("\ufffd", data.replace(signature, _MASK)), _SHORTEST_IN_DATA)
         if isinstance(data, dict):
             return {self.data(key, signature): self.data(value, signature) for key, value in data.items()}
         if isinstance(data, list):
             return [self.data(item, signature) for item in data]
         return data
+
+    def _masked(self, text: str, shortest: int) -> str:
+        # Made when first needed: most programs never meet anything to strike out.
+        if shortest not in self._patterns:
+            self._patterns[shortest] = _pattern(self._secrets, shortest)
+        pattern = self._patterns[shortest]
+        return text if pattern is None else pattern.sub(_MASK, text)
 
 
 def _pattern(secrets: list[str], shortest: int) -> re.Pattern[str] | None:
