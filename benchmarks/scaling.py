@@ -7,14 +7,15 @@ import json
 import math
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from crowds import REGION, Crowd
 from figures import Goal, Line, Plot, Result, of
 from processes import measured_once
 from tenacity import wait_random
 
-from ecs_waiter import PollPolicy
+from ecs_waiter import PollPolicy, Task, TaskStatus
 from ecs_waiter.api.answers import Snapshot
 from ecs_waiter.testing.virtual_time import virtual_time
 
@@ -29,7 +30,7 @@ _POLLS = 1_000
 _ROUNDS = 8
 _BATCH = 100
 _PAUSE = 30.0
-_CREATED = "2026-01-01T00:00:00Z"
+_CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 _DATE = 1_767_225_600.0
 
 
@@ -69,15 +70,16 @@ def _run(way: str, count: int) -> list[float]:
 class _Unchanging(Crowd):
     """A service whose tasks never end, and that costs next to nothing."""
 
-    async def poll(self, _region_id: str, task_ids: Sequence[str], is_known: Callable[[int], bool]) -> Snapshot | None:
+    async def poll(self, region_id: str, task_ids: Sequence[str], is_known: Callable[[int], bool]) -> Snapshot | None:
         # One list of IDs is made for a batch while it stays the same, and so is its answer.
         fingerprint = id(task_ids)
         if is_known(fingerprint):
             return None
-        rows: list[Any] = [
-            {"TaskId": task_id, "TaskStatus": "Processing", "CreationTime": _CREATED} for task_id in task_ids
+        tasks = [
+            Task(region_id=region_id, task_id=task_id, task_status=TaskStatus.PROCESSING, creation_time=_CREATED)
+            for task_id in task_ids
         ]
-        return Snapshot(rows, len(rows), _DATE, fingerprint)
+        return Snapshot(tasks, len(tasks), _DATE, fingerprint)
 
 
 async def _ours(count: int) -> list[float]:

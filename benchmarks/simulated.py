@@ -7,10 +7,11 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crowds import REGION, Crowd
 
+from ecs_waiter import Task, TaskStatus
 from ecs_waiter.api.answers import Snapshot
 from ecs_waiter.testing.virtual_time import virtual_time
 
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Played", "play"]
 
 _DATE = 1_767_225_600.0
-_RUNS = "Processing"
-_ENDED = "Finished"
+_RUNS, _ENDED = TaskStatus.PROCESSING, TaskStatus.FINISHED
 
 
 @dataclass
@@ -49,26 +49,23 @@ class _Service(Crowd):
     def __init__(self, policy: PollPolicy, lives: Sequence[Life]) -> None:
         super().__init__(policy, 0)
         self.played = Played()
-        self._lives = {
-            life.task_id: (life.ends, datetime.fromtimestamp(_DATE + life.created, UTC).isoformat()) for life in lives
-        }
+        self._lives = {life.task_id: (life.ends, datetime.fromtimestamp(_DATE + life.created, UTC)) for life in lives}
 
-    async def poll(self, _region_id: str, task_ids: Sequence[str], is_known: Callable[[int], bool]) -> Snapshot | None:
+    async def poll(self, region_id: str, task_ids: Sequence[str], is_known: Callable[[int], bool]) -> Snapshot | None:
         now = asyncio.get_running_loop().time() - self._began
         self.played.calls += 1
         self.played.looks += len(task_ids)
-        rows: list[Any] = []
+        tasks: list[Task] = []
         ended = 0
         for task_id in task_ids:
             ends, created = self._lives[task_id]
-            if ends > now:
-                rows.append({"TaskId": task_id, "TaskStatus": _RUNS, "CreationTime": created})
-            else:
-                rows.append({"TaskId": task_id, "TaskStatus": _ENDED, "CreationTime": created})
+            status = _RUNS if ends > now else _ENDED
+            tasks.append(Task(region_id=region_id, task_id=task_id, task_status=status, creation_time=created))
+            if status is _ENDED:
                 ended += 1
                 self.played.lateness[task_id] = now - ends
         fingerprint = hash((*task_ids, ended))
-        return None if is_known(fingerprint) else Snapshot(rows, len(rows), _DATE + now, fingerprint)
+        return None if is_known(fingerprint) else Snapshot(tasks, len(tasks), _DATE + now, fingerprint)
 
 
 def play(policy: PollPolicy, lives: Sequence[Life], *, seed: int) -> Played:

@@ -58,11 +58,12 @@ def _text(value: object) -> str:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
-_LONGEST_TIME = 40
+LONGEST = 40
+"""Letters of a time or a flag; what is longer is none, and is kept nowhere."""
 
 
 @lru_cache(maxsize=1024)  # many tasks begin in one second, and end between two polls
-def _moment(text: str) -> datetime | None:
+def moment_in(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -80,16 +81,21 @@ def _utc(moment: datetime) -> datetime | None:
 def moment_of(value: object) -> datetime | None:
     """A time as the wire writes it, in UTC; None for what is no time."""
     if isinstance(value, str):
-        return _moment(value) if len(value) <= _LONGEST_TIME else None
+        return moment_in(value) if len(value) <= LONGEST else None
     return _utc(value) if isinstance(value, datetime) else None
 
 
 _FLAGS = {"true": True, "false": False}
 
 
+@lru_cache(maxsize=64)
+def flag_in(text: str) -> bool | None:
+    return _FLAGS.get(text.strip().lower())
+
+
 def _flag(value: object) -> bool | None:
     if isinstance(value, str):
-        return _FLAGS.get(value) if value in _FLAGS else _FLAGS.get(value.strip().lower())
+        return flag_in(value) if len(value) <= LONGEST else None
     return value if isinstance(value, bool) else None
 
 

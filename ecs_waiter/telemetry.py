@@ -20,7 +20,7 @@ from ecs_waiter.forking import in_forked_child
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from opentelemetry.metrics import Meter, Observation
     from opentelemetry.trace import Span, SpanContext, Tracer
@@ -211,16 +211,17 @@ class Telemetry:
                 if kept is not None:
                     kept.note(call)
 
-    def settled(self, region_id: str, outcome: str, task: Task | None, date: float | None) -> None:
-        """Count a task that has ended."""
+    def settled(self, region_id: str, outcome: str, tasks: Sequence[Task | None], date: float | None) -> None:
+        """Count tasks that have ended."""
         attributes = _ended(region_id, outcome)
-        self._meters.settled.add(1, attributes)
-        if task is None or date is None:
+        self._meters.settled.add(len(tasks), attributes)
+        if date is None:
             return
-        if task.finished_time is not None:
-            self._meters.promptness.record(max(0.0, date - task.finished_time.timestamp()), attributes)
-        if task.creation_time is not None:
-            self._meters.age.record(max(0.0, date - task.creation_time.timestamp()), attributes)
+        for task in filter(None, tasks):
+            if task.finished_time is not None:
+                self._meters.promptness.record(max(0.0, date - task.finished_time.timestamp()), attributes)
+            if task.creation_time is not None:
+                self._meters.age.record(max(0.0, date - task.creation_time.timestamp()), attributes)
 
 
 class _WaitSpan:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ecs_waiter.errors import EcsWaiterError, TasksFailedError, WaiterClosedError, WaitTimeoutError, few
 from ecs_waiter.models import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ecs_waiter.targets import Targets
 
@@ -93,24 +94,38 @@ class Wait:
         self._events.append(task)
         self._wake()
 
-    def task_settled(self, task_id: str, outcome: Outcome, *, is_regional: bool) -> None:
-        """Keep an outcome; what has settled once stays settled, and what comes after the deadline comes too late."""
-        if self._is_sealed or task_id in self.outcomes:
-            return
-        self.outcomes[task_id] = outcome
-        self._pending -= 1
-        if not isinstance(outcome, Task):
+    def tasks_finished(self, tasks: Sequence[Task]) -> None:
+        """Keep these outcomes."""
+        self._settle({task.task_id: task for task in tasks})
+
+    def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool) -> None:
+        """Keep an error."""
+        if self._settle({task_id: error}):
             self.has_failed = True
             if is_regional:
-                self._regional.add(id(outcome))
+                self._regional.add(id(error))
+            if self.fail_fast:
+                self._wake()
+
+    def _settle(self, came: Mapping[str, Outcome]) -> bool:
+        """Keep outcomes; what has settled once stays settled, and what comes after the deadline comes too late.
+
+        Returns whether any was kept.
+        """
+        if self._is_sealed:
+            return False
+        if not self.outcomes.keys().isdisjoint(came):
+            came = {task_id: outcome for task_id, outcome in came.items() if task_id not in self.outcomes}
+        self.outcomes.update(came)
+        self._pending -= len(came)
         if self.looks_once:
-            self._looked_at.discard(task_id)
+            self._looked_at.difference_update(came)
             self._note_looks()
         if self._tells_outcomes:
-            self._events.append(outcome)
+            self._events.extend(came.values())
+        if self._events or not self._pending:
             self._wake()
-        elif not self._pending or (self.fail_fast and self.has_failed):
-            self._wake()
+        return bool(came)
 
     def task_looked_at(self, task_id: str) -> None:
         """Note that one look at this task has been had."""
@@ -172,11 +187,13 @@ class Wait:
     async def put_in_order(self) -> None:
         """Take no more outcomes, and sort those that came in the order asked, slice by slice for the loop's sake."""
         self._is_sealed = True
+        came = self.outcomes
         ordered: dict[str, Outcome] = {}
-        for count, task_id in enumerate(self.targets, 1):
-            if task_id in self.outcomes:
-                ordered[task_id] = self.outcomes[task_id]
-            if count % _SLICE == 0:
+        asked = iter(self.targets)
+        while piece := list(islice(asked, _SLICE)):
+            present = list(filter(came.__contains__, piece)) if self._pending else piece
+            ordered.update(zip(present, map(came.__getitem__, present), strict=True))
+            if len(piece) == _SLICE:
                 await asyncio.sleep(0)
         self.outcomes = ordered
 
@@ -233,15 +250,16 @@ class Submitted:
         self._future = future
         self.error: EcsWaiterError | None = None
 
-    def task_settled(self, task_id: str, outcome: Outcome, *, is_regional: bool) -> None:  # noqa: ARG002 - a Watcher
+    def tasks_finished(self, tasks: Sequence[Task]) -> None:
         """Resolve the future."""
-        if self._future.done():
-            return
-        if isinstance(outcome, EcsWaiterError):
-            self.error = outcome
-            self._future.set_exception(outcome)
-        else:
-            self._future.set_result(outcome)
+        if not self._future.done():
+            self._future.set_result(tasks[-1])
+
+    def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool) -> None:  # noqa: ARG002 - a Watcher
+        """Resolve the future."""
+        if not self._future.done():
+            self.error = error
+            self._future.set_exception(error)
 
     def task_changed(self, task: Task) -> None:
         """A future tells no changes."""

@@ -503,7 +503,7 @@ class TaskWaiter:
             poller = self._poller(region_id)
             for task in poller.known_failures(wait.pending_in(region_id), wait):
                 poller.discard(task.task_id, wait)
-                wait.task_settled(task.task_id, TaskFailedError(task), is_regional=False)
+                wait.task_failed(task.task_id, TaskFailedError(task), is_regional=False)
                 told = True
         return told
 

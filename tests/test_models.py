@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from ecs_waiter import OperationProgress, Task, TaskDetail, TaskPage, TaskStatus
-from ecs_waiter.models import _moment
+from ecs_waiter.models import moment_in
 
 # The example of the service's documentation.
 DOCUMENTED = {
@@ -158,9 +158,9 @@ def test_equal_tasks_are_one_in_a_set() -> None:
 
 def test_an_endless_time_is_none_and_is_not_kept() -> None:
     """A time of megabytes is no time, and no memory is spent on remembering that."""
-    before = _moment.cache_info().currsize
+    before = moment_in.cache_info().currsize
     assert _task(CreationTime="2" * 1_000_000).creation_time is None
-    assert _moment.cache_info().currsize == before
+    assert moment_in.cache_info().currsize == before
 
 
 @pytest.mark.parametrize("model", [_task(**DOCUMENTED), _detail(**_operations({"ErrorCode": "C"}))])

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 from helpers import clock, every, failure, since
 
-from ecs_waiter import EcsWaiterError, PollPolicy, Task, TaskFailedError, TaskWaiter, wait_for_task
+from ecs_waiter import EcsWaiterError, PollPolicy, Task, TaskCanceledError, TaskFailedError, TaskWaiter, wait_for_task
 from ecs_waiter.polling.telling import Teller
 
 if TYPE_CHECKING:
@@ -29,10 +29,9 @@ PLACES = [
     "ecs_waiter.polling.schedule.PollSchedule.answer",
     "ecs_waiter.polling.schedule.PollSchedule.abandon",
     "ecs_waiter.polling.poller.RegionPoller._take_in",
-    "ecs_waiter.polling.telling.Teller.change",
+    "ecs_waiter.polling.telling.Teller.changes",
     "ecs_waiter.polling.reasons.Reasons.add",
     "ecs_waiter.polling.odd_words.OddWords.note",
-    "ecs_waiter.polling.telling.task_of",
     "ecs_waiter.api.client.EcsClient.prepare",
     "ecs_waiter.api.client.EcsClient.poll",
     "ecs_waiter.api.client.snapshot_of",
@@ -91,20 +90,24 @@ async def test_it_lives_again(virtual_ecs: EcsEmulator, place: str) -> None:
 async def test_telling_fails_once(virtual_ecs: EcsEmulator) -> None:
     """If telling one outcome raises, all others of the same answer are told, a known failure as itself."""
     failed = virtual_ecs.add_task(task_id="t-0", outcome="Failed", error=("C", "why"))
-    ids = [failed, *(virtual_ecs.add_task(task_id=f"t-{n}") for n in range(1, 10))]
-    real, told = Teller._finished, []
+    deleted = [virtual_ecs.add_task(task_id=f"t-{n}", outcome="Deleted") for n in range(1, 4)]
+    finished = [virtual_ecs.add_task(task_id=f"t-{n}") for n in range(4, 10)]
+    real, told = Teller._other, []
 
     def tell(teller: Teller, *args: Any) -> None:
         told.append(args)
-        if len(told) == 1:
+        if len(told) == 3:
             raise BoomError
         real(teller, *args)
 
     async with TaskWaiter() as waiter:
-        with mock.patch.object(Teller, "_finished", tell):
-            results = await _ends(asyncio.ensure_future(waiter.wait(ids, return_exceptions=True)))
+        with mock.patch.object(Teller, "_other", tell):
+            work = waiter.wait([failed, *deleted, *finished], return_exceptions=True)
+            results = await _ends(asyncio.ensure_future(work))
     assert isinstance(results[failed], TaskFailedError)
-    assert all(isinstance(results[i], Task) or isinstance(results[i].__cause__, BoomError) for i in ids[1:])
+    assert isinstance(results[deleted[0]], TaskCanceledError)
+    assert all(isinstance(results[i].__cause__, BoomError) for i in deleted[1:])
+    assert all(isinstance(results[i], Task) for i in finished)
 
 
 async def test_other_regions_live_on(virtual_ecs: EcsEmulator) -> None:

@@ -1,4 +1,4 @@
-"""From the service's parsed JSON to our models; one unreadable row harms that row."""
+"""From the service's answers to our models; one unreadable row harms that row."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.errors import ServiceUnavailableError
-from ecs_waiter.models import Task, TaskDetail, TaskPage, moment_of
+from ecs_waiter.models import Task, TaskDetail, TaskPage
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ecs_waiter.api.transport import Answer
 
-__all__ = ["Snapshot", "age_of", "detail_of", "page_of", "snapshot_of", "task_of"]
+__all__ = ["Snapshot", "age_of", "detail_of", "page_of", "rows_in", "snapshot_of", "task_of", "total_of"]
 
 
 _read: Callable[[object], Task] = Task.__pydantic_validator__.validate_python
@@ -22,23 +22,37 @@ _read: Callable[[object], Task] = Task.__pydantic_validator__.validate_python
 
 @dataclass(slots=True, eq=False)
 class Snapshot:
-    """One answer to a poll, its rows as they came.
+    """One answer to a poll.
 
     Attributes:
-        rows: The tasks listed, of any type and shape.
-        total_count: How many the service says there are, where it says; more than `rows` if the answer is cut short.
+        tasks: The tasks listed.
+        total_count: How many the service says there are, where it says; more than `tasks` if the answer is cut short.
         date: The service's clock, in seconds since the epoch, where it says.
         fingerprint: What is the same for an answer that tells the same.
     """
 
-    rows: list[Any]
+    tasks: list[Task]
     total_count: int | None
     date: float | None
     fingerprint: int
 
 
-def snapshot_of(answer: Answer) -> Snapshot:
-    """Return the raw rows of a DescribeTasks answer.
+def snapshot_of(region_id: str, answer: Answer) -> Snapshot:
+    """Return what a DescribeTasks answer lists of the region asked.
+
+    Raises:
+        ServiceUnavailableError: It holds no set of tasks.
+    """
+    if answer.listing is None:
+        tasks = _tasks(region_id, rows_in(answer))
+        total_count = total_of(answer)
+    else:
+        tasks, total_count = answer.listing.tasks, _whole(answer.listing.total_count)
+    return Snapshot(tasks, total_count, answer.date, answer.fingerprint)
+
+
+def rows_in(answer: Answer) -> list[Any]:
+    """Return the raw rows of a DescribeTasks answer, of any type and shape.
 
     Raises:
         ServiceUnavailableError: It holds no set of tasks, which is a fault of the service and no absence of tasks.
@@ -50,7 +64,12 @@ def snapshot_of(answer: Answer) -> Snapshot:
         rows = [rows]
     if not isinstance(rows, list):
         raise _unreadable(answer, "a set of tasks")
-    return Snapshot(rows, _whole(answer.data.get("TotalCount")), answer.date, answer.fingerprint)
+    return rows
+
+
+def total_of(answer: Answer) -> int | None:
+    """Return how many tasks a DescribeTasks answer says there are, where it says."""
+    return _whole(answer.data.get("TotalCount"))
 
 
 def task_of(region_id: str, row: object) -> Task | None:
@@ -60,9 +79,9 @@ def task_of(region_id: str, row: object) -> Task | None:
     return _read({**row, "RegionId": region_id})
 
 
-def age_of(row: Any, date: float | None) -> float | None:
-    """Return the seconds since the task in a row was created, by the service's own clock; None if it does not say."""
-    created = moment_of(row.get("CreationTime")) if date is not None and isinstance(row, dict) else None
+def age_of(task: Task, date: float | None) -> float | None:
+    """Return the seconds since a task was created, by the service's own clock; None if it does not say."""
+    created = task.creation_time
     return None if created is None or date is None else max(0.0, date - created.timestamp())
 
 
@@ -72,11 +91,11 @@ def page_of(region_id: str, answer: Answer, *, page_number: int, page_size: int)
     Raises:
         ServiceUnavailableError: It holds no set of tasks.
     """
-    snapshot = snapshot_of(answer)
-    tasks = [task for row in snapshot.rows if (task := task_of(region_id, row)) is not None]
+    tasks = _tasks(region_id, rows_in(answer))
+    total_count = total_of(answer)
     return TaskPage(
         tasks=tuple(tasks),
-        total_count=len(tasks) if snapshot.total_count is None else snapshot.total_count,
+        total_count=len(tasks) if total_count is None else total_count,
         page_number=_whole(answer.data.get("PageNumber")) or page_number,
         page_size=_whole(answer.data.get("PageSize")) or page_size,
         region_id=region_id,
@@ -93,6 +112,10 @@ def detail_of(region_id: str, task_id: str, answer: Answer) -> TaskDetail:
     if answer.data.get("TaskId", task_id) != task_id:
         raise _unreadable(answer, "the task asked for")
     return TaskDetail.model_validate({**answer.data, "TaskId": task_id, "RegionId": region_id})
+
+
+def _tasks(region_id: str, rows: list[Any]) -> list[Task]:
+    return [task for row in rows if (task := task_of(region_id, row)) is not None]
 
 
 def _unreadable(answer: Answer, what: str) -> ServiceUnavailableError:

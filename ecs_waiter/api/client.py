@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import aiohttp
 
-from ecs_waiter.api.answers import Snapshot, detail_of, page_of, snapshot_of, task_of
+from ecs_waiter.api.answers import Snapshot, detail_of, page_of, rows_in, snapshot_of, task_of, total_of
 from ecs_waiter.api.credentials import check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
 from ecs_waiter.api.filters import filters, whole
 from ecs_waiter.api.limiter import Priority, RegionLimiter
+from ecs_waiter.api.listing import read_listing
 from ecs_waiter.api.operations import check_action, is_repeatable, region_of_call
 from ecs_waiter.api.policy import CallPolicy
 from ecs_waiter.api.retry import retrying
@@ -133,8 +135,9 @@ class EcsClient:
             limiter=self.limiter(region_id),
             priority=Priority.POLL,
             is_known=is_known,
+            read=partial(read_listing, region_id),
         )
-        return None if answer is KNOWN else snapshot_of(answer)
+        return None if answer is KNOWN else snapshot_of(region_id, answer)
 
     async def describe_tasks(  # noqa: PLR0913 - the operation's parameters
         self,
@@ -261,21 +264,20 @@ class EcsClient:
         rows = stale = number = 0
         while True:
             number += 1
-            page = await self._called(region, "DescribeTasks", _paged(region, params, number, MAX_BATCH), snapshot_of)
+            query = _paged(region, params, number, MAX_BATCH)
+            page, total_count = await self._called(region, "DescribeTasks", query, _page)
             before = len(seen)
-            for row in page.rows:
+            for row in page:
                 task = task_of(region, row)
                 if task is not None and task.task_id not in seen:
                     seen.add(task.task_id)
                     yield task
-            rows += len(page.rows)
+            rows += len(page)
             # New tasks push known ones on to later pages, so that a full page without any news is not the end yet.
             stale = stale + 1 if len(seen) == before else 0
-            is_full = len(page.rows) >= MAX_BATCH
+            is_full = len(page) >= MAX_BATCH
             # A total below what a full page brings is not believed.
-            is_last = page.total_count is not None and (
-                rows == page.total_count or (rows > page.total_count and not is_full)
-            )
+            is_last = total_count is not None and (rows == total_count or (rows > total_count and not is_full))
             if is_last or stale >= (_STALE_PAGES if is_full else 1):
                 return
 
@@ -315,6 +317,10 @@ class EcsClient:
 
 def _paged(region: str, params: Mapping[str, str], number: int, size: int) -> str:
     return canonical_query({**params, "PageNumber": str(number), "PageSize": str(size), "RegionId": region})
+
+
+def _page(answer: Answer) -> tuple[list[Any], int | None]:
+    return rows_in(answer), total_of(answer)
 
 
 def _data(answer: Answer) -> dict[str, Any]:

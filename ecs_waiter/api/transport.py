@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ecs_waiter.api.credentials import CredentialsProvider
     from ecs_waiter.api.exchange import Reply
     from ecs_waiter.api.limiter import RegionLimiter
+    from ecs_waiter.api.listing import Listing
     from ecs_waiter.api.policy import CallPolicy
     from ecs_waiter.api.request import SignedRequest
 
@@ -61,11 +62,13 @@ class Answer:
         data: Its parsed JSON.
         date: The service's clock in seconds since the epoch, where it said.
         fingerprint: What `fingerprint_of` makes of its body.
+        listing: What the caller's own reader made of its body; `data` is empty then.
     """
 
     data: dict[str, Any]
     date: float | None
     fingerprint: int
+    listing: Listing | None = None
 
 
 KNOWN = Answer({}, None, 0)
@@ -145,6 +148,7 @@ class Transport:
         fresh: bool = False,
         priority: Priority = Priority.CALL,
         is_known: Callable[[int], bool] | None = None,
+        read: Callable[[bytes], Listing | None] | None = None,
     ) -> Answer:
         """Make one attempt at a call, for which the caller holds a place of the limiter.
 
@@ -158,6 +162,7 @@ class Transport:
             fresh: Not on an idle connection, which the server may just have closed.
             priority: What the place was acquired with.
             is_known: Whether an answer of this fingerprint is known already; `KNOWN` is returned then.
+            read: Reads the body of a good answer that holds no secret; None where it cannot.
 
         Raises:
             ThrottledError: Too many calls.
@@ -171,7 +176,9 @@ class Transport:
         corrected = renewed = False
         while True:
             request = signer.sign(action, query, credentials)
-            result, told = await self._attempt(region_id, action, request, limiter, fresh=fresh, is_known=is_known)
+            result, told = await self._attempt(
+                region_id, action, request, limiter, fresh=fresh, is_known=is_known, read=read
+            )
             if isinstance(result, Answer):
                 return result
             if faults.is_wrong_clock(told) and told.date is not None and not corrected:
@@ -195,6 +202,7 @@ class Transport:
         *,
         fresh: bool,
         is_known: Callable[[int], bool] | None,
+        read: Callable[[bytes], Listing | None] | None,
     ) -> tuple[Answer | ApiError, faults.Told]:
         session = self._session(fresh=fresh)
         counters = self.counters(region_id)
@@ -214,7 +222,7 @@ class Transport:
         if is_known is not None and is_known(fingerprint):
             limiter.succeeded()
             return KNOWN, _NOTHING
-        result, told = _judged(reply, request, fingerprint)
+        result, told = _judged(reply, request, fingerprint, read)
         if isinstance(result, Answer):
             limiter.succeeded()
         elif isinstance(result, ThrottledError):
@@ -275,15 +283,17 @@ class Transport:
         return credentials
 
 
-def _judged(reply: Reply, request: SignedRequest, fingerprint: int) -> tuple[Answer | ApiError, faults.Told]:
+def _judged(
+    reply: Reply, request: SignedRequest, fingerprint: int, read: Callable[[bytes], Listing | None] | None
+) -> tuple[Answer | ApiError, faults.Told]:
     """What a reply means, all secrets removed; and the raw words of an error, to decide by."""
     date = faults.date_of(reply.headers)
+    is_clean = request.redactor.is_clean(reply.body, request.signature)
+    if read is not None and is_clean and reply.status in _GOOD and (listing := read(reply.body)) is not None:
+        return Answer({}, date, fingerprint, listing), _NOTHING
     try:
         data = faults.parsed(reply.body)
-        if not request.redactor.is_clean(reply.body, request.signature):
-            clean = request.redactor.data(data, request.signature)
-        else:
-            clean = data
+        clean = data if is_clean else request.redactor.data(data, request.signature)
     except (ValueError, RecursionError):
         data = clean = None
     if reply.status in _GOOD and isinstance(clean, dict) and not faults.is_error_object(clean):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ecs_waiter.models import Task
     from ecs_waiter.polling.watch import Watcher
@@ -20,13 +20,13 @@ class Observer(Protocol):
         """A call made for these has come back to the running task, well or not; nobody was told of it yet."""
         ...
 
-    def settled(self, region_id: str, outcome: str, task: Task | None, date: float | None) -> None:
-        """A task has ended.
+    def settled(self, region_id: str, outcome: str, tasks: Sequence[Task | None], date: float | None) -> None:
+        """Tasks have ended.
 
         Args:
-            region_id: Its region.
-            outcome: finished, failed, canceled, not_found, or error where the service refused its ID.
-            task: Its last state, where it is known.
+            region_id: Their region.
+            outcome: finished, failed, canceled, not_found, or error where the service refused an ID.
+            tasks: The last state of each, where it is known.
             date: The service's clock when it told so, in seconds since the epoch; None if it did not say.
         """
         ...

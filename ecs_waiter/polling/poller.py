@@ -21,7 +21,6 @@ from ecs_waiter.errors import (
 )
 from ecs_waiter.polling.policy import ask
 from ecs_waiter.polling.reasons import Reasons
-from ecs_waiter.polling.rows import columns
 from ecs_waiter.polling.schedule import News, PollSchedule
 from ecs_waiter.polling.telling import Teller
 from ecs_waiter.polling.watch import Copies, Watcher, watchers_of
@@ -114,17 +113,15 @@ class RegionPoller:
 
     def add(self, task_ids: Iterable[str], watcher: Watcher) -> None:
         """Have a watcher told about tasks. Whoever joins late is shown a task's present state at the next answer."""
-        now = asyncio.get_running_loop().time()
         schedule = self._schedule
-        teller = self._teller
-        teller.joins(watcher)
-        for task_id in task_ids:
-            if self._reasons and self._reasons.join(task_id, watcher):
-                continue
-            entry = schedule.add(task_id, now)
-            if teller.attach(entry, watcher):
-                schedule.show(entry)
-            if watcher.looks_once:
+        self._teller.joins(watcher)
+        if self._reasons:
+            task_ids = [task_id for task_id in task_ids if not self._reasons.join(task_id, watcher)]
+        entries = schedule.add(task_ids, asyncio.get_running_loop().time())
+        for entry in self._teller.attach(entries, watcher):
+            schedule.show(entry)
+        if watcher.looks_once:
+            for entry in entries:
                 schedule.hurry(entry)
         if schedule:
             self._see_to_it()
@@ -150,7 +147,7 @@ class RegionPoller:
         self._reasons.give_up()
         for task in self._tasks:
             task.cancel()
-        return tuple(self._tasks)
+        return tuple(task for task in self._tasks if not task.done())
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -294,25 +291,24 @@ class RegionPoller:
         if self._told_outage:
             self._told_outage = False
             logger.info("%s answers again", self._region_id, extra={"region_id": self._region_id})
-        news = self._schedule.same_answer(batch, now) if snapshot is None else self._take_in_rows(batch, snapshot, now)
+        news = self._schedule.same_answer(batch, now) if snapshot is None else self._take_in_tasks(batch, snapshot, now)
         if news.error is not None:
             self._fail_region(_caused(news.error, f"the wait strategy failed, so {self._region_id} is not polled"))
 
-    def _take_in_rows(self, batch: Batch, snapshot: Snapshot, now: float) -> News:
+    def _take_in_tasks(self, batch: Batch, snapshot: Snapshot, now: float) -> News:
         self._teller.service_clock = snapshot.date
-        rows, task_ids, statuses = columns(snapshot.rows)
+        tasks = snapshot.tasks
         news = self._schedule.answer(
             batch,
-            task_ids,
-            statuses,
+            [task.task_id for task in tasks],
+            [task.task_status for task in tasks],
             total_count=snapshot.total_count,
             fingerprint=snapshot.fingerprint,
-            age_of=lambda index: age_of(rows[index], snapshot.date),
+            age_of=lambda index: age_of(tasks[index], snapshot.date),
             now=now,
         )
         try:
-            for entry, index, is_new in news.changes:
-                self._teller.change(entry, rows[index], is_new=is_new)
+            self._teller.changes(news.changes, tasks)
             for entry in news.gone:
                 self._teller.gone(entry)
         except Exception as error:

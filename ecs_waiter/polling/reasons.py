@@ -169,4 +169,4 @@ def _tell(failure: Failure, detail: TaskDetail | None) -> None:
         return
     copies = Copies(TaskFailedError(failure.task, detail))
     for watcher in tuple(failure.watchers):
-        watcher.task_settled(failure.task.task_id, copies.for_(watcher), is_regional=False)
+        watcher.task_failed(failure.task.task_id, copies.for_(watcher), is_regional=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from ecs_waiter.models import TaskStatus
@@ -20,7 +21,7 @@ from ecs_waiter.polling.queue import BatchQueue
 from ecs_waiter.polling.suspicion import Suspicion, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ecs_waiter.errors import ApiError
 
@@ -93,13 +94,26 @@ class PollSchedule:
         """Return the entry of an ID that is waited for."""
         return self._entries.get(task_id)
 
-    def add(self, task_id: str, now: float) -> Entry:
-        """Take an ID up, or find the entry it already has: one poll serves all."""
-        entry = self._entries.get(task_id)
-        if entry is not None:
-            return entry
+    def add(self, task_ids: Iterable[str], now: float) -> list[Entry]:
+        """Take IDs up, or find the entries they already have: one poll serves all."""
         if not self._entries and not self._in_flight:
             self._outage.start_anew(now)
+        known = self._entries
+        entries: list[Entry] = []
+        new: list[Entry] = []
+        for task_id in task_ids:
+            entry = known.get(task_id)
+            if entry is None:
+                entry = self._come_back(task_id) if self._left_in_flight else None
+                if entry is None:
+                    entry = Entry(task_id, now)
+                    new.append(entry)
+                known[task_id] = entry
+            entries.append(entry)
+        self._put_first(new)
+        return entries
+
+    def _come_back(self, task_id: str) -> Entry | None:
         entry = self._left_in_flight.pop(task_id, None)
         if entry is not None:
             # Its call is still under way, and an ID is never in two: that answer serves the one who came back.
@@ -108,16 +122,12 @@ class PollSchedule:
             batch.live += 1
             entry.status = entry.missing = None
             self.show(entry)
-        else:
-            entry = Entry(task_id, now)
-            self._put_first(entry)
-        self._entries[task_id] = entry
         return entry
 
-    def _put_first(self, entry: Entry) -> None:
-        """Have an entry asked in the next call with room, before all that is due."""
-        self._new.append(entry)
-        self._new_count += 1
+    def _put_first(self, entries: Sequence[Entry]) -> None:
+        """Have entries asked in the next calls with room, before all that is due."""
+        self._new.extend(entries)
+        self._new_count += len(entries)
 
     def _is_waited_for(self, entry: Entry) -> bool:
         return self._entries.get(entry.task_id) is entry
@@ -140,7 +150,7 @@ class PollSchedule:
         else:
             batch.live -= 1
             entry.batch = None
-            self._put_first(entry)
+            self._put_first((entry,))
 
     def remove(self, entry: Entry) -> None:
         """Forget an ID: nobody waits for it any more."""
@@ -202,11 +212,9 @@ class PollSchedule:
         return batch
 
     def _batch_of_new(self, now: float) -> Batch:
-        chosen: list[Entry] = []
-        while len(chosen) < min(BATCH_SIZE, self._new_count):
-            entry = self._new.popleft()
-            if self._is_waited_for(entry):
-                chosen.append(entry)
+        in_turn = iter(self._new.popleft, None)
+        waiting = in_turn if len(self._new) == self._new_count else filter(self._is_waited_for, in_turn)
+        chosen = list(islice(waiting, min(BATCH_SIZE, self._new_count)))
         self._new_count -= len(chosen)
         return Batch(chosen, due=now, answered=self._outage.healthy(now))
 
@@ -297,6 +305,8 @@ class PollSchedule:
         index_of = _rows_by_id(task_ids, statuses)
         cut_short = total_count is not None and total_count > len(index_of)
         shown_next = self._shown_next
+        changes = news.changes
+        settled: list[Entry] = []
         staying: list[Entry] = []
         missing: list[Entry] = []
         # Those of one age share their time of birth: a number each would be a fifth of what a waiting task costs.
@@ -314,19 +324,19 @@ class PollSchedule:
             status = statuses[index]
             is_new = status != entry.status
             if is_new or (shown_next and task_id in shown_next):
-                news.changes.append((entry, index, is_new))
+                changes.append((entry, index, is_new))
             if status in _SETTLED:
-                self._forget_landed(entry)
-            else:
-                shown_next.discard(task_id)
-                staying.append(entry)
+                settled.append(entry)
+                continue
+            shown_next.discard(task_id)
+            staying.append(entry)
+            if is_new:
                 if entry.status is None and (age := age_of(index)) is not None:
                     entry.born = born.setdefault(age, now - age)
-            if is_new:
                 # One word for all who are in this status, instead of a copy in each row.
-                entry.status = sys.intern(status)
-        for entry in news.gone:
-            self._forget_landed(entry)
+                entry.status = sys.intern(status) if type(status) is str else status
+        self._forget_landed(settled)
+        self._forget_landed(news.gone)
         self._regroup(batch, staying, missing, now)
         return not missing and batch.live == len(batch.entries)
 
@@ -426,8 +436,7 @@ class PollSchedule:
             part.alone = True
             part.due = self._outage.retry_by(part.due, now)
             self._queue.push(part)
-        for entry in verdict.guilty:
-            self._forget_landed(entry)
+        self._forget_landed(verdict.guilty)
         return verdict
 
     def returned(self, batch: Batch, now: float) -> None:
@@ -467,18 +476,19 @@ class PollSchedule:
                     entry.batch = None
         batch.drop_those_who_left()
 
-    def _forget_landed(self, entry: Entry) -> None:
-        del self._entries[entry.task_id]
-        if self._shown_next:
-            self._shown_next.discard(entry.task_id)
-        if entry.batch is not None:
-            entry.batch.live -= 1
-            entry.batch = None
+    def _forget_landed(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            del self._entries[entry.task_id]
+            if self._shown_next:
+                self._shown_next.discard(entry.task_id)
+            if entry.batch is not None:
+                entry.batch.live -= 1
+                entry.batch = None
 
 
 def _rows_by_id(task_ids: Sequence[str], statuses: Sequence[str]) -> dict[str, int]:
     """The row of each ID. Of rows that contradict each other the one that says the task has ended is right."""
-    index_of = {task_id: index for index, task_id in enumerate(task_ids)}
+    index_of = dict(zip(task_ids, range(len(task_ids)), strict=True))
     if len(index_of) < len(task_ids):
         for index in range(len(task_ids) - 1, -1, -1):
             if is_settled(statuses[index]):

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ecs_waiter.api.answers import task_of
 from ecs_waiter.errors import EcsWaiterError, TaskCanceledError, TaskError, TaskNotFoundError
 from ecs_waiter.models import Task, TaskStatus
 from ecs_waiter.polling.schedule import is_settled
-from ecs_waiter.polling.transitions import log_seen, log_settled
+from ecs_waiter.polling.transitions import log_finished, log_seen, log_settled
 from ecs_waiter.polling.watch import Copies, Watcher, attach, detach, watchers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from ecs_waiter.polling.batch import Entry
     from ecs_waiter.polling.observer import Observer
     from ecs_waiter.polling.odd_words import OddWords
     from ecs_waiter.polling.reasons import Reasons
+    from ecs_waiter.polling.schedule import Change
 
 __all__ = ["Teller"]
 
 _SLICE = 2_000
-_ROWS_KEPT = 1_000
-"""Tasks whose last row is kept, for the error of one that vanishes; of more, only the status is."""
-
-_DOCUMENTED = frozenset(TaskStatus)
+# Names of ours, for the enum looks its own up by Python code.
+_FINISHED, _FAILED = TaskStatus.FINISHED, TaskStatus.FAILED
+_MOST_KEPT = 1_000
+"""Tasks that are kept as last seen, for the error of one that vanishes; of more, only the status is."""
 
 
 class Teller:
@@ -50,15 +51,15 @@ class Teller:
         self._odd_words = odd_words
         self._observer = observer
         self._late: dict[str, dict[Watcher, None]] = {}
-        self._last_rows: dict[str, Any] = {}
+        self._last_seen: dict[str, Task] = {}
         self._shows_changes = False
         self._once: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self.settled = 0
         self.service_clock: float | None = None
 
     def __len__(self) -> int:
-        """What is kept of tasks that are waited for: their last rows, and who joined late."""
-        return len(self._late) + len(self._last_rows)
+        """What is kept of tasks that are waited for: how they were last seen, and who joined late."""
+        return len(self._late) + len(self._last_seen)
 
     @property
     def looks_once(self) -> bool:
@@ -74,13 +75,16 @@ class Teller:
         if watcher.sees_changes:
             self._shows_changes = True
 
-    def attach(self, entry: Entry, watcher: Watcher) -> bool:
-        """Have a watcher told of a task; whether it joins late, and is to be shown the task's present state."""
-        attach(entry, watcher)
-        if entry.status is None or not watcher.sees_changes:
-            return False
-        self._late.setdefault(entry.task_id, {})[watcher] = None
-        return True
+    def attach(self, entries: Iterable[Entry], watcher: Watcher) -> Sequence[Entry]:
+        """Have a watcher told of tasks; those it joins late, and is to be shown the present state of."""
+        for entry in entries:
+            attach(entry, watcher)
+        if not watcher.sees_changes:
+            return ()
+        late = [entry for entry in entries if entry.status is not None]
+        for entry in late:
+            self._late.setdefault(entry.task_id, {})[watcher] = None
+        return late
 
     def detach(self, entry: Entry, watcher: Watcher) -> bool:
         """Have a watcher told no more; whether nobody is left."""
@@ -89,47 +93,46 @@ class Teller:
         if not detach(entry, watcher):
             return False
         self._late.pop(entry.task_id, None)
-        self._last_rows.pop(entry.task_id, None)
+        self._last_seen.pop(entry.task_id, None)
         return True
 
     # -- what is told -------------------------------------------------------------------------------------------------
 
-    def change(self, entry: Entry, row: Any, *, is_new: bool) -> None:
-        """Tell what an answer's row says of a task: all who wait, or only those who joined late if it is not new."""
-        late = self._late.pop(entry.task_id, ()) if self._late else ()
-        seen = [w for w in (watchers_of(entry) if is_new else late) if w.sees_changes] if self._shows_changes else ()
-        status = entry.status or ""
-        is_over = is_settled(status)
-        if not is_over:
-            if is_new:
-                log_seen(self._region_id, entry.task_id, status)
-            self._keep(entry, row)
-            if not seen and status in _DOCUMENTED:
-                return
-        elif self._last_rows:
-            self._last_rows.pop(entry.task_id, None)
-        task = task_of(self._region_id, row) or self._sketch(entry)
-        for watcher in seen:
-            watcher.task_changed(task)
-        if status == TaskStatus.FINISHED:
-            self._finished(entry, task)
-        elif status == TaskStatus.FAILED:
-            self._note(entry, "failed", task)
-            self._reasons.add(task, watchers_of(entry))
-        elif is_over:
-            self.error(entry, TaskCanceledError(task))
-        elif status not in _DOCUMENTED:
-            self._odd_words.note(task)
+    def changes(self, changes: Iterable[Change], tasks: Sequence[Task]) -> None:
+        """Tell what an answer says of its tasks: all who wait, or only those who joined late of one that is not new."""
+        finished: list[Task] = []
+        by_watcher: defaultdict[Watcher, list[Task]] = defaultdict(list)
+        others: list[tuple[Entry, Task]] = []
+        for entry, index, is_new in changes:
+            task = tasks[index]
+            if self._shows_changes:
+                self._show(entry, task, is_new=is_new)
+            if task.task_status == _FINISHED:
+                finished.append(task)
+                # Most have one who waits, and few are worth a call for each.
+                held = entry.watchers
+                for watcher in (held,) if type(held) is not dict else held:
+                    by_watcher[watcher].append(task)
+            else:
+                others.append((entry, task))
+                if is_new:
+                    log_seen(self._region_id, entry.task_id, task.task_status)
+        for watcher, theirs in by_watcher.items():
+            watcher.tasks_finished(theirs)
+        if finished:
+            self._note_finished(finished)
+        for entry, task in others:
+            self._other(entry, task)
 
     def gone(self, entry: Entry) -> None:
         """Tell that a task's grace is over: the region does not know it."""
-        row = self._last_rows.pop(entry.task_id, None)
-        last = None if entry.status is None else task_of(self._region_id, row) or self._sketch(entry)
+        last = None if entry.status is None else self._last_seen.get(entry.task_id) or self._sketch(entry)
         self.error(entry, TaskNotFoundError(entry.task_id, self._region_id, last))
 
     def error(self, entry: Entry, error: EcsWaiterError) -> None:
         """Tell the error that ended the wait for one task."""
         self._late.pop(entry.task_id, None)
+        self._last_seen.pop(entry.task_id, None)
         word, task = "error", None
         if isinstance(error, TaskError):
             word, task = "canceled" if isinstance(error, TaskCanceledError) else "not_found", error.task
@@ -139,7 +142,7 @@ class Teller:
     def only(self, entry: Entry, copies: Copies) -> None:
         """Tell an error of one task, and count nothing."""
         for watcher in watchers_of(entry):
-            watcher.task_settled(entry.task_id, copies.for_(watcher), is_regional=False)
+            watcher.task_failed(entry.task_id, copies.for_(watcher), is_regional=False)
 
     def looked_at(self, entries: Iterable[Entry]) -> None:
         """Tell that a call that asked about these has come back, to those who want no more than one look."""
@@ -153,7 +156,7 @@ class Teller:
     ) -> None:
         """Tell everybody the one error of the region: once for each of those who wait, a crowd slice by slice."""
         self._late.clear()
-        self._last_rows.clear()
+        self._last_seen.clear()
         crowd: _Crowd = []
         for entry in entries:
             crowd.append((entry.task_id, watchers_of(entry)))
@@ -166,20 +169,40 @@ class Teller:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _finished(self, entry: Entry, task: Task) -> None:
-        self._note(entry, "finished", task)
-        for watcher in watchers_of(entry):
-            watcher.task_settled(entry.task_id, task, is_regional=False)
+    def _show(self, entry: Entry, task: Task, *, is_new: bool) -> None:
+        late = self._late.pop(entry.task_id, ())
+        for watcher in watchers_of(entry) if is_new else late:
+            if watcher.sees_changes:
+                watcher.task_changed(task)
+
+    def _note_finished(self, tasks: list[Task]) -> None:
+        self.settled += len(tasks)
+        if self._last_seen:
+            for task in tasks:
+                self._last_seen.pop(task.task_id, None)
+        log_finished(self._region_id, tasks)
+        if self._observer is not None:
+            self._observer.settled(self._region_id, "finished", tasks, self.service_clock)
+
+    def _other(self, entry: Entry, task: Task) -> None:
+        """A task that goes on, or that has ended otherwise than it was meant to."""
+        status = task.task_status
+        if status == _FAILED:
+            self._last_seen.pop(entry.task_id, None)
+            self._note(entry, "failed", task)
+            self._reasons.add(task, watchers_of(entry))
+        elif is_settled(status):
+            self.error(entry, TaskCanceledError(task))
+        else:
+            if entry.task_id in self._last_seen or len(self._last_seen) < _MOST_KEPT:
+                self._last_seen[entry.task_id] = task
+            self._odd_words.note(task)
 
     def _note(self, entry: Entry, outcome: str, task: Task | None) -> None:
         self.settled += 1
         log_settled(self._region_id, entry.task_id, outcome, task)
         if self._observer is not None:
-            self._observer.settled(self._region_id, outcome, task, self.service_clock)
-
-    def _keep(self, entry: Entry, row: Any) -> None:
-        if entry.task_id in self._last_rows or len(self._last_rows) < _ROWS_KEPT:
-            self._last_rows[entry.task_id] = row
+            self._observer.settled(self._region_id, outcome, (task,), self.service_clock)
 
     def _sketch(self, entry: Entry) -> Task:
         """What the schedule knows of a task by itself."""
@@ -199,4 +222,4 @@ async def _tell_the_rest(crowd: _Crowd, copies: Copies) -> None:
 def _tell_failed(crowd: _Crowd, copies: Copies) -> None:
     for task_id, watchers in crowd:
         for watcher in watchers:
-            watcher.task_settled(task_id, copies.for_(watcher), is_regional=True)
+            watcher.task_failed(task_id, copies.for_(watcher), is_regional=True)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ecs_waiter.models import Task
 
-__all__ = ["log_seen", "log_settled"]
+__all__ = ["log_finished", "log_seen", "log_settled"]
 
 logger = logging.getLogger("ecs_waiter.tasks")
 
@@ -21,6 +23,13 @@ def log_seen(region_id: str, task_id: str, status: str) -> None:
         word = printable(status)
         fields = {"region_id": region_id, "task_id": task_id, "task_status": word}
         logger.debug("task %s in %s: %s", task_id, region_id, word, extra=fields)
+
+
+def log_finished(region_id: str, tasks: Iterable[Task]) -> None:
+    """Tasks have finished."""
+    if logger.isEnabledFor(logging.INFO):
+        for task in tasks:
+            log_settled(region_id, task.task_id, "finished", task)
 
 
 def log_settled(region_id: str, task_id: str, outcome: str, task: Task | None) -> None:

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ecs_waiter.errors import EcsWaiterError
     from ecs_waiter.models import Task
@@ -37,8 +37,12 @@ class Watcher(Protocol):
         """The task was seen for the first time, or in another status than before."""
         ...
 
-    def task_settled(self, task_id: str, outcome: Task | EcsWaiterError, *, is_regional: bool) -> None:
-        """The task has ended, or the wait for it has: an error `is_regional` if it ended all of the region's waits."""
+    def tasks_finished(self, tasks: Sequence[Task]) -> None:
+        """These tasks have finished."""
+        ...
+
+    def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool) -> None:
+        """The task has ended otherwise, or the wait for it has; `is_regional` if that ended all of the region's."""
         ...
 
     def task_looked_at(self, task_id: str) -> None:

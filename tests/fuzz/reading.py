@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -13,13 +14,13 @@ from yarl import URL
 
 from ecs_waiter import Credentials, EcsWaiterError, PollPolicy, TaskCanceledError, TaskFailedError, TaskNotFoundError
 from ecs_waiter.api import faults
-from ecs_waiter.api.answers import detail_of, page_of, snapshot_of, task_of
+from ecs_waiter.api.answers import age_of, detail_of, page_of, snapshot_of
 from ecs_waiter.api.exchange import Reply, _unpacked
 from ecs_waiter.api.fingerprint import fingerprint_of
+from ecs_waiter.api.listing import read_listing
 from ecs_waiter.api.request import Signer
 from ecs_waiter.api.transport import Answer, _judged
 from ecs_waiter.errors import ApiError, ServiceUnavailableError
-from ecs_waiter.polling.rows import columns
 from ecs_waiter.polling.schedule import PollSchedule
 from ecs_waiter.printable import printable
 
@@ -52,7 +53,8 @@ def read(status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         plain = _unpacked(body, fields.get("Content-Encoding", "").strip().lower())
     except (aiohttp.ClientError, zlib.error):
         return  # a fault by itself
-    result, told = _judged(Reply(status, fields, plain), _REQUEST, fingerprint_of(plain))
+    reply = Reply(status, fields, plain)
+    result, told = _judged(reply, _REQUEST, fingerprint_of(plain), None)
     faults.is_wrong_clock(told)
     faults.is_expired_token(told)
     if told.date is not None:
@@ -63,6 +65,10 @@ def read(status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         _check_error(result)
         return
     assert not any(SECRET in text or TOKEN in text for text in _texts(result.data))
+    quick, _ = _judged(reply, _REQUEST, fingerprint_of(plain), partial(read_listing, REGION))
+    assert isinstance(quick, Answer)
+    if quick.listing is not None:
+        assert _snapshot(quick) == _snapshot(result)
     _poll(result)
     _list(result)
     _look_up(result)
@@ -81,35 +87,38 @@ def _texts(data: Any) -> Iterator[str]:
             parts += part
 
 
+def _snapshot(answer: Answer) -> tuple[Any, ...]:
+    """What a poll is told."""
+    snapshot = snapshot_of(REGION, answer)
+    return snapshot.tasks, [task.model_fields_set for task in snapshot.tasks], snapshot.total_count, snapshot.date
+
+
 def _poll(answer: Answer) -> None:
     """What the poller makes of it."""
     schedule = PollSchedule(_POLICY, float)
-    for task_id in ASKED:
-        schedule.add(task_id, 0)
+    schedule.add(ASKED, 0)
     batch = schedule.take(0)
     assert batch is not None
     try:
-        snapshot = snapshot_of(answer)
+        snapshot = snapshot_of(REGION, answer)
     except ServiceUnavailableError as error:
         _check_error(error)
         schedule.fault(batch, asked_at=0, now=1)
         return
-    rows, task_ids, statuses = columns(snapshot.rows)
-    assert len(rows) == len(task_ids) == len(statuses)
-
-    def age_of(index: int) -> float | None:
-        task = task_of(REGION, rows[index])
-        if task is None or task.creation_time is None or snapshot.date is None:
-            return None
-        return max(0.0, snapshot.date - task.creation_time.timestamp())
-
-    news = answered(schedule, batch, task_ids, statuses, total_count=snapshot.total_count, age_of=age_of, now=1)
+    tasks = snapshot.tasks
+    news = answered(
+        schedule,
+        batch,
+        [task.task_id for task in tasks],
+        [task.task_status for task in tasks],
+        total_count=snapshot.total_count,
+        age_of=lambda index: age_of(tasks[index], snapshot.date),
+        now=1,
+    )
     assert news.error is None
     for _, index, _ in news.changes:
-        task = task_of(REGION, rows[index])
-        assert task is not None
-        assert task.task_id in ASKED
-        _check_task(task)
+        assert tasks[index].task_id in ASKED
+        _check_task(tasks[index])
 
 
 def _list(answer: Answer) -> None:

@@ -7,10 +7,11 @@ import contextlib
 import gc
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from ecs_waiter import AuthenticationError, PollPolicy, TaskDetail, TaskWaiter, waiter
+from ecs_waiter import AuthenticationError, PollPolicy, Task, TaskDetail, TaskWaiter, waiter
 from ecs_waiter.api.answers import Snapshot
 from ecs_waiter.api.limiter import RegionLimiter
 from ecs_waiter.api.transport import Counters
@@ -27,7 +28,7 @@ REGIONS = tuple(f"cn-region-{number}" for number in range(20))
 
 _LATENCY = 0.05
 _DATE = 1_767_225_600.0
-_CREATED = "2026-01-01T00:00:00Z"
+_CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def ids(count: int, region: int = 0) -> list[str]:
@@ -84,11 +85,11 @@ class Crowd:
         fingerprint = hash((*task_ids, *statuses))
         if is_known(fingerprint):
             return None
-        rows: list[Any] = [
-            {"TaskId": task_id, "TaskStatus": status, "CreationTime": _CREATED}
+        tasks = [
+            Task(region_id=region_id, task_id=task_id, task_status=status, creation_time=_CREATED)
             for task_id, status in zip(task_ids, statuses, strict=True)
         ]
-        return Snapshot(rows, len(rows), _DATE + age, fingerprint)
+        return Snapshot(tasks, len(tasks), _DATE + age, fingerprint)
 
     def _status(self, task_id: str, age: float) -> str:
         number = int(task_id[-6:])

@@ -26,7 +26,7 @@ def schedule_of(
     """A schedule to which these IDs were added at time 0."""
     schedule = PollSchedule(policy, backoff)
     for task_id in ids:
-        schedule.add(task_id, 0.0)
+        schedule.add([task_id], 0.0)
     return schedule
 
 
@@ -146,7 +146,7 @@ def test_new_ids_go_before_a_backlog() -> None:
     schedule = schedule_of(ids=numbered(300))
     for batch in [take(schedule, 0.0) for _ in range(3)]:
         answer(schedule, batch, 0.0)
-    schedule.add("t-new", 500.0)
+    schedule.add(["t-new"], 500.0)
     assert "t-new" in take(schedule, 500.0).task_ids
 
 
@@ -154,7 +154,7 @@ def test_room_carries_those_next_due() -> None:
     """A call with room left takes along who is due next, and they are paced anew from then."""
     schedule = schedule_of(ids=["t-old"])
     answer(schedule, take(schedule, 0.0), 0.0)
-    schedule.add("t-new", 4.0)
+    schedule.add(["t-new"], 4.0)
     batch = take(schedule, 4.0)
     assert batch.task_ids == ["t-new", "t-old"]
     answer(schedule, batch, 4.0)
@@ -196,7 +196,7 @@ def test_a_batch_that_answers_again_takes_riders_again() -> None:
     assert answer(schedule, again, 20.0).changes == []
     assert (went_alone, again.alone) == (True, False)
     for number in range(100, 130):
-        schedule.add(f"t-{number}", 25.0)
+        schedule.add([f"t-{number}"], 25.0)
     assert len(take(schedule, 25.0).entries) == 60
 
 
@@ -416,7 +416,7 @@ class TestFaults:
         """If those who met the faults have left, another batch is asked before the region is given up."""
         schedule = schedule_of(PollPolicy(wait=wait_fixed(5000), outage_budget=100), ids=["t-old"])
         answer(schedule, take(schedule, 0.0), 0.0)
-        schedule.add("t-new", 10.0)
+        schedule.add(["t-new"], 10.0)
         batch = take(schedule, 10.0)
         schedule.fault(batch, asked_at=10.0, now=10.0)
         entry = schedule.find("t-new")
@@ -434,7 +434,7 @@ class TestFaults:
         entry = schedule.find("t-1")
         assert entry is not None
         schedule.remove(entry)
-        schedule.add("t-2", 1000.0)
+        schedule.add(["t-2"], 1000.0)
         schedule.fault(take(schedule, 1000.0), asked_at=1000.0, now=1000.0)
         assert not schedule.is_spent(1000.0)
 
@@ -468,7 +468,7 @@ class TestLeaving:
         answer(schedule, take(schedule, 0.0), 0.0)
         batch = take(schedule, 10.0)
         schedule.remove(self.entry(schedule, "t-1"))
-        schedule.add("t-1", 10.0)
+        schedule.add(["t-1"], 10.0)
         assert schedule.take(10.0) is None
         news = answer(schedule, batch, 11.0)
         assert [(entry.task_id, is_new) for entry, _, is_new in news.changes] == [("t-1", True)]

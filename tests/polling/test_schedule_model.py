@@ -53,8 +53,9 @@ class ScheduleMachine(RuleBasedStateMachine):
     @rule(first=st.integers(0, len(IDS) - 1), count=st.sampled_from([1, 2, 40, 130]))
     def add(self, first: int, count: int) -> None:
         """Some IDs are waited for, known ones among them."""
-        for task_id in IDS[first : first + count]:
-            self.schedule.add(task_id, self.now)
+        task_ids = IDS[first : first + count]
+        assert [entry.task_id for entry in self.schedule.add(task_ids, self.now)] == task_ids
+        for task_id in task_ids:
             self.waiting.setdefault(task_id, Known())
 
     @rule(first=st.integers(0, len(IDS) - 1), count=st.sampled_from([1, 2, 40, 130]))

@@ -105,7 +105,7 @@ async def test_errors_nobody_looks_at(virtual_ecs: EcsEmulator, all_logs: io.Str
 
 @pytest.mark.parametrize(
     ("of", "place"),
-    [(RegionPoller, "_take_in"), (RegionPoller, "_take_in_fault"), (RegionPoller, "_pass_gate"), (Teller, "change")],
+    [(RegionPoller, "_take_in"), (RegionPoller, "_take_in_fault"), (RegionPoller, "_pass_gate"), (Teller, "changes")],
 )
 async def test_a_poller_that_crashes(virtual_ecs: EcsEmulator, all_logs: io.StringIO, of: type, place: str) -> None:
     """Should our own code raise, its traceback and its log hold no secret, and the wait ends."""

@@ -45,8 +45,7 @@ def _lose_the_rest(self: BatchQueue, room: int) -> tuple[list[Entry], list[Batch
 
 
 def _lose_what_failed(self: PollSchedule, verdict: Verdict, now: float) -> Verdict:
-    for entry in verdict.guilty:
-        self._forget_landed(entry)
+    self._forget_landed(verdict.guilty)
     return verdict
 
 
