@@ -59,7 +59,8 @@ class Targets:
             own: dict[str, None] = {}
             while piece := list(islice(source, _SLICE)):
                 _check(piece)
-                own.update(dict.fromkeys(piece))
+                for task_id in piece:
+                    own[task_id] = None
                 if len(piece) == _SLICE:
                     yield
             if not own:
