@@ -48,7 +48,8 @@ class Canned:
 
     Attributes:
         urls: Base URLs by scheme and the status that the hundred tasks are in: ``http Processing``, ``https Finished``;
-            at ``http one Finished`` it is one task, and at ``http echo`` whatever is asked about is processing.
+            at ``http one Finished`` it is one task, at ``http in the end Finished`` they have finished in every third
+            answer, and at ``http echo`` whatever is asked about is processing.
         ca: The file of the CA behind the https URLs.
     """
 
@@ -106,6 +107,18 @@ class _Answers:
         return (b"473469C7-AA6F-4DC5-B3DB-%012X" % self._number).join(self._parts)
 
 
+class _InTheEnd:
+    """They go on in two answers, and have finished in the third."""
+
+    def __init__(self) -> None:
+        self._going_on, self._over = _Answers("Processing"), _Answers("Finished")
+        self._number = 0
+
+    def now(self, request: bytes) -> bytes:
+        self._number += 1
+        return (self._going_on if self._number % 3 else self._over).now(request)
+
+
 class _Echo:
     """Whatever is asked about is listed, and goes on."""
 
@@ -116,7 +129,7 @@ class _Echo:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, answers: _Answers | _Echo) -> None:
+    def __init__(self, answers: _Answers | _InTheEnd | _Echo) -> None:
         self._answers = answers
         self._transport: asyncio.Transport | None = None
         self._rest = b""
@@ -139,10 +152,11 @@ async def _serve() -> None:
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with tempfile.NamedTemporaryFile(suffix=".pem") as ca:
         authority.cert_pem.write_to_path(ca.name)
-        kinds: dict[str, _Answers | _Echo] = {
+        kinds: dict[str, _Answers | _InTheEnd | _Echo] = {
             "Processing": _Answers("Processing"),
             "Finished": _Answers("Finished"),
             "one Finished": _Answers("Finished", IDS[:1]),
+            "in the end Finished": _InTheEnd(),
             "echo": _Echo(),
         }
         urls = {}

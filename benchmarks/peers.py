@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KEYS", "PEERS", "QUERY", "Round", "sdk_client"]
 
-Round: TypeAlias = Callable[[float], Awaitable[int]]
-"""Polls for so many seconds, and gives the number of calls."""
+Round: TypeAlias = Callable[[float], Awaitable[tuple[int, float]]]
+"""Polls for so many seconds, and gives the number of calls, and the CPU seconds that they cost."""
 
 KEYS = ("example-key-id", "example-key-secret")
 QUERY = f"PageNumber=1&PageSize=100&RegionId={REGION}&TaskIds={'%2C'.join(IDS)}"
@@ -43,13 +43,13 @@ async def floor(url: str, stack: AsyncExitStack) -> Round:
     session = await stack.enter_async_context(aiohttp.ClientSession())
     target = URL(f"{url}/?{QUERY}", encoded=True)
 
-    async def run(seconds: float) -> int:
-        ends, calls = time.monotonic() + seconds, 0
+    async def run(seconds: float) -> tuple[int, float]:
+        ends, calls, began = time.monotonic() + seconds, 0, time.process_time()
         while time.monotonic() < ends:
             async with session.get(target) as response:
                 json.loads(await response.read())
             calls += 1
-        return calls
+        return calls, time.process_time() - began
 
     return run
 
@@ -59,14 +59,14 @@ async def floor_paced(url: str, stack: AsyncExitStack) -> Round:
     session = await stack.enter_async_context(aiohttp.ClientSession())
     target = URL(f"{url}/?{QUERY}", encoded=True)
 
-    async def run(seconds: float) -> int:
-        ends, calls = time.monotonic() + seconds, 0
+    async def run(seconds: float) -> tuple[int, float]:
+        ends, calls, began = time.monotonic() + seconds, 0, time.process_time()
         while time.monotonic() < ends:
             async with session.get(target) as response:
                 json.loads(await response.read())
             calls += 1
             await asyncio.sleep(_PAUSE)
-        return calls
+        return calls, time.process_time() - began
 
     return run
 
@@ -78,12 +78,13 @@ async def _waiting(url: str, stack: AsyncExitStack, policy: PollPolicy) -> Round
     waiter = await stack.enter_async_context(TaskWaiter(StaticCredentials(*KEYS), url, policy))
     futures = [waiter.submit(task_id, region_id=REGION) for task_id in IDS]
 
-    async def run(seconds: float) -> int:
-        before = waiter.stats.regions[REGION].polls
+    async def run(seconds: float) -> tuple[int, float]:
+        before, began = waiter.stats.regions[REGION].polls, time.process_time()
         await asyncio.sleep(seconds)
+        spent = time.process_time() - began
         if any(future.done() for future in futures):
             raise RuntimeError("these futures were to stay pending")
-        return waiter.stats.regions[REGION].polls - before
+        return waiter.stats.regions[REGION].polls - before, spent
 
     return run
 
@@ -99,17 +100,44 @@ async def ours_paced(url: str, stack: AsyncExitStack) -> Round:
     return await _waiting(url, stack, PollPolicy(wait=pace, max_calls_per_second=1e6))
 
 
+async def ours_last_poll(url: str, stack: AsyncExitStack) -> Round:
+    """One `wait` after the other for a hundred tasks that are over at the third poll, of which only that one counts.
+
+    It begins when the strategy has paced the second, and ends when the caller has the results.
+    """
+    paced_at = 0.0
+
+    def at_once(_state: object) -> float:
+        nonlocal paced_at
+        paced_at = time.process_time()
+        return 0.0
+
+    policy = PollPolicy(wait=at_once, max_calls_per_second=1e6)
+    waiter = await stack.enter_async_context(TaskWaiter(StaticCredentials(*KEYS), url, policy))
+
+    async def run(seconds: float) -> tuple[int, float]:
+        ends, calls, spent = time.monotonic() + seconds, 0, 0.0
+        while time.monotonic() < ends:
+            tasks = await waiter.wait(IDS, region_id=REGION)
+            spent += time.process_time() - paced_at
+            assert len(tasks) == len(IDS)
+            calls += 1
+        return calls, spent
+
+    return run
+
+
 async def ours_settling(url: str, stack: AsyncExitStack) -> Round:
     """One `wait` for a hundred tasks after the other, each of which is over at its first poll."""
     waiter = await stack.enter_async_context(TaskWaiter(StaticCredentials(*KEYS), url, _POLICY))
 
-    async def run(seconds: float) -> int:
-        ends, calls = time.monotonic() + seconds, 0
+    async def run(seconds: float) -> tuple[int, float]:
+        ends, calls, began = time.monotonic() + seconds, 0, time.process_time()
         while time.monotonic() < ends:
             tasks = await waiter.wait(IDS, region_id=REGION)
             assert len(tasks) == len(IDS)
             calls += 1
-        return calls
+        return calls, time.process_time() - began
 
     return run
 
@@ -118,14 +146,14 @@ async def ours_settling_futures(url: str, stack: AsyncExitStack) -> Round:
     """The same by a hundred futures."""
     waiter = await stack.enter_async_context(TaskWaiter(StaticCredentials(*KEYS), url, _POLICY))
 
-    async def run(seconds: float) -> int:
-        ends, calls = time.monotonic() + seconds, 0
+    async def run(seconds: float) -> tuple[int, float]:
+        ends, calls, began = time.monotonic() + seconds, 0, time.process_time()
         while time.monotonic() < ends:
             futures = [waiter.submit(task_id, region_id=REGION) for task_id in IDS]
             for future in futures:
                 await future
             calls += 1
-        return calls
+        return calls, time.process_time() - began
 
     return run
 
@@ -147,8 +175,8 @@ async def by_hand(url: str, stack: AsyncExitStack) -> Round:
         rows: list[dict[str, Any]] = page["TaskSet"]["Task"]
         return rows
 
-    async def run(seconds: float) -> int:
-        ends, calls = time.monotonic() + seconds, 0
+    async def run(seconds: float) -> tuple[int, float]:
+        ends, calls, began = time.monotonic() + seconds, 0, time.process_time()
         while time.monotonic() < ends:
             waiting = list(pending)
             for start in range(0, len(waiting), 100):
@@ -157,7 +185,7 @@ async def by_hand(url: str, stack: AsyncExitStack) -> Round:
                         pending.pop(row["TaskId"]).set_result(row)
                 calls += 1
             await asyncio.sleep(0)
-        return calls
+        return calls, time.process_time() - began
 
     return run
 
@@ -210,13 +238,13 @@ def sdk_client(url: str, task_ids: Sequence[str], ca: str | None = None) -> tupl
 
 
 def _describing(client: Any, asked: Any) -> Round:
-    async def run(seconds: float) -> int:
-        ends, calls = time.monotonic() + seconds, 0
+    async def run(seconds: float) -> tuple[int, float]:
+        ends, calls, began = time.monotonic() + seconds, 0, time.process_time()
         while time.monotonic() < ends:
             answer = await client.describe_tasks_async(asked)
             assert len(answer.body.task_set.task) == len(IDS)
             calls += 1
-        return calls
+        return calls, time.process_time() - began
 
     return run
 
@@ -226,8 +254,9 @@ PEERS: dict[str, Callable[[str, AsyncExitStack], Awaitable[Round]]] = {
     "floor, paced": floor_paced,
     "ecs_waiter": ours,
     "ecs_waiter, paced": ours_paced,
-    "ecs_waiter, all settle": ours_settling,
-    "ecs_waiter, all settle, by futures": ours_settling_futures,
+    "ecs_waiter, all settle": ours_last_poll,
+    "ecs_waiter, new and settle": ours_settling,
+    "ecs_waiter, new and settle, by futures": ours_settling_futures,
     "loop by hand": by_hand,
     "SDK": sdk,
     "SDK, one CA": sdk_one_ca,

@@ -501,5 +501,5 @@ def _by_pace(entries: Sequence[Entry], now: float) -> list[list[Entry]]:
     groups: dict[int, list[Entry]] = {}
     for entry in entries:
         age = max(0.0, now - entry.born)
-        groups.setdefault(int(6 * math.log2(age + 30)), []).append(entry)
+        groups.setdefault(int(8 * math.log2(age + 30)), []).append(entry)
     return list(groups.values())

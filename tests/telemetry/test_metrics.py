@@ -112,3 +112,28 @@ def test_a_forked_child() -> None:
     )
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=30, check=False)  # noqa: S603 - ours
     assert run.returncode == 7
+
+
+def test_an_sdk_that_comes_late() -> None:
+    """What is worked out for nobody at first is told once a program has set up its SDK."""
+    code = (
+        "from datetime import UTC, datetime\n"
+        "from opentelemetry.metrics import set_meter_provider\n"
+        "from opentelemetry.sdk.metrics import MeterProvider\n"
+        "from opentelemetry.sdk.metrics.export import InMemoryMetricReader\n"
+        "from ecs_waiter import Task\n"
+        "from ecs_waiter.telemetry import telemetry\n"
+        "told = telemetry(dict)\n"
+        "created = datetime.fromtimestamp(1000, UTC)\n"
+        "task = Task(region_id='cn-hangzhou', task_id='t-1', creation_time=created)\n"
+        "told.settled('cn-hangzhou', 'finished', [task], 1500.0)\n"
+        "reader = InMemoryMetricReader()\n"
+        "set_meter_provider(MeterProvider([reader]))\n"
+        "told.settled('cn-hangzhou', 'finished', [task], 1060.0)\n"
+        "(scope,) = reader.get_metrics_data().resource_metrics[0].scope_metrics\n"
+        "ages = [p for m in scope.metrics if m.name == 'ecs_waiter.task.age' for p in m.data.data_points]\n"
+        "print([(point.count, point.sum) for point in ages])\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 - ours
+    assert done.stdout == "[(1, 60.0)]\n", done.stderr
