@@ -253,7 +253,8 @@ class Submitted:
     def tasks_finished(self, tasks: Sequence[Task]) -> None:
         """Resolve the future."""
         if not self._future.done():
-            self._future.set_result(tasks[-1])
+            (task,) = tasks
+            self._future.set_result(task)
 
     def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool) -> None:  # noqa: ARG002 - a Watcher
         """Resolve the future."""

@@ -94,11 +94,11 @@ async def test_telling_fails_once(virtual_ecs: EcsEmulator) -> None:
     finished = [virtual_ecs.add_task(task_id=f"t-{n}") for n in range(4, 10)]
     real, told = Teller._other, []
 
-    def tell(teller: Teller, *args: Any) -> None:
+    def tell(teller: Teller, *args: Any, is_new: bool) -> None:
         told.append(args)
         if len(told) == 3:
             raise BoomError
-        real(teller, *args)
+        real(teller, *args, is_new=is_new)
 
     async with TaskWaiter() as waiter:
         with mock.patch.object(Teller, "_other", tell):

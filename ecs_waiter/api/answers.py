@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.errors import ServiceUnavailableError
-from ecs_waiter.models import Task, TaskDetail, TaskPage
+from ecs_waiter.models import MOST_ROWS, Task, TaskDetail, TaskPage
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ __all__ = ["Snapshot", "age_of", "detail_of", "page_of", "rows_in", "snapshot_of
 
 
 _read: Callable[[object], Task] = Task.__pydantic_validator__.validate_python
+_NAMES = [str(field.validation_alias) for field in Task.model_fields.values()]
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +56,7 @@ def rows_in(answer: Answer) -> list[Any]:
     """Return the raw rows of a DescribeTasks answer, of any type and shape.
 
     Raises:
-        ServiceUnavailableError: It holds no set of tasks, which is a fault of the service and no absence of tasks.
+        ServiceUnavailableError: It holds no set of tasks, or a flood of them: a fault of the service, and no absence.
     """
     found = answer.data.get("TaskSet")
     # By the book a map with a list; the bare list and a single row have been seen, and no rows may be null.
@@ -64,6 +65,8 @@ def rows_in(answer: Answer) -> list[Any]:
         rows = [rows]
     if not isinstance(rows, list):
         raise _unreadable(answer, "a set of tasks")
+    if len(rows) > MOST_ROWS:
+        raise _unreadable(answer, f"a page of tasks, but {len(rows)} rows")
     return rows
 
 
@@ -76,7 +79,8 @@ def task_of(region_id: str, row: object) -> Task | None:
     """Return the task that a row tells of, in the region asked; None if it tells of none."""
     if not isinstance(row, dict) or not isinstance(row.get("TaskId"), str):
         return None
-    return _read({**row, "RegionId": region_id})
+    # By the wire's names alone: a model takes its own names as well.
+    return _read({**{name: row[name] for name in _NAMES if name in row}, "RegionId": region_id})
 
 
 def age_of(task: Task, date: float | None) -> float | None:

@@ -265,17 +265,17 @@ class EcsClient:
         while True:
             number += 1
             query = _paged(region, params, number, MAX_BATCH)
-            page, total_count = await self._called(region, "DescribeTasks", query, _page)
+            listed, total_count = await self._called(region, "DescribeTasks", query, _listed)
             before = len(seen)
-            for row in page:
+            for row in listed:
                 task = task_of(region, row)
                 if task is not None and task.task_id not in seen:
                     seen.add(task.task_id)
                     yield task
-            rows += len(page)
+            rows += len(listed)
             # New tasks push known ones on to later pages, so that a full page without any news is not the end yet.
             stale = stale + 1 if len(seen) == before else 0
-            is_full = len(page) >= MAX_BATCH
+            is_full = len(listed) >= MAX_BATCH
             # A total below what a full page brings is not believed.
             is_last = total_count is not None and (rows == total_count or (rows > total_count and not is_full))
             if is_last or stale >= (_STALE_PAGES if is_full else 1):
@@ -319,7 +319,7 @@ def _paged(region: str, params: Mapping[str, str], number: int, size: int) -> st
     return canonical_query({**params, "PageNumber": str(number), "PageSize": str(size), "RegionId": region})
 
 
-def _page(answer: Answer) -> tuple[list[Any], int | None]:
+def _listed(answer: Answer) -> tuple[list[Any], int | None]:
     return rows_in(answer), total_of(answer)
 
 

@@ -212,6 +212,7 @@ class PollSchedule:
         return batch
 
     def _batch_of_new(self, now: float) -> Batch:
+        # It would raise at the end, which `_new_count` keeps it from.
         in_turn = iter(self._new.popleft, None)
         waiting = in_turn if len(self._new) == self._new_count else filter(self._is_waited_for, in_turn)
         chosen = list(islice(waiting, min(BATCH_SIZE, self._new_count)))

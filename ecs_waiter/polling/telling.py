@@ -102,7 +102,7 @@ class Teller:
         """Tell what an answer says of its tasks: all who wait, or only those who joined late of one that is not new."""
         finished: list[Task] = []
         by_watcher: defaultdict[Watcher, list[Task]] = defaultdict(list)
-        others: list[tuple[Entry, Task]] = []
+        others: list[tuple[Entry, Task, bool]] = []
         for entry, index, is_new in changes:
             task = tasks[index]
             if self._shows_changes:
@@ -111,18 +111,19 @@ class Teller:
                 finished.append(task)
                 # Most have one who waits, and few are worth a call for each.
                 held = entry.watchers
-                for watcher in (held,) if type(held) is not dict else held:
-                    by_watcher[watcher].append(task)
+                if isinstance(held, dict):
+                    for watcher in held:
+                        by_watcher[watcher].append(task)
+                elif held is not None:
+                    by_watcher[held].append(task)
             else:
-                others.append((entry, task))
-                if is_new:
-                    log_seen(self._region_id, entry.task_id, task.task_status)
+                others.append((entry, task, is_new))
         for watcher, theirs in by_watcher.items():
             watcher.tasks_finished(theirs)
         if finished:
             self._note_finished(finished)
-        for entry, task in others:
-            self._other(entry, task)
+        for entry, task, is_new in others:
+            self._other(entry, task, is_new=is_new)
 
     def gone(self, entry: Entry) -> None:
         """Tell that a task's grace is over: the region does not know it."""
@@ -184,7 +185,7 @@ class Teller:
         if self._observer is not None:
             self._observer.settled(self._region_id, "finished", tasks, self.service_clock)
 
-    def _other(self, entry: Entry, task: Task) -> None:
+    def _other(self, entry: Entry, task: Task, *, is_new: bool) -> None:
         """A task that goes on, or that has ended otherwise than it was meant to."""
         status = task.task_status
         if status == _FAILED:
@@ -194,6 +195,8 @@ class Teller:
         elif is_settled(status):
             self.error(entry, TaskCanceledError(task))
         else:
+            if is_new:
+                log_seen(self._region_id, entry.task_id, status)
             if entry.task_id in self._last_seen or len(self._last_seen) < _MOST_KEPT:
                 self._last_seen[entry.task_id] = task
             self._odd_words.note(task)

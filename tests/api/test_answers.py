@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ecs_waiter.api.answers import detail_of, page_of, snapshot_of, task_of
 from ecs_waiter.api.transport import Answer
 from ecs_waiter.errors import ServiceUnavailableError
+from ecs_waiter.models import Task
 
 FIELDS = ["TaskId", "TaskStatus", "TaskAction", "ResourceId", "CreationTime", "SupportCancel", "TaskProcess", "RegionId",
           "TotalCount", "OperationProgressSet", "TaskSet", "Task", "PageNumber", "RequestId"]  # fmt: skip
@@ -47,6 +48,19 @@ def test_any_answer(data: dict[str, Any]) -> None:
 def test_the_total(told: Any, count: int | None) -> None:
     """A total is a whole number, or not told."""
     assert snapshot_of("cn-hangzhou", Answer({"TaskSet": [], "TotalCount": told}, None, 0)).total_count == count
+
+
+def test_a_row_has_the_names_of_the_wire() -> None:
+    """The model's own names mean nothing there."""
+    task = task_of("cn-hangzhou", {"TaskId": "t-1", "task_status": "Finished", "region_id": "elsewhere"})
+    assert task == Task(region_id="cn-hangzhou", task_id="t-1")
+
+
+def test_a_flood_of_rows() -> None:
+    """An answer of far more rows than a page may have is a fault, and not read."""
+    rows = [{"TaskId": "t-1"}] * 10_001
+    with pytest.raises(ServiceUnavailableError, match="10001 rows"):
+        snapshot_of("cn-hangzhou", Answer({"TaskSet": {"Task": rows}}, None, 0))
 
 
 def test_times_are_utc() -> None:

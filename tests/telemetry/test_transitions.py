@@ -67,6 +67,7 @@ async def test_other_ends(virtual_ecs: EcsEmulator, told: Callable[..., list[log
     outcomes = {task_id: fields["outcome"] for task_id, fields in ends.items()}
     assert outcomes == {failed: "failed", canceled: "canceled", "t-unknown": "not_found"}
     assert ends["t-unknown"]["task_status"] is None
+    assert told(logging.DEBUG) == []
 
 
 @pytest.mark.asyncio
