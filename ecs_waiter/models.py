@@ -118,10 +118,6 @@ def _percent(value: object) -> int | None:
     return _matched(_PERCENT, value)
 
 
-MOST_ROWS = 10_000
-"""Rows that are read of one answer; a page has a hundred at most, and a flood would hold the loop."""
-
-
 def rows_of(value: object, name: str) -> list[Any]:
     """The rows of one of the service's sets: ``{"Task": [...]}`` by the book, a bare list or a single map as seen."""
     if isinstance(value, dict):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.errors import ServiceUnavailableError
-from ecs_waiter.models import MOST_ROWS, Task, TaskDetail, TaskPage
+from ecs_waiter.models import Task, TaskDetail, TaskPage
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
     from ecs_waiter.api.transport import Answer
 
-__all__ = ["Snapshot", "age_of", "detail_of", "page_of", "rows_in", "snapshot_of", "task_of", "total_of"]
+__all__ = ["MOST_ROWS", "Snapshot", "age_of", "detail_of", "page_of", "rows_in", "snapshot_of", "task_of", "total_of"]
 
+
+MOST_ROWS = 10_000
+"""Rows that are read of one answer: a page has a hundred at most, and a flood would hold the loop."""
 
 _read: Callable[[object], Task] = Task.__pydantic_validator__.validate_python
 _NAMES = [str(field.validation_alias) for field in Task.model_fields.values()]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from pydantic_core import SchemaValidator
 from pydantic_core import core_schema as schemas
 
-from ecs_waiter.models import LONGEST, MOST_ROWS, Task, TaskStatus, flag_in, moment_in
+from ecs_waiter.api.answers import MOST_ROWS
+from ecs_waiter.models import LONGEST, Task, TaskStatus, flag_in, moment_in
 
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema
