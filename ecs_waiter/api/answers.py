@@ -51,7 +51,8 @@ def snapshot_of(region_id: str, answer: Answer) -> Snapshot:
         tasks = _tasks(region_id, rows_in(answer))
         total_count = total_of(answer)
     else:
-        tasks, total_count = answer.listing.tasks, _whole(answer.listing.total_count)
+        tasks, told = answer.listing
+        total_count = _whole(told)
     return Snapshot(tasks, total_count, answer.date, answer.fingerprint)
 
 

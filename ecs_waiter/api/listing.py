@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from pydantic_core import SchemaValidator
 from pydantic_core import core_schema as schemas
@@ -21,11 +21,8 @@ __all__ = ["Listing", "read_listing"]
 _PROOF = b'{"TaskSet":{"Task":[{"TaskId":"t-1","TaskStatus":"Finished","RegionId":"elsewhere"}]}}'
 
 
-class Listing(NamedTuple):
-    """The tasks that an answer lists, and its ``TotalCount`` as it came."""
-
-    tasks: list[Task]
-    total_count: Any
+Listing: TypeAlias = tuple[list[Task], Any]
+"""The tasks that an answer lists, and its ``TotalCount`` as it came."""
 
 
 def read_listing(region_id: str, body: bytes) -> Listing | None:
@@ -37,7 +34,7 @@ def read_listing(region_id: str, body: bytes) -> Listing | None:
         found = reader.validate_json(body)
     except ValueError:
         return None
-    return Listing(found["TaskSet"]["Task"], found.get("TotalCount"))
+    return found["TaskSet"]["Task"], found.get("TotalCount")
 
 
 @lru_cache(maxsize=64)
