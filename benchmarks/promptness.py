@@ -108,6 +108,11 @@ def measure() -> Result:
                 for one, family in zip(ours, fixed, strict=True)
             ]
             figures.append(of(f"{mix}: {what} / that of a fixed loop of as many calls", "x", ratio, goal))
+            ratio = [
+                pick(one) / min(pick(spent[number]) for spent in theirs.values() if spent[number].calls <= one.calls)
+                for number, one in enumerate(ours)
+            ]
+            figures.append(of(f"{mix}: {what} / the best peer's that makes no more calls", "x", ratio, goal))
         plots.append(_plot(mix, told, ours, theirs, fixed))
     return Result(
         "How late is the news, for the calls it costs?",
