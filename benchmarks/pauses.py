@@ -99,6 +99,8 @@ async def _gathered() -> None:
 
 
 def _main(name: str, url: str) -> None:
+    # What the first waiter of a process loads, OpenTelemetry where it is installed, belongs to the imports.
+    TaskWaiter(StaticCredentials(*KEYS))
     with contextlib.ExitStack() as stack:
         if name != _HTTP:
             stack.enter_context(virtual_time())

@@ -414,6 +414,9 @@ class TaskWaiter:
 
     async def _events(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Outcome, None]:
         with self._observed(wait), self._taking_part(wait, deadline):
+            if len(wait.targets) > _SLICE:
+                # They were all checked in one go, for their errors to be raised by the call itself.
+                await asyncio.sleep(0)
             await self._join(wait)
             while True:
                 while (event := await wait.next()) is not None:

@@ -27,7 +27,7 @@ __all__ = ["Teller"]
 _SLICE = 2_000
 # Names of ours, for the enum looks its own up by Python code.
 _FINISHED, _FAILED = TaskStatus.FINISHED, TaskStatus.FAILED
-_MOST_KEPT = 1_000
+_MOST_KEPT = 500
 """Tasks that are kept as last seen, for the error of one that vanishes; of more, only the status is."""
 
 
@@ -51,7 +51,8 @@ class Teller:
         self._odd_words = odd_words
         self._observer = observer
         self._late: dict[str, dict[Watcher, None]] = {}
-        self._last_seen: dict[str, Task] = {}
+        # By ID; the fields alone, for a whole Task holds three times as much.
+        self._last_seen: dict[str, dict[str, Any]] = {}
         self._shows_changes = False
         self._once: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self.settled = 0
@@ -127,7 +128,7 @@ class Teller:
 
     def gone(self, entry: Entry) -> None:
         """Tell that a task's grace is over: the region does not know it."""
-        last = None if entry.status is None else self._last_seen.get(entry.task_id) or self._sketch(entry)
+        last = None if entry.status is None else self._last_known(entry)
         self.error(entry, TaskNotFoundError(entry.task_id, self._region_id, last))
 
     def error(self, entry: Entry, error: EcsWaiterError) -> None:
@@ -198,7 +199,7 @@ class Teller:
             if is_new:
                 log_seen(self._region_id, entry.task_id, status)
             if entry.task_id in self._last_seen or len(self._last_seen) < _MOST_KEPT:
-                self._last_seen[entry.task_id] = task
+                self._last_seen[entry.task_id] = vars(task)
             self._odd_words.note(task)
 
     def _note(self, entry: Entry, outcome: str, task: Task | None) -> None:
@@ -207,9 +208,10 @@ class Teller:
         if self._observer is not None:
             self._observer.settled(self._region_id, outcome, (task,), self.service_clock)
 
-    def _sketch(self, entry: Entry) -> Task:
-        """What the schedule knows of a task by itself."""
-        return Task(region_id=self._region_id, task_id=entry.task_id, task_status=entry.status or "")
+    def _last_known(self, entry: Entry) -> Task:
+        """A task as it was last seen; of one that was not kept, what the schedule knows by itself."""
+        sketch = {"region_id": self._region_id, "task_id": entry.task_id, "task_status": entry.status or ""}
+        return Task(**self._last_seen.get(entry.task_id, sketch))
 
 
 _Crowd: TypeAlias = "list[tuple[str, Iterable[Watcher]]]"
