@@ -99,14 +99,15 @@ def _flag(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-_COUNT = re.compile(r"\s*([0-9]{1,18})\s*", re.ASCII)
-_PERCENT = re.compile(r"\s*(100|[0-9]{1,2})(?:\.[0-9]{1,9})?\s*%?\s*", re.ASCII)
+# Compiled by `re` when first used: most programs never meet a detail.
+_COUNT = r"(?a)\s*([0-9]{1,18})\s*"
+_PERCENT = r"(?a)\s*(100|[0-9]{1,2})(?:\.[0-9]{1,9})?\s*%?\s*"
 
 
-def _matched(pattern: re.Pattern[str], value: object) -> int | None:
+def _matched(pattern: str, value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    found = pattern.fullmatch(value if isinstance(value, str) else repr(value))
+    found = re.fullmatch(pattern, value if isinstance(value, str) else repr(value))
     return int(found[1]) if found else None
 
 

@@ -29,7 +29,6 @@ from ecs_waiter.polling.odd_words import OddWords
 from ecs_waiter.polling.poller import RegionPoller
 from ecs_waiter.printable import printable
 from ecs_waiter.sharing import Sharing, identity
-from ecs_waiter.stats import RegionStats, WaiterStats
 from ecs_waiter.targets import Targets
 from ecs_waiter.telemetry import telemetry
 from ecs_waiter.wait import Outcome, Submitted, Wait
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from ecs_waiter.arguments import OnUpdate
     from ecs_waiter.models import Task
     from ecs_waiter.polling.policy import PollPolicy
+    from ecs_waiter.stats import RegionStats, WaiterStats
     from ecs_waiter.targets import TaskIds
 
 __all__ = ["TaskWaiter", "wait_for_task", "wait_for_tasks"]
@@ -139,6 +139,8 @@ class TaskWaiter:
     @property
     def stats(self) -> WaiterStats:
         """What was done so far, by region."""
+        from ecs_waiter.stats import WaiterStats  # noqa: PLC0415 - most programs never ask
+
         now = 0.0 if self._loop is None else self._loop.time()
         regions = {}
         for region_id, counts in self._counts().items():
@@ -148,6 +150,8 @@ class TaskWaiter:
 
     def _counts(self) -> dict[str, RegionStats]:
         """The counts alone, which other threads may ask for too."""
+        from ecs_waiter.stats import RegionStats  # noqa: PLC0415 - most programs never ask
+
         regions = {}
         for region_id, poller in tuple(self._pollers.items()):
             counters = self._client.counters(region_id)

@@ -6,7 +6,7 @@ from copy import deepcopy
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from pydantic_core import SchemaValidator
+from pydantic_core import CoreConfig, SchemaValidator
 from pydantic_core import core_schema as schemas
 
 from ecs_waiter.api.answers import MOST_ROWS
@@ -48,7 +48,8 @@ def _reader(region_id: str) -> SchemaValidator | None:
         page = schemas.typed_dict_schema({"Task": _required(rows)})
         total = schemas.typed_dict_field(schemas.any_schema(), required=False)
         answer = schemas.typed_dict_schema({"TaskSet": _required(page), "TotalCount": total})
-        reader = SchemaValidator(answer, _use_prebuilt=False)
+        # IDs and resources are met once; a cache would only hold on to them.
+        reader = SchemaValidator(answer, CoreConfig(cache_strings="keys"), _use_prebuilt=False)
         (task,) = reader.validate_json(_PROOF)["TaskSet"]["Task"]
     except Exception:  # noqa: BLE001 - whatever it does not like, answers can be read without it
         return None

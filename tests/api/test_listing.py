@@ -159,7 +159,7 @@ def test_a_pydantic_that_reads_otherwise() -> None:
     """Where it makes one that believes the rows about their region, that is noticed before any answer is read."""
     listing._reader.cache_clear()
 
-    def ask_the_class(answer: Any, **_settings: Any) -> SchemaValidator:
+    def ask_the_class(answer: Any, *_config: Any, **_settings: Any) -> SchemaValidator:
         return SchemaValidator(answer)
 
     try:
