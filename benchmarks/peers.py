@@ -38,20 +38,31 @@ QUERY = f"PageNumber=1&PageSize=100&RegionId={REGION}&TaskIds={'%2C'.join(IDS)}"
 _POLICY = PollPolicy(wait=wait_proportional(factor=0, min=0, max=0), max_calls_per_second=1e6)
 
 
+def _timed(run: Callable[[float], Awaitable[int]]) -> Round:
+    """All that it costs to poll for so many seconds."""
+
+    async def timed(seconds: float) -> tuple[int, float]:
+        began = time.process_time()
+        calls = await run(seconds)
+        return calls, time.process_time() - began
+
+    return timed
+
+
 async def floor(url: str, stack: AsyncExitStack) -> Round:
     """One `GET` and `json.loads` at a time, and nothing else."""
     session = await stack.enter_async_context(aiohttp.ClientSession())
     target = URL(f"{url}/?{QUERY}", encoded=True)
 
-    async def run(seconds: float) -> tuple[int, float]:
-        ends, calls, began = time.monotonic() + seconds, 0, time.process_time()
+    async def run(seconds: float) -> int:
+        ends, calls = time.monotonic() + seconds, 0
         while time.monotonic() < ends:
             async with session.get(target) as response:
                 json.loads(await response.read())
             calls += 1
-        return calls, time.process_time() - began
+        return calls
 
-    return run
+    return _timed(run)
 
 
 async def floor_paced(url: str, stack: AsyncExitStack) -> Round:
@@ -59,16 +70,16 @@ async def floor_paced(url: str, stack: AsyncExitStack) -> Round:
     session = await stack.enter_async_context(aiohttp.ClientSession())
     target = URL(f"{url}/?{QUERY}", encoded=True)
 
-    async def run(seconds: float) -> tuple[int, float]:
-        ends, calls, began = time.monotonic() + seconds, 0, time.process_time()
+    async def run(seconds: float) -> int:
+        ends, calls = time.monotonic() + seconds, 0
         while time.monotonic() < ends:
             async with session.get(target) as response:
                 json.loads(await response.read())
             calls += 1
             await asyncio.sleep(_PAUSE)
-        return calls, time.process_time() - began
+        return calls
 
-    return run
+    return _timed(run)
 
 
 _PAUSE = 0.001
@@ -78,15 +89,14 @@ async def _waiting(url: str, stack: AsyncExitStack, policy: PollPolicy) -> Round
     waiter = await stack.enter_async_context(TaskWaiter(StaticCredentials(*KEYS), url, policy))
     futures = [waiter.submit(task_id, region_id=REGION) for task_id in IDS]
 
-    async def run(seconds: float) -> tuple[int, float]:
-        before, began = waiter.stats.regions[REGION].polls, time.process_time()
+    async def run(seconds: float) -> int:
+        before = waiter.stats.regions[REGION].polls
         await asyncio.sleep(seconds)
-        spent = time.process_time() - began
         if any(future.done() for future in futures):
             raise RuntimeError("these futures were to stay pending")
-        return waiter.stats.regions[REGION].polls - before, spent
+        return waiter.stats.regions[REGION].polls - before
 
-    return run
+    return _timed(run)
 
 
 async def ours(url: str, stack: AsyncExitStack) -> Round:
@@ -132,31 +142,31 @@ async def ours_settling(url: str, stack: AsyncExitStack) -> Round:
     """One `wait` for a hundred tasks after the other, each of which is over at its first poll."""
     waiter = await stack.enter_async_context(TaskWaiter(StaticCredentials(*KEYS), url, _POLICY))
 
-    async def run(seconds: float) -> tuple[int, float]:
-        ends, calls, began = time.monotonic() + seconds, 0, time.process_time()
+    async def run(seconds: float) -> int:
+        ends, calls = time.monotonic() + seconds, 0
         while time.monotonic() < ends:
             tasks = await waiter.wait(IDS, region_id=REGION)
             assert len(tasks) == len(IDS)
             calls += 1
-        return calls, time.process_time() - began
+        return calls
 
-    return run
+    return _timed(run)
 
 
 async def ours_settling_futures(url: str, stack: AsyncExitStack) -> Round:
     """The same by a hundred futures."""
     waiter = await stack.enter_async_context(TaskWaiter(StaticCredentials(*KEYS), url, _POLICY))
 
-    async def run(seconds: float) -> tuple[int, float]:
-        ends, calls, began = time.monotonic() + seconds, 0, time.process_time()
+    async def run(seconds: float) -> int:
+        ends, calls = time.monotonic() + seconds, 0
         while time.monotonic() < ends:
             futures = [waiter.submit(task_id, region_id=REGION) for task_id in IDS]
             for future in futures:
                 await future
             calls += 1
-        return calls, time.process_time() - began
+        return calls
 
-    return run
+    return _timed(run)
 
 
 async def by_hand(url: str, stack: AsyncExitStack) -> Round:
@@ -176,8 +186,8 @@ async def by_hand(url: str, stack: AsyncExitStack) -> Round:
         rows: list[dict[str, Any]] = page["TaskSet"]["Task"]
         return rows
 
-    async def run(seconds: float) -> tuple[int, float]:
-        ends, calls, began = time.monotonic() + seconds, 0, time.process_time()
+    async def run(seconds: float) -> int:
+        ends, calls = time.monotonic() + seconds, 0
         while time.monotonic() < ends:
             waiting = list(pending)
             for start in range(0, len(waiting), 100):
@@ -186,9 +196,9 @@ async def by_hand(url: str, stack: AsyncExitStack) -> Round:
                         pending.pop(row["TaskId"]).set_result(row)
                 calls += 1
             await asyncio.sleep(0)
-        return calls, time.process_time() - began
+        return calls
 
-    return run
+    return _timed(run)
 
 
 def _signed(host: str, query: str) -> dict[str, str]:
@@ -239,15 +249,15 @@ def sdk_client(url: str, task_ids: Sequence[str], ca: str | None = None) -> tupl
 
 
 def _describing(client: Any, asked: Any) -> Round:
-    async def run(seconds: float) -> tuple[int, float]:
-        ends, calls, began = time.monotonic() + seconds, 0, time.process_time()
+    async def run(seconds: float) -> int:
+        ends, calls = time.monotonic() + seconds, 0
         while time.monotonic() < ends:
             answer = await client.describe_tasks_async(asked)
             assert len(answer.body.task_set.task) == len(IDS)
             calls += 1
-        return calls, time.process_time() - began
+        return calls
 
-    return run
+    return _timed(run)
 
 
 PEERS: dict[str, Callable[[str, AsyncExitStack], Awaitable[Round]]] = {

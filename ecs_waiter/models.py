@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
 
-__all__ = ["OperationProgress", "Task", "TaskDetail", "TaskPage", "TaskStatus", "moment_of"]
+__all__ = ["LONGEST", "OperationProgress", "Task", "TaskDetail", "TaskPage", "TaskStatus", "flag_in", "moment_in"]
 
 
 class TaskStatus(StrEnum):
@@ -64,6 +64,7 @@ LONGEST = 40
 
 @lru_cache(maxsize=1024)  # many tasks begin in one second, and end between two polls
 def moment_in(text: str) -> datetime | None:
+    """Return the time that a text of at most `LONGEST` letters tells, in UTC; None for what is no time."""
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -78,7 +79,7 @@ def _utc(moment: datetime) -> datetime | None:
         return None
 
 
-def moment_of(value: object) -> datetime | None:
+def _moment_of(value: object) -> datetime | None:
     """A time as the wire writes it, in UTC; None for what is no time."""
     if isinstance(value, str):
         return moment_in(value) if len(value) <= LONGEST else None
@@ -90,6 +91,7 @@ _FLAGS = {"true": True, "false": False}
 
 @lru_cache(maxsize=64)
 def flag_in(text: str) -> bool | None:
+    """Return what a text of at most `LONGEST` letters says, true or false; None if it says neither."""
     return _FLAGS.get(text.strip().lower())
 
 
@@ -131,7 +133,7 @@ def rows_of(value: object, name: str) -> list[Any]:
 # A number where a word is due keeps its meaning.
 Text = Annotated[str, Field(coerce_numbers_to_str=True), _OrElse("")]
 Status = Annotated[TaskStatus | str, Field(union_mode="left_to_right"), _OrElse("")]
-Time = Annotated[datetime | None, BeforeValidator(moment_of)]
+Time = Annotated[datetime | None, BeforeValidator(_moment_of)]
 Flag = Annotated[bool | None, BeforeValidator(_flag)]
 Count = Annotated[int | None, BeforeValidator(_count)]
 Percent = Annotated[int | None, BeforeValidator(_percent)]

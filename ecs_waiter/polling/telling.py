@@ -134,7 +134,6 @@ class Teller:
     def error(self, entry: Entry, error: EcsWaiterError) -> None:
         """Tell the error that ended the wait for one task."""
         self._late.pop(entry.task_id, None)
-        self._last_seen.pop(entry.task_id, None)
         word, task = "error", None
         if isinstance(error, TaskError):
             word, task = "canceled" if isinstance(error, TaskCanceledError) else "not_found", error.task
@@ -190,7 +189,6 @@ class Teller:
         """A task that goes on, or that has ended otherwise than it was meant to."""
         status = task.task_status
         if status == _FAILED:
-            self._last_seen.pop(entry.task_id, None)
             self._note(entry, "failed", task)
             self._reasons.add(task, watchers_of(entry))
         elif is_settled(status):
@@ -204,6 +202,7 @@ class Teller:
 
     def _note(self, entry: Entry, outcome: str, task: Task | None) -> None:
         self.settled += 1
+        self._last_seen.pop(entry.task_id, None)
         log_settled(self._region_id, entry.task_id, outcome, task)
         if self._observer is not None:
             self._observer.settled(self._region_id, outcome, (task,), self.service_clock)
