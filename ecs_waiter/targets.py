@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TypeAlias
 
 from ecs_waiter.api.endpoints import check_region, resolve_region
-from ecs_waiter.api.task_ids import check_task_id
+from ecs_waiter.api.task_ids import check_each
 
 __all__ = ["Targets", "TaskIds", "listed"]
 
@@ -15,8 +15,6 @@ TaskIds: TypeAlias = Iterable[str] | Mapping[str, Iterable[str]]
 """Task IDs of one region, or region -> task IDs."""
 
 _SLICE = 2_000
-_SHORT = 64
-_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.*~-"
 
 
 class Targets:
@@ -58,7 +56,7 @@ class Targets:
             source = iter(ids)
             own: dict[str, None] = {}
             while piece := list(islice(source, _SLICE)):
-                _check(piece)
+                check_each(piece)
                 for task_id in piece:
                     own[task_id] = None
                 if len(piece) == _SLICE:
@@ -92,18 +90,3 @@ def _checked(ids: object) -> Iterable[str]:
     if isinstance(ids, Mapping) or not isinstance(ids, Iterable):
         raise TypeError(f"task IDs come as a list of strings or as region -> list, not {type(ids).__name__}")
     return ids
-
-
-def _check(piece: list[str]) -> None:
-    """Check many IDs at the price of one, where they are as plain as IDs are; one by one where they are not."""
-    if not _are_plain(piece):
-        for task_id in piece:
-            check_task_id(task_id)
-
-
-def _are_plain(piece: list[str]) -> bool:
-    if set(map(type, piece)) != {str}:
-        return False
-    lengths = set(map(len, piece))
-    text = "".join(piece)
-    return 0 not in lengths and max(lengths) <= _SHORT and text.isascii() and not text.encode().translate(None, _PLAIN)
