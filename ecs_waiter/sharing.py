@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
+from ecs_waiter.runtimes import running_loop
+
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Callable, Hashable
 
 __all__ = ["Sharing", "identity"]
@@ -37,7 +39,7 @@ class Sharing(Generic[T]):
     @asynccontextmanager
     async def use(self, key: Hashable, make: Callable[[], T]) -> AsyncIterator[T]:
         """Share what was made for this key on the running loop, or make it."""
-        things = self._loops.setdefault(asyncio.get_running_loop(), {})
+        things = self._loops.setdefault(running_loop(), {})
         shared = things.get(key)
         if shared is None:
             shared = things[key] = _Shared(make())

@@ -16,7 +16,7 @@ from ecs_waiter.api.credentials import CredentialsProvider, check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
 from ecs_waiter.api.operations import TAKES_CLIENT_TOKEN, check_action, region_of_call
 from ecs_waiter.api.task_ids import check_task_id
-from ecs_waiter.arguments import check_callback, checked_policy, checked_timeout
+from ecs_waiter.arguments import checked_callback, checked_policy, checked_timeout
 from ecs_waiter.errors import (
     ApiError,
     EcsWaiterError,
@@ -28,6 +28,7 @@ from ecs_waiter.errors import (
 from ecs_waiter.polling.odd_words import OddWords
 from ecs_waiter.polling.poller import RegionPoller
 from ecs_waiter.printable import printable
+from ecs_waiter.runtimes import running_loop
 from ecs_waiter.sharing import Sharing, identity
 from ecs_waiter.targets import Targets
 from ecs_waiter.telemetry import telemetry
@@ -117,7 +118,7 @@ class TaskWaiter:
             ending += self._starts
             for wait in self._waits:
                 wait.close()
-            self._closing = asyncio.get_running_loop().create_task(self._close(ending))
+            self._closing = running_loop().create_task(self._close(ending))
         await _to_the_end(self._closing)
 
     async def _close(self, ending: list[asyncio.Task[Any]]) -> None:
@@ -252,7 +253,7 @@ class TaskWaiter:
         """
         if fail_fast and return_exceptions:
             raise ValueError("fail_fast raises at the first failure, return_exceptions never: choose one")
-        check_callback(on_update)
+        notify = checked_callback(on_update)
         seconds = checked_timeout(timeout)
         self._check_open()
         deadline = _deadline(seconds)
@@ -261,7 +262,7 @@ class TaskWaiter:
             await asyncio.sleep(0)
         wait = Wait(
             targets,
-            tells_changes=on_update is not None,
+            tells_changes=notify is not None,
             needs_reason=seconds != 0,
             looks_once=seconds == 0,
             fail_fast=fail_fast,
@@ -269,8 +270,8 @@ class TaskWaiter:
         with self._observed(wait), self._taking_part(wait, deadline):
             await self._join(wait)
             while (event := await wait.next()) is not None:
-                if on_update is not None:
-                    on_update(cast("Task", event))
+                if notify is not None:
+                    notify(cast("Task", event))
             self._tell_known_failures(wait)
             await wait.put_in_order()
             wait.check_ended(seconds)
@@ -365,7 +366,7 @@ class TaskWaiter:
             ValueError: An argument makes no sense.
         """
         check_action(operation)
-        check_callback(on_update)
+        checked_callback(on_update)  # before anything is started
         seconds = checked_timeout(timeout)
         self._check_open()
         if params is not None and not isinstance(params, Mapping):
@@ -440,7 +441,7 @@ class TaskWaiter:
     def _check_open(self) -> None:
         if self._is_closed:
             raise WaiterClosedError("this TaskWaiter is closed: make another one")
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:

@@ -22,6 +22,7 @@ from ecs_waiter.api.task_ids import MAX_BATCH, check_task_id
 from ecs_waiter.api.transport import KNOWN, Transport
 from ecs_waiter.errors import ApiError
 from ecs_waiter.models import TaskStatus
+from ecs_waiter.runtimes import running_loop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -292,6 +293,7 @@ class EcsClient:
         priority: Priority = Priority.CALL,
     ) -> T:
         """Attempt the call until an answer comes that `read` finds no fault with."""
+        running_loop()  # raises where asyncio does not run
 
         async def attempt() -> T:
             limiter = self.limiter(region)
