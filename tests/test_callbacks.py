@@ -117,7 +117,7 @@ def test_a_result_to_be_awaited_without_a_loop(ecs_emulator: EcsEmulator, on_upd
     policy = every(0.02)
     for wait in (blocking.wait_for_task, lambda task_id, **options: blocking.wait_for_tasks([task_id], **options)):
         with pytest.raises(TypeError, match=PLAIN):
-            wait(task_id, on_update=note, policy=policy)  # type: ignore[operator]
+            wait(task_id, on_update=note, policy=policy)
     assert called_in == [threading.current_thread()] * 2
     assert blocking.wait_for_task(task_id, policy=policy).task_id == task_id
 
