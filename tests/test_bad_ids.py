@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio
 
-ABOUT_IDS = ["InvalidTaskId.Malformed", "InvalidTaskId.NotFound", "InvalidParameter.TaskIds", "InvalidTaskIds"]
+ABOUT_IDS = ["InvalidTaskId.Malformed", "InvalidTaskId.NotSupported", "InvalidParameter.TaskIds", "InvalidTaskIds"]
 UNCLEAR = ["InvalidParameter", "Weird.Code", "InternalMisunderstanding"]
 
 

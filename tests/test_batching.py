@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import ELSEWHERE, REGION, add_tasks, asked, collect, every, polls, turns
+from helpers import ELSEWHERE, REGION, add_tasks, asked, clock, collect, every, polls, since, turns
 
-from ecs_waiter import StaticCredentials, TaskWaiter, wait_for_task, wait_for_tasks
+from ecs_waiter import StaticCredentials, TaskWaiter, WaitTimeoutError, wait_for_task, wait_for_tasks
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator
@@ -192,3 +193,21 @@ async def test_the_shared_waiter_closes_with_the_last(virtual_ecs: EcsEmulator) 
     assert len(asyncio.all_tasks()) == 1
     await wait_for_task(short, policy=policy)
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_looks_do_not_starve_the_others(virtual_ecs: EcsEmulator) -> None:
+    """A program that looks at many IDs all the time does not keep the other waits from being polled."""
+    waiting = add_tasks(virtual_ecs, 500, duration=60)
+    looked_at = [virtual_ecs.add_task(task_id=f"t-look{n:04}", duration=1e9) for n in range(1000)]
+    start = clock()
+    async with TaskWaiter(policy=every(10)) as waiter:
+
+        async def look() -> None:
+            while True:
+                with contextlib.suppress(WaitTimeoutError):
+                    await waiter.wait(looked_at, timeout=0)
+
+        looking = asyncio.ensure_future(look())
+        await waiter.wait(waiting)
+        assert since(start) <= 60 + 10 + 10
+        looking.cancel()

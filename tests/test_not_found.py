@@ -229,6 +229,77 @@ async def test_one_look_at_a_cut_answer(virtual_ecs: EcsEmulator) -> None:
     assert error.last == {"t-1": None}
 
 
+UNKNOWN = "InvalidTaskId.NotFound"
+
+
+@pytest.mark.parametrize("status", [400, 404])
+@pytest.mark.parametrize("message", ["The specified task ID does not exist.", "The task t-unknown does not exist."])
+@pytest.mark.parametrize("count", [0, 1, 99, 250])
+async def test_an_absence_that_comes_as_an_error(
+    virtual_ecs: EcsEmulator, status: int, message: str, count: int
+) -> None:
+    """`InvalidTaskId.NotFound` is an absence of the ID concerned: the grace, then TaskNotFoundError; others finish."""
+    ids = add_tasks(virtual_ecs, count, duration=100)
+    virtual_ecs.inject("reject", task_id="t-unknown", code=UNKNOWN, status=status, message=message)
+    start = clock()
+    async with TaskWaiter(policy=every(10)) as waiter:
+        others = asyncio.ensure_future(waiter.wait(ids))
+        error = await failure(TaskNotFoundError, waiter.wait(["t-unknown"]))
+        assert (error.task_id, error.region_id, error.task) == ("t-unknown", REGION, None)
+        assert 60 <= since(start) <= 62
+        assert list(await others) == ids
+    assert since(start) <= 115
+
+
+@pytest.mark.parametrize("count", [0, 99])
+async def test_a_new_task_that_is_unknown_at_first(virtual_ecs: EcsEmulator, count: int) -> None:
+    """A task that was just started, and that the service does not know for some seconds, is waited for."""
+    ids = add_tasks(virtual_ecs, count, duration=100)
+    new = virtual_ecs.add_task(task_id="t-new", duration=100)
+    fault = virtual_ecs.inject("reject", task_id=new, code=UNKNOWN, status=404)
+    async with TaskWaiter(policy=every(10)) as waiter:
+        waiting = asyncio.ensure_future(waiter.wait([*ids, new]))
+        await asyncio.sleep(45)
+        fault.remove()
+        assert list(await waiting) == [*ids, new]
+
+
+async def test_a_known_task_that_becomes_unknown(virtual_ecs: EcsEmulator) -> None:
+    """A task that was seen and then is unknown gets the same grace, and its error holds its last state."""
+    task_id = virtual_ecs.add_task(duration=10_000)
+    async with TaskWaiter(policy=every(10)) as waiter:
+        future = waiter.submit(task_id)
+        await asyncio.sleep(105)
+        virtual_ecs.inject("reject", task_id=task_id, code=UNKNOWN, status=404)
+        start = clock()
+        error = await failure(TaskNotFoundError, future)
+        assert error.task is not None
+        assert error.task.task_status == "Processing"
+        assert 60 <= since(start) <= 70
+
+
+async def test_several_unknown_ids(virtual_ecs: EcsEmulator) -> None:
+    """Several unknown IDs in a batch each get their grace, and nobody else is concerned."""
+    ids = add_tasks(virtual_ecs, 90, duration=100)
+    unknown = [f"t-unknown{number}" for number in range(4)]
+    for task_id in unknown:
+        virtual_ecs.inject("reject", task_id=task_id, code=UNKNOWN, status=400)
+    results = await wait_for_tasks([*ids, *unknown], return_exceptions=True, policy=every(10))
+    assert [task_id for task_id, result in results.items() if isinstance(result, TaskNotFoundError)] == unknown
+    assert sum(isinstance(result, Task) for result in results.values()) == 90
+
+
+async def test_one_look_at_an_unknown_id(virtual_ecs: EcsEmulator) -> None:
+    """One look that is answered by an unknown ID ends at once: pending within a grace, not found without one."""
+    virtual_ecs.inject("reject", task_id="t-unknown", code=UNKNOWN)
+    start = clock()
+    error = await failure(WaitTimeoutError, wait_for_task("t-unknown", timeout=0))
+    assert error.last == {"t-unknown": None}
+    policy = every(10, not_found_grace=0)
+    await failure(TaskNotFoundError, wait_for_task("t-unknown", timeout=0, policy=policy))
+    assert since(start) == 0
+
+
 def asks_several(request: Request) -> bool:
     """Whether a request is for more than one ID."""
     return len(request.task_ids) > 1

@@ -84,7 +84,7 @@ def _rows_in(answer: Answer) -> list[Any]:
     else:
         # Documented as a map with a list; the bare list and a single row have been seen, and no rows may be null.
         rows = (found.get("Task") or []) if isinstance(found, dict) and ("Task" in found or not found) else found
-        if isinstance(rows, dict) and rows is not found:
+        if isinstance(rows, dict) and ("TaskId" in rows or rows is not found):
             rows = [rows]
     if not isinstance(rows, list):
         raise _unreadable(answer, "a set of tasks")

@@ -122,6 +122,7 @@ class Batch:
     def part(self, entries: list[Entry], *, due: float) -> Batch:
         """Some of its entries as a batch of their own, with the same history."""
         part = Batch(entries, due=due, polls=self.polls, answered=self.answered)
+        part.asked_at = self.asked_at
         part.trail, part.heard = self.trail, self.heard
         part.heard_first, part.failed_first = self.heard_first, self.failed_first
         return part

@@ -298,8 +298,11 @@ class RegionPoller:
             self._told_outage = False
             logger.info("%s answers again", self._region_id, extra={"region_id": self._region_id})
         news = self._schedule.same_answer(batch, now) if snapshot is None else self._take_in_tasks(batch, snapshot, now)
-        if news.error is not None:
-            self._fail_region(_caused(news.error, f"the wait strategy failed, so {self._region_id} is not polled"))
+        self._check_strategy(news.error)
+
+    def _check_strategy(self, error: Exception | None) -> None:
+        if error is not None:
+            self._fail_region(_caused(error, f"the wait strategy failed, so {self._region_id} is not polled"))
 
     def _take_in_tasks(self, batch: Batch, snapshot: Snapshot, now: float) -> News:
         self._teller.service_clock = snapshot.date
@@ -352,8 +355,11 @@ class RegionPoller:
             verdict = self._schedule.rejected(batch, error, now)
             for entry in verdict.guilty:
                 self._teller.error(entry, error)
+            for entry in verdict.gone:
+                self._teller.gone(entry)
             if verdict.is_regional:
                 self._fail_region(error)
+            self._check_strategy(verdict.error)
         if self._schedule.is_spent(now):
             self._fail_region(self._outage())
             return

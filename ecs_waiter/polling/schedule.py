@@ -21,13 +21,16 @@ from ecs_waiter.polling.queue import BatchQueue
 from ecs_waiter.polling.suspicion import Suspicion, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ecs_waiter.errors import ApiError
 
 __all__ = ["Change", "News", "PollSchedule", "is_settled"]
 
 _SETTLED = frozenset(word for word in TaskStatus if word.is_canceled) | {TaskStatus.FINISHED, TaskStatus.FAILED}
+
+
+_NEW_IN_A_ROW = 3
 
 
 def is_settled(status: str) -> bool:
@@ -80,6 +83,7 @@ class PollSchedule:
         # First come, first asked. Those who left since are skipped: `_entries` no longer holds them.
         self._new: deque[Entry] = deque()
         self._new_count = 0
+        self._new_in_a_row = 0
         self._queue = BatchQueue()
         self._left_in_flight: dict[str, Entry] = {}
         self._shown_next: set[str] = set()
@@ -217,7 +221,7 @@ class PollSchedule:
         if now < self._outage.paused_until - TICK:
             return None
         by = math.inf if self._outage.is_spent(now) else now
-        batch = self._batch_of_new(now) if self._new_count else self._queue.pop(by)
+        batch = self._batch_of_new(now) if self._comes_new_first(now) else self._queue.pop(by)
         if batch is None:
             return None
         if not batch.alone and batch.live < BATCH_SIZE:
@@ -226,6 +230,16 @@ class PollSchedule:
         batch.asked_at = now
         self._flying.add(batch)
         return batch
+
+    def _comes_new_first(self, now: float) -> bool:
+        """Whether new IDs have the next call. After three such calls in a row others that are overdue have one."""
+        is_first = self._new_count > 0
+        if is_first and self._queue.due_at() < now:
+            self._new_in_a_row += 1
+            is_first = self._new_in_a_row <= _NEW_IN_A_ROW
+        if not is_first:
+            self._new_in_a_row = 0
+        return is_first
 
     def _batch_of_new(self, now: float) -> Batch:
         # It would raise at the end, which `_new_count` keeps it from.
@@ -285,7 +299,8 @@ class PollSchedule:
             batch: The batch that was asked.
             task_ids: The rows' IDs.
             statuses: The rows' statuses, "" for one that could not be read.
-            total_count: How many tasks the service says there are: above the rows' number, the answer is cut short.
+            total_count: How many tasks the service says there are. An ID is absent only from an answer whose count is
+                that of its rows.
             unread: Rows that could not be read: any missing ID may be in one of them.
             fingerprint: What the same answer would have again.
             age_of: The age in seconds of the task in a row of that index; None if the row does not say.
@@ -294,10 +309,16 @@ class PollSchedule:
         Returns:
             The changes to tell, the IDs whose wait is over, and the wait strategy's error if it raised one.
         """
+        asked = set(batch.task_ids)
         self._answered(batch, now)
         news = News()
+        index_of = _rows_by_id(task_ids, statuses)
+        # With rows unread, or for other IDs, or not as many as the service counts, a missing ID may exist. An answer
+        # without a count is believed when it is about one ID.
+        is_counted = len(asked) == 1 if total_count is None else total_count <= len(index_of)
+        is_cut = unread > 0 or not is_counted or not asked.issuperset(index_of)
         try:
-            is_whole = self._sort_out(news, batch, task_ids, statuses, total_count, unread, age_of, now)
+            is_whole = self._sort_out(news, batch, index_of, statuses, age_of, now, is_cut=is_cut)
         except Exception as error:  # noqa: BLE001 - the strategy is the user's code; what the answer brought stays true
             news.error = error
         else:
@@ -313,17 +334,15 @@ class PollSchedule:
         self,
         news: News,
         batch: Batch,
-        task_ids: list[str],
+        index_of: Mapping[str, int],
         statuses: list[str],
-        total_count: int | None,
-        unread: int,
         age_of: Callable[[int], float | None],
         now: float,
+        *,
+        is_cut: bool,
     ) -> bool:
         """Returns whether the answer held all of the batch, and the batch stays as it was."""
         batch.fingerprint = batch.youngest = None
-        index_of = _rows_by_id(task_ids, statuses)
-        is_cut = unread > 0 or (total_count is not None and total_count > len(index_of))
         shown_next = self._shown_next
         changes = news.changes
         settled: list[Entry] = []
@@ -452,7 +471,23 @@ class PollSchedule:
         verdict = self._suspicion.rejected(batch, error, now, only=self._is_all(batch))
         for part in verdict.again:
             part.is_refused = True
+        try:
+            for part in verdict.unknown:
+                verdict.gone += self._not_known(part, now)
+        except Exception as failure:  # noqa: BLE001 - the strategy is the user's code
+            verdict.error = failure
         return self._carry_out(verdict, now)
+
+    def _not_known(self, batch: Batch, now: float) -> list[Entry]:
+        """The service says that it does not know the batch's only ID: an absence. Returns the entry if it is gone."""
+        self._outage.answered(now)
+        (entry,) = batch.entries
+        if self._is_over(entry, batch, is_cut=False):
+            self._forget_landed([entry])
+            return [entry]
+        batch.alone = True
+        self._put_back(batch, now)
+        return []
 
     def _is_all(self, batch: Batch) -> bool:
         return batch.live == len(self._entries)

@@ -52,10 +52,10 @@ def _blame_all(self: Suspicion, batch: Batch, *_rest: Any, only: bool) -> Verdic
     return Verdict(guilty=list(batch.entries))
 
 
-def _forget_what_was_told(self: PollSchedule, news: News, batch: Batch, *rest: Any) -> None:
+def _forget_what_was_told(self: PollSchedule, news: News, batch: Batch, *rest: Any, is_cut: bool) -> None:
     for entry in batch.entries:
         entry.status = None
-    _real_sort_out(self, news, batch, *rest)
+    _real_sort_out(self, news, batch, *rest, is_cut=is_cut)
 
 
 def _five_times_too_slow(*args: Any, **kwargs: Any) -> float:
