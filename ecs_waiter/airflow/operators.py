@@ -156,14 +156,15 @@ class EcsRunTaskOperator(BaseOperator):
     def _begin(self, context: Context, hook: EcsTaskHook, region_id: str) -> str | None:
         EcsConsoleTasksLink.persist(context, region_id)
         started = recall(context)
+        # Before any call, for it refuses what cannot be waited for.
+        start = self._new_start(context, hook, started.task_id or started.superseded)
         if started.task_id is not None and _look(hook, started.task_id) is not TaskStatus.CANCELED:
             self.log.info("%s in %s was started before, as task %s", self.operation, region_id, started.task_id)
             remember(context, started.task_id)
             return started.task_id
-        return self._start(context, hook, started.task_id or started.superseded)
+        return self._start(context, hook, start, is_first=not (started.task_id or started.superseded))
 
-    def _start(self, context: Context, hook: EcsTaskHook, superseded: str) -> str | None:
-        start = self._new_start(context, hook, superseded)
+    def _start(self, context: Context, hook: EcsTaskHook, start: Start, *, is_first: bool) -> str | None:
         try:
             answer = hook.call(start.operation, start.params)
             task_id = start.task_id(answer)
@@ -178,9 +179,9 @@ class EcsRunTaskOperator(BaseOperator):
             self.log.info(start.done_at_once)
             return None
         # Where nothing outlives a try, the token finds what an earlier try has started, and that may have failed.
-        is_retry = start.adds_token and not superseded and context["ti"].try_number != 1
+        is_retry = start.adds_token and is_first and context["ti"].try_number != 1
         if is_retry and _look(hook, task_id) in {TaskStatus.CANCELED, TaskStatus.FAILED}:
-            return self._start(context, hook, task_id)
+            return self._start(context, hook, self._new_start(context, hook, task_id), is_first=False)
         remember(context, task_id)
         self.log.info("%s in %s is task %s", start.operation, start.region_id, task_id)
         if isinstance(image_id := answer.get("ImageId"), str):
