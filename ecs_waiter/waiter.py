@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, contextmanager, nullcontext
 from dataclasses import replace
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast, overload
 
 from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import CredentialsProvider, check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
-from ecs_waiter.api.operations import TAKES_CLIENT_TOKEN, check_action, region_of_call
+from ecs_waiter.api.operations import region_of_call
 from ecs_waiter.api.task_ids import check_task_id
 from ecs_waiter.arguments import check_callback, checked_policy, checked_timeout
 from ecs_waiter.errors import (
@@ -26,9 +26,9 @@ from ecs_waiter.errors import (
 )
 from ecs_waiter.polling.odd_words import OddWords
 from ecs_waiter.polling.poller import RegionPoller
-from ecs_waiter.printable import printable
 from ecs_waiter.sharing import Sharing, identity
 from ecs_waiter.slices import SLICE, do_in_slices, in_slices
+from ecs_waiter.start import Start
 from ecs_waiter.targets import Targets
 from ecs_waiter.telemetry import telemetry
 from ecs_waiter.wait import Outcome, Submitted, Wait
@@ -45,6 +45,20 @@ if TYPE_CHECKING:
     from ecs_waiter.targets import TaskIds
 
 __all__ = ["TaskWaiter", "wait_for_task", "wait_for_tasks"]
+
+_AlwaysStartsTask: TypeAlias = Literal[
+    "ExportImage",
+    "ExportSnapshot",
+    "ImportImage",
+    "ModifyDiskDeployment",
+    "ModifyInstanceClockOptions",
+    "ModifyInstanceNetworkOptions",
+    "ModifySnapshotCategory",
+    "RedeployInstance",
+]
+"""`STARTS_TASK` without `MAY_BE_DONE_AT_ONCE`, for type checkers."""
+
+_log = logging.getLogger("ecs_waiter")
 
 
 class TaskWaiter:
@@ -327,6 +341,28 @@ class TaskWaiter:
         wait = Wait(targets, tells_changes=True, needs_reason=False, looks_once=seconds == 0)
         return self._updates(wait, seconds, _deadline(seconds))
 
+    @overload
+    async def run(
+        self,
+        operation: _AlwaysStartsTask,
+        *,
+        region_id: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        on_update: OnUpdate | None = None,
+    ) -> Task: ...
+
+    @overload
+    async def run(
+        self,
+        operation: str,
+        *,
+        region_id: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        on_update: OnUpdate | None = None,
+    ) -> Task | None: ...
+
     async def run(
         self,
         operation: str,
@@ -339,41 +375,47 @@ class TaskWaiter:
         """Start a task, e.g. ``ImportImage``, and wait for it.
 
         Starting is not idempotent: it is repeated only if it surely did not happen, or if the operation takes a
-        ``ClientToken``, which is added here.
+        ``ClientToken``, which is added here. If an error leaves open whether the operation started, it says so, and
+        which token to use to find out.
 
         Args:
-            operation: The operation's name.
+            operation: The operation's name. It must be one that starts a task.
             region_id: The region; ``ALIBABA_CLOUD_REGION_ID`` by default.
             params: The operation's parameters; lists and maps are flattened as the service wants them.
             timeout: Seconds that start and task may take together; None is no limit.
             on_update: Called with the task at first sight and at every change of its status.
 
         Returns:
-            The finished task, or None if the service had nothing to wait for: the change was done at once.
+            The finished task. None in two cases: ``ModifyDiskSpec`` was done at once, so that there is nothing to wait
+            for; or `params` asked for a dry run (``DryRun``), and the service reported that the request would succeed.
 
         Raises:
             WaitTimeoutError: The deadline passed; no ID is pending if the start was not answered yet.
             WaiterClosedError: The waiter was closed meanwhile.
+            ServiceUnavailableError: No good answer came, or one that does not say which task was started.
             ApiError: The service refused.
             TaskError: The task failed, was canceled or is unknown.
             TypeError: An argument is of the wrong type.
-            ValueError: An argument makes no sense.
+            ValueError: An argument is invalid, or the operation is not known to start a task.
         """
-        check_action(operation)
         check_callback(on_update)
         seconds = checked_timeout(timeout)
         self._check_open()
         if params is not None and not isinstance(params, Mapping):
             raise TypeError(f"params takes a mapping of the operation's parameters, not {type(params).__name__}")
-        values = dict(params or {})
-        region = region_of_call(region_id, values)
-        if operation in TAKES_CLIENT_TOKEN and not values.get("ClientToken"):
-            values["ClientToken"] = uuid.uuid4().hex
+        start = Start(operation, region_of_call(region_id, params or {}), params or {})
+        region = start.region_id
         self._poller(region)  # its calls count in `stats` from the start on
         deadline = _deadline(seconds)
-        answer = await self._start(operation, region, values, deadline, seconds)
-        task_id = _started(operation, region, answer)
+        try:
+            task_id = start.task_id(await self._start(start, deadline, seconds))
+        except ApiError as error:
+            if not start.passed_dry_run(error):
+                raise
+            _log.info(start.would_succeed)
+            return None
         if task_id is None:
+            _log.info(start.done_at_once)
             return None
         left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
         try:
@@ -387,29 +429,27 @@ class TaskWaiter:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    async def _start(
-        self, operation: str, region_id: str, params: dict[str, Any], deadline: float | None, timeout: float | None
-    ) -> dict[str, Any]:
-        call = self._client.call(operation, region_id=region_id, params=params)
-        start = asyncio.get_running_loop().create_task(call)
-        self._starts.add(start)
+    async def _start(self, start: Start, deadline: float | None, timeout: float | None) -> dict[str, Any]:
+        call = self._client.call(start.operation, region_id=start.region_id, params=start.params)
+        attempt = asyncio.get_running_loop().create_task(call)
+        self._starts.add(attempt)
+        unanswered = f"{start.operation} in {start.region_id} was not answered"
         try:
             async with asyncio.timeout_at(deadline) as limit:
-                return await start
-        except asyncio.CancelledError:
+                return await attempt
+        except asyncio.CancelledError as error:
             caller = asyncio.current_task()
             if not self._is_closed or (caller is not None and caller.cancelling()):
+                # It shows below the TimeoutError of a caller's own deadline.
+                error.add_note(f"{unanswered} before it was canceled: {start.doubt}")
                 raise
-            raise WaiterClosedError(f"the TaskWaiter was closed; {operation} may have started") from None
+            raise WaiterClosedError(f"the TaskWaiter was closed; {unanswered} before: {start.doubt}") from None
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise WaitTimeoutError(
-                f"{operation} in {region_id} was not answered within {timeout:g} s: it may have started, "
-                "so look before you start it again"
-            ) from None
+            raise WaitTimeoutError(f"{unanswered} within {timeout:g} s: {start.doubt}") from None
         finally:
-            self._starts.discard(start)
+            self._starts.discard(attempt)
 
     async def _events(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Outcome, None]:
         with self._observed(wait), self._taking_part(wait, deadline):
@@ -521,18 +561,6 @@ class TaskWaiter:
                 wait.task_failed(task.task_id, TaskFailedError(task), is_regional=False)
                 told = True
         return told
-
-
-def _started(operation: str, region_id: str, answer: Mapping[str, Any]) -> str | None:
-    """The ID of the task that a start answered with; None if there is nothing to wait for."""
-    task_id = answer.get("TaskId")
-    if not task_id:
-        return None
-    try:
-        return check_task_id(task_id)
-    except (TypeError, ValueError):
-        told = printable(repr(task_id))
-        raise ApiError(None, f"{operation} in {region_id} has started, but its TaskId cannot be read: {told}") from None
 
 
 _shared_waiters: Sharing[TaskWaiter] = Sharing()

@@ -15,7 +15,7 @@ from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
 from ecs_waiter.api.filters import filters, whole
 from ecs_waiter.api.limiter import Priority, RegionLimiter
 from ecs_waiter.api.listing import read_listing
-from ecs_waiter.api.operations import check_action, is_repeatable, region_of_call
+from ecs_waiter.api.operations import check_action, client_token_of, in_doubt, is_repeatable, region_of_call
 from ecs_waiter.api.policy import CallPolicy
 from ecs_waiter.api.retry import retrying
 from ecs_waiter.api.signing import canonical_query, flatten
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from datetime import datetime
     from types import TracebackType
-
-    from tenacity import AsyncRetrying
 
     from ecs_waiter.api.credentials import CredentialsProvider
     from ecs_waiter.api.transport import Answer, Attempt, Counters
@@ -245,8 +243,12 @@ class EcsClient:
     ) -> dict[str, Any]:
         """Return the parsed answer of any RPC operation of ECS.
 
-        What may have happened is not tried again, unless the operation only reads or `params` has a ``ClientToken``:
-        its ServiceUnavailableError says that it may have started.
+        What may have happened is repeated only if the operation only reads, is a dry run, or has a ``ClientToken``
+        among `params`. Whenever an error leaves open whether the operation started, its message says so and how to
+        find out. ``LastTokenProcessing`` (the first request with this token is still at work) is retried.
+
+        A dry run (``DryRun``) that would succeed raises `ApiError` with the code ``DryRunOperation``, because that is
+        how the service reports it; `TaskWaiter.run` returns None instead.
 
         Args:
             action: The operation's name, e.g. ``ExportImage``.
@@ -258,8 +260,15 @@ class EcsClient:
             raise TypeError(f"params takes a mapping, not {type(params).__name__}")
         region = region_of_call(region_id, params or {})
         flat = {"RegionId": region, **flatten(params or {})}
-        repeatable = is_repeatable(action, flat)
-        return await self._called(region, action, canonical_query(flat), _data, repeatable=repeatable)
+        return await self._called(
+            region,
+            action,
+            canonical_query(flat),
+            _data,
+            repeatable=is_repeatable(action, flat),
+            doubt=in_doubt(action, region, flat),
+            token=client_token_of(action, flat),
+        )
 
     async def _tasks(self, region: str, params: Mapping[str, str]) -> AsyncIterator[Task]:
         def page(answer: Answer) -> tuple[tuple[list[Task], int], int | None]:
@@ -293,6 +302,8 @@ class EcsClient:
         read: Callable[[Answer], T],
         *,
         repeatable: bool = True,
+        doubt: str = "",
+        token: str | None = None,
         priority: Priority = Priority.CALL,
     ) -> T:
         """Attempt the call until an answer comes that `read` finds no fault with."""
@@ -309,16 +320,14 @@ class EcsClient:
             finally:
                 limiter.release(priority)
 
-        with _in_region(region):
-            return await self._retrying(region, repeatable=repeatable)(attempt)
-
-    def _retrying(self, region: str, *, repeatable: bool) -> AsyncRetrying:
         counters = self.counters(region)
 
         def on_retry() -> None:
             counters.retried += 1
 
-        return retrying(self._policy, repeatable=repeatable, on_retry=on_retry)
+        again = retrying(self._policy, repeatable=repeatable, doubt=doubt, token=token, on_retry=on_retry)
+        with _in_region(region):
+            return await again(attempt)
 
 
 @contextmanager

@@ -49,7 +49,6 @@ _ADVICE = (
     ("invalidtaskid.incorrecttaskstatus", "the task has ended already, or cannot be canceled any more"),
     ("invalidtaskid.taskactionnotsupport", "only imports and exports of images can be canceled"),
     ("canceltaskfailed", "the service could not cancel the task: look at it with `ecs-waiter show`, and try again"),
-    ("dryrunoperation", "the request is valid; it was a dry run, so nothing was started"),
 )
 _NO_CONNECTION = re.compile(r"(\S+): \w+: Cannot connect to host \S+ ssl:\S+(?: \[(.*)\])?")
 _FORBIDDEN = "the access key may not do this: have its RAM policy allow ecs:DescribeTasks and the operation itself"

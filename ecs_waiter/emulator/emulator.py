@@ -198,19 +198,28 @@ class EcsEmulator:
         error: tuple[str, str] | None = None,
         visible_after: float = 0,
         at_once: bool = False,
+        busy: float = 0,
     ) -> None:
         """Say what becomes of the next task that a client starts with the operation `task_action`.
 
         Plans queue up, one for each start. The arguments are those of `add_task`; with `at_once` the change is done
-        at once, so that the answer carries no ``TaskId``.
+        at once, so that the answer carries no ``TaskId``. For `busy` seconds the start is at work: a repeat with its
+        ``ClientToken`` is refused with ``LastTokenProcessing``. Inject a fault that loses the first answer, too.
 
         Raises:
-            ValueError: The operation starts no task, or no task can go so.
+            ValueError: The operation starts no task, or takes no token, or no task can go so.
         """
         if task_action not in STARTS:
             raise ValueError(f"{task_action!r} starts no task; these do: {', '.join(sorted(STARTS))}")
         check_plan(duration=duration, visible_after=visible_after, outcome=outcome, error=error)
-        plan = Plan(duration=duration, outcome=outcome, error=error, visible_after=visible_after, at_once=at_once)
+        if not busy >= 0:
+            raise ValueError(f"busy takes seconds, 0 or more, not {busy}")
+        if busy and not STARTS[task_action].takes_token:
+            tokens = ", ".join(sorted(name for name, start in STARTS.items() if start.takes_token))
+            raise ValueError(f"busy is for operations that take a ClientToken ({tokens}), not {task_action}")
+        plan = Plan(
+            duration=duration, outcome=outcome, error=error, visible_after=visible_after, at_once=at_once, busy=busy
+        )
         self._service.plan(task_action, plan)
 
     def inject(  # noqa: PLR0913 - all but one are optional and by keyword

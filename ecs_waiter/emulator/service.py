@@ -11,6 +11,7 @@ from ecs_waiter.emulator.state import EmulatedTask, Identifiers, Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from ecs_waiter.emulator.clock import Moment
     from ecs_waiter.emulator.request import Request
@@ -59,7 +60,8 @@ class Service:
         self._ids = identifiers
         self._plan = plan
         self._plans: dict[str, list[Plan]] = {}
-        self._tokens: dict[tuple[str, str, str], tuple[Mapping[str, str], dict[str, Any]]] = {}
+        # What each token was used for: the parameters, the answer, when that was, and the seconds that it is at work.
+        self._tokens: dict[tuple[str, str, str], tuple[Mapping[str, str], dict[str, Any], datetime, float]] = {}
 
     def plan(self, task_action: str, plan: Plan) -> None:
         """Say what becomes of the next task that a client starts with this operation."""
@@ -175,33 +177,35 @@ class Service:
         params["RegionId"] = request.region_id or _FALLBACK_REGION
         region_id = self._region(params)
         resource_id = parameters.required(params, start.resource) if start.resource else self._ids.resource("m")
-        if params.get("DryRun", "").lower() == "true":
+        if start.takes_dry_run and params.get("DryRun", "").lower() == "true":
             raise ServiceError(400, "DryRunOperation", "Request validation has been passed with DryRun flag set.")
         token = params.get("ClientToken", "") if start.takes_token else ""
         if len(token) > _LONGEST_TOKEN or not token.isascii():
             raise parameters.invalid("ClientToken", f"it takes at most {_LONGEST_TOKEN} ASCII characters")
         key = (region_id, request.action, token)
         if token and key in self._tokens:
-            first, answer = self._tokens[key]
+            first, answer, began, busy = self._tokens[key]
             if first != params:
                 raise ServiceError(
                     400,
                     "IdempotentParameterMismatch",
                     "The specified clientToken is used, and the request parameters differ from the first request's.",
                 )
+            if (moment.now - began).total_seconds() < busy:
+                raise ServiceError(403, "LastTokenProcessing", "The last token request is processing.")
             return dict(answer)
-        answer = self._started(request.action, region_id, resource_id, moment)
+        planned = self._plans.get(request.action)
+        plan = planned.pop(0) if planned else self._plan
+        answer = self._started(plan, request.action, region_id, resource_id, moment)
         if start.tells_region:
             answer["RegionId"] = region_id
         if request.action == "ImportImage":
             answer["ImageId"] = resource_id
         if token:
-            self._tokens[key] = (params, answer)
+            self._tokens[key] = (params, answer, moment.now, plan.busy)
         return dict(answer)
 
-    def _started(self, action: str, region_id: str, resource_id: str, moment: Moment) -> dict[str, Any]:
-        planned = self._plans.get(action)
-        plan = planned.pop(0) if planned else self._plan
+    def _started(self, plan: Plan, action: str, region_id: str, resource_id: str, moment: Moment) -> dict[str, Any]:
         if plan.at_once:
             return {}
         task = EmulatedTask(
