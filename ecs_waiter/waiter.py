@@ -28,7 +28,7 @@ from ecs_waiter.errors import (
 from ecs_waiter.polling.odd_words import OddWords
 from ecs_waiter.polling.poller import RegionPoller
 from ecs_waiter.printable import printable
-from ecs_waiter.sharing import Sharing, identity
+from ecs_waiter.sharing import Sharing, identity, policy_key
 from ecs_waiter.targets import Targets
 from ecs_waiter.telemetry import telemetry
 from ecs_waiter.wait import Outcome, Submitted, Wait
@@ -539,7 +539,7 @@ def _shared_waiter(
     provider = check_provider(credentials)
     base = resolve_endpoint(endpoint)
     checked = checked_policy(policy)
-    key = (identity(provider), base, identity(checked), identity(session))
+    key = (identity(provider), base, policy_key(checked), identity(session))
     return _shared_waiters.use(key, lambda: TaskWaiter(provider, base, checked, session))
 
 
