@@ -12,6 +12,7 @@ from helpers import add_tasks, clock, every, failure, others, polls, since
 from hostile import hostile, page, row
 from tenacity import (
     wait_chain,
+    wait_combine,
     wait_exponential,
     wait_exponential_jitter,
     wait_fixed,
@@ -127,8 +128,8 @@ ALIKE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     },
     "one function": ({"policy": PollPolicy(wait=five)}, {"policy": PollPolicy(wait=five)}),
     "sums with one function": (
-        {"policy": PollPolicy(wait=wait_none() + five)},
-        {"policy": PollPolicy(wait=wait_none() + five)},
+        {"policy": PollPolicy(wait=wait_combine(wait_none(), five))},
+        {"policy": PollPolicy(wait=wait_combine(wait_none(), five))},
     ),
     "the default strategy": ({"policy": PollPolicy(wait=wait_proportional())}, {}),
     "one policy": ({"policy": FIXED}, {"policy": FIXED}),
@@ -159,8 +160,8 @@ UNLIKE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "equal functions": ({"policy": PollPolicy(wait=lambda _: 5)}, {"policy": PollPolicy(wait=lambda _: 5)}),
     "sums with equal functions": (
-        {"policy": PollPolicy(wait=wait_none() + (lambda _: 5))},
-        {"policy": PollPolicy(wait=wait_none() + (lambda _: 5))},
+        {"policy": PollPolicy(wait=wait_combine(wait_none(), lambda _: 5))},
+        {"policy": PollPolicy(wait=wait_combine(wait_none(), lambda _: 5))},
     ),
     "subclasses of tenacity's": ({"policy": PollPolicy(wait=Mine(5))}, {"policy": PollPolicy(wait=Mine(5))}),
     "strategies that claim to be equal": ({"policy": PollPolicy(wait=Equal())}, {"policy": PollPolicy(wait=Equal())}),
