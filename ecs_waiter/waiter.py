@@ -591,7 +591,8 @@ async def wait_for_tasks(  # noqa: PLR0913 - the public API
     """Wait until all tasks have ended, and return ID -> Task in the order asked.
 
     Waits on one event loop with the same credentials, endpoint, policy and session share their polls, up to 100 IDs
-    to a call.
+    to a call. Policies are the same if their numbers are equal and their wait strategies are. Strategies of exactly
+    the types of tenacity and of this library are compared by type and fields, everything else by identity.
 
     Args:
         task_ids: Task IDs of one region, or region -> task IDs.
