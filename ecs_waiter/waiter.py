@@ -26,7 +26,7 @@ from ecs_waiter.errors import (
 )
 from ecs_waiter.polling.odd_words import OddWords
 from ecs_waiter.polling.poller import RegionPoller
-from ecs_waiter.sharing import Sharing, identity
+from ecs_waiter.sharing import Sharing, identity, policy_key
 from ecs_waiter.slices import SLICE, do_in_slices, in_slices
 from ecs_waiter.start import Start
 from ecs_waiter.targets import Targets
@@ -575,7 +575,7 @@ def _shared_waiter(
     provider = check_provider(credentials)
     base = resolve_endpoint(endpoint)
     checked = checked_policy(policy)
-    key = (identity(provider), base, identity(checked), identity(session))
+    key = (identity(provider), base, policy_key(checked), identity(session))
     return _shared_waiters.use(key, lambda: TaskWaiter(provider, base, checked, session))
 
 
@@ -627,7 +627,8 @@ async def wait_for_tasks(  # noqa: PLR0913 - the public API
     """Wait until all tasks have ended, and return ID -> Task in the order asked.
 
     Waits on one event loop with the same credentials, endpoint, policy and session share their polls, up to 100 IDs
-    to a call.
+    to a call. Policies are the same if their numbers are equal and their wait strategies are. Strategies of exactly
+    the types of tenacity and of this library are compared by type and fields, everything else by identity.
 
     Args:
         task_ids: Task IDs of one region, or region -> task IDs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -13,10 +14,11 @@ from ecs_waiter.api.answers import Snapshot, detail_of, page_of, snapshot_of, ta
 from ecs_waiter.api.credentials import check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
 from ecs_waiter.api.filters import filters, whole
-from ecs_waiter.api.limiter import Priority, RegionLimiter
+from ecs_waiter.api.limiter import PlaceTakenError, Priority, RegionLimiter
 from ecs_waiter.api.listing import read_listing
 from ecs_waiter.api.operations import check_action, client_token_of, in_doubt, is_repeatable, region_of_call
 from ecs_waiter.api.policy import CallPolicy
+from ecs_waiter.api.quotas import quotas_of
 from ecs_waiter.api.retry import retrying
 from ecs_waiter.api.signing import canonical_query, flatten
 from ecs_waiter.api.task_ids import MAX_BATCH, check_task_id
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EcsClient"]
 
+_POLL = "DescribeTasks"
 _STALE_PAGES = 10
 """Pages without any task that is new, in a row, after which the service is taken to repeat itself."""
 
@@ -76,9 +79,9 @@ class EcsClient:
         if session is not None and any(name.lower().startswith("x-acs-") for name in session.headers):
             raise ValueError("session has x-acs-... headers of its own, which would go out unsigned: leave them out")
         self._policy = policy
-        self._transport = Transport(
-            provider=check_provider(credentials), endpoint=resolve_endpoint(endpoint), policy=policy, session=session
-        )
+        self._provider = check_provider(credentials)
+        self._endpoint = resolve_endpoint(endpoint)
+        self._transport = Transport(provider=self._provider, endpoint=self._endpoint, policy=policy, session=session)
         self._limiters: dict[str, RegionLimiter] = {}
 
     async def __aenter__(self) -> Self:
@@ -91,14 +94,22 @@ class EcsClient:
 
     async def aclose(self) -> None:
         """Close every connection of our own; calls under way fail."""
+        for limiter in self._limiters.values():
+            limiter.retire()
         await self._transport.aclose()
 
-    def limiter(self, region_id: str) -> RegionLimiter:
-        """Return the gate that every call to a region passes."""
+    def limiter(self, region_id: str, operation: str = _POLL) -> RegionLimiter:
+        """Return the gate that every call of an operation to a region passes; by default that of the polls.
+
+        Raises:
+            RuntimeError: No event loop runs; what the service taught is kept per loop.
+        """
         limiter = self._limiters.get(region_id)
         if limiter is None:
-            limiter = self._limiters[region_id] = RegionLimiter(self._policy)
-        return limiter
+            quotas = quotas_of(asyncio.get_running_loop())
+            quota_of = quotas.of(self._provider, self._endpoint, region_id)
+            limiter = self._limiters[region_id] = RegionLimiter(self._policy, _POLL, quota_of=quota_of)
+        return limiter if operation == _POLL else limiter.beside(operation)
 
     def counters(self, region_id: str) -> Counters:
         """Return the running counters of a region's calls."""
@@ -130,7 +141,7 @@ class EcsClient:
         with _in_region(region_id):
             answer = await self._transport.send(
                 region_id,
-                "DescribeTasks",
+                _POLL,
                 query,
                 limiter=self.limiter(region_id),
                 priority=Priority.POLL,
@@ -309,16 +320,17 @@ class EcsClient:
         """Attempt the call until an answer comes that `read` finds no fault with."""
 
         async def attempt() -> T:
-            limiter = self.limiter(region)
-            await limiter.acquire(priority)
-            try:
-                with _in_region(region):
-                    answer = await self._transport.send(
-                        region, action, query, limiter=limiter, fresh=not repeatable, priority=priority
-                    )
-                    return read(answer)
-            finally:
-                limiter.release(priority)
+            limiter = self.limiter(region, action)
+            while True:
+                try:
+                    with _in_region(region):
+                        async with limiter.place(priority):
+                            answer = await self._transport.send(
+                                region, action, query, limiter=limiter, fresh=not repeatable, priority=priority
+                            )
+                        return read(answer)
+                except PlaceTakenError:
+                    continue
 
         counters = self.counters(region)
 

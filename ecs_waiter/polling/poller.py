@@ -151,6 +151,8 @@ class RegionPoller:
         """Stop: those whose tasks are known to have failed are told so; returns what has yet to end."""
         self._is_closed = True
         self._reasons.give_up()
+        # Before anything is awaited: whoever comes while this closes counts the calls that were made.
+        self._limiter.retire()
         for task in self._tasks:
             task.cancel()
         return tuple(task for task in self._tasks if not task.done())
@@ -248,8 +250,6 @@ class RegionPoller:
         return ends if self._limiter.blocked_until > ends else ends + self._policy.call_timeout
 
     async def _pass_gate(self, patience_ends: float) -> bool:
-        if self._policy.max_in_flight == 1:
-            self._reasons.make_way()
         if patience_ends == math.inf:
             await self._limiter.acquire(Priority.POLL)
             return True

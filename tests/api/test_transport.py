@@ -579,16 +579,49 @@ class TestCodes:
             ({"x-ratelimit-user-api": "Limit:10,Remain:0,TimeLeft:1500,Reset:20"}, 1.5),
             ({"x-ratelimit-user": "TimeLeft:700", "x-ratelimit-user-api": "TimeLeft:300"}, 0.7),
             ({"x-ratelimit-user": "TimeLeft:0"}, None),
-            ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+            ({"x-ratelimit-user-api": "Limit:10,Remain:3,TimeLeft:1500,TimeWindow:60000"}, None),
+            ({"x-ratelimit-user-api": "TimeLeft:1500, Remain: 3"}, None),
+            ({"x-ratelimit-user": "Remain:1,TimeLeft:700", "x-ratelimit-user-api": "Remain:0,TimeLeft:300"}, 0.3),
+            ({"x-ratelimit-user": "Remain:1,TimeLeft:700", "Retry-After": "9"}, 9),
+            ({"Retry-After": "0"}, None),
+            ({"Retry-After": "-5"}, None),
+            ({"Retry-After": "Wed, 21 Oct 2026 07:28:30 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 30),
+            ({"Retry-After": "Wednesday, 21-Oct-26 07:28:30 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 30),
+            ({"Retry-After": "Wed Oct 21 07:28:30 2026", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 30),
+            ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+            ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT", "Date": "Wed, 21 Oct 2026 07:29:00 GMT"}, None),
+            ({"Retry-After": "Wed, 21 Oct 2099 07:28:00 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 86_400),
+            ({"Retry-After": "Wed, 99 Oct 2099 07:28:00 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
         ],
     )
     async def test_how_long_to_wait(self, wire: Wire, headers: dict[str, str], seconds: float | None) -> None:
-        """The service's wait is in milliseconds; what is no positive number says nothing."""
+        """The service's wait is in milliseconds, HTTP's own in seconds or a date; anything else says nothing."""
         wire.answer(coded("Throttling"), status=400, headers=headers)
         async with opened(None) as transport:
             error = await failed(transport)
         assert isinstance(error, ThrottledError)
         assert error.retry_after == seconds
+
+    async def test_a_date_without_the_services_clock(self, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The date of a wait counts from the answer's own Date, or from the local clock where it has none."""
+        monkeypatch.setattr("time.time", lambda: 784_111_777.0 - 12)
+        wire.answer(coded("Throttling"), status=400, headers={"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"})
+        async with opened(None) as transport:
+            error = await failed(transport)
+        assert isinstance(error, ThrottledError)
+        assert error.retry_after == 12
+
+    @pytest.mark.parametrize("status", [500, 503])
+    async def test_a_rate_limit_is_for_throttling_alone(self, wire: Wire, status: int) -> None:
+        """A fault that is no throttling asks for no wait by what it says of the rate limit's window."""
+        limit = "Limit:100,Remain:0,TimeLeft:30000,TimeWindow:60000"
+        wire.answer(coded("ServiceUnavailable"), status=status, headers={"x-ratelimit-user-api": limit})
+        wire.answer("", status=status, headers={"x-ratelimit-user-api": limit, "x-acs-retry-after": "2000"})
+        async with opened(None) as transport:
+            first, second = await failed(transport), await failed(transport)
+        assert isinstance(first, ServiceUnavailableError)
+        assert isinstance(second, ServiceUnavailableError)
+        assert (first.retry_after, second.retry_after) == (None, 2)
 
     async def test_the_limiter_and_the_counters_are_told(self, wire: Wire, clock: VirtualTime) -> None:
         """A throttled answer slows the region down at once; good ones win the rate back."""

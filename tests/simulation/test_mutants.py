@@ -12,7 +12,7 @@ from oracle import violations
 from playing import play
 from worlds import make_world
 
-from ecs_waiter.api.limiter import RegionLimiter
+from ecs_waiter.api.quotas import CallLog
 from ecs_waiter.polling import queue, schedule
 from ecs_waiter.polling.outage import Outage
 from ecs_waiter.polling.policy import ask
@@ -75,7 +75,7 @@ MUTANTS: dict[str, tuple[int, list[Any]]] = {
     "all in a refused batch are blamed": (4, [mock.patch.object(Suspicion, "rejected", _blame_all)]),
     "a fault blames all": (11, [mock.patch.object(Suspicion, "fault", _blame_all)]),
     "a slow cadence": (1, [mock.patch("ecs_waiter.polling.schedule.ask", _five_times_too_slow)]),
-    "no rate": (4, [mock.patch.object(RegionLimiter, "_due", return_value=float("-inf"))]),
+    "no rate": (4, [mock.patch.object(CallLog, "next_at", return_value=float("-inf"))]),
     "everything is told again": (
         0,
         [
