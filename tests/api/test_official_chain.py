@@ -16,7 +16,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from ecs_waiter.api.credentials import Credentials, DefaultCredentials
-from ecs_waiter.api.official_chain import OfficialChain, _present_providers
+from ecs_waiter.api.official_chain import OfficialChain, _present_sources
 from ecs_waiter.errors import AuthenticationError
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def test_a_key_that_left_the_environment_is_gone(home: Path, monkeypatch: pytest
     """Though the official package may have seen it at its import, not even a profile without a key gets it."""
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI-old")
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET)
-    _present_providers()
+    _present_sources()
     monkeypatch.delenv("ALIBABA_CLOUD_ACCESS_KEY_ID")
     monkeypatch.delenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET")
     write_profiles(home, {"name": "empty", "mode": "AK"})
@@ -224,9 +224,9 @@ def test_the_chain_is_the_official_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1:9/")
     for name in ("OIDC_TOKEN_FILE", "ROLE_ARN", "OIDC_PROVIDER_ARN"):
         monkeypatch.setenv(f"ALIBABA_CLOUD_{name}", "given")
-    ours = _present_providers()
+    ours = _present_sources()
     official = DefaultCredentialsProvider()._DefaultCredentialsProvider__providers_chain
-    assert [type(provider) for provider in ours] == [type(provider) for provider in official[1:]]
+    assert [type(source.make()) for source in ours] == [type(provider) for provider in official[1:]]
     assert type(official[0]).__name__ == "EnvironmentVariableCredentialsProvider"
 
 
@@ -234,14 +234,14 @@ def test_no_thread_is_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
     """The official chain leaves a scheduler's thread as soon as the metadata service is not disabled."""
     monkeypatch.setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "false")
     before = set(threading.enumerate())
-    _present_providers()
+    _present_sources()
     assert set(threading.enumerate()) == before
 
 
 def broken_service(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A credentials service that is not there: the error quotes the URL."""
     monkeypatch.setenv("ALIBABA_CLOUD_CREDENTIALS_URI", f"http://127.0.0.1:9/?token={SECRET}")
-    return "URLCredentialsProvider: RetryError"
+    return "ALIBABA_CLOUD_CREDENTIALS_URI: cannot be reached (Connection refused)"
 
 
 def nameless_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -249,14 +249,14 @@ def nameless_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     file = home / "credentials.ini"
     file.write_text(f"access_key_secret = {SECRET}\n")
     monkeypatch.setenv("ALIBABA_CLOUD_CREDENTIALS_FILE", str(file))
-    return "ProfileCredentialsProvider: MissingSectionHeaderError"
+    return "credentials.ini: is not a profile file (MissingSectionHeaderError)"
 
 
 def failing_command(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A command that fails: the error quotes what it wrote."""
     command = f"{sys.executable} -c 'import sys; sys.exit(\"{SECRET}\")'"
     write_profiles(home, {"name": "external", "mode": "External", "process_command": command})
-    return "CLIProfileCredentialsProvider: failed to execute external command"
+    return 'profile "external" (External) in '
 
 
 def unreachable_oidc(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -266,7 +266,7 @@ def unreachable_oidc(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("ALIBABA_CLOUD_OIDC_TOKEN_FILE", str(file))
     monkeypatch.setenv("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/r")
     monkeypatch.setenv("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/p")
-    return "OIDCRoleArnCredentialsProvider: RetryError"
+    return "OIDC token (ALIBABA_CLOUD_OIDC_TOKEN_FILE): cannot be reached (Cannot connect to proxy)"
 
 
 @pytest.mark.parametrize("trouble", [broken_service, nameless_file, failing_command, unreachable_oidc])
