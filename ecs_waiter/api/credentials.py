@@ -299,6 +299,11 @@ class DefaultCredentials:
     def _joined(self, environment: _Environment) -> _Flight:
         with self._lock:
             flight = self._flight
+            if (held := self._held_for(environment)) is not None:
+                # Another has landed since the caller looked.
+                flight = _Flight(self._clock())
+                flight.answer.set_result(held)
+                return flight
             # One that has not begun is as good as a new one: it will see what is now.
             if flight is None or flight.mark not in {None, (environment, self._forgotten)}:
                 flight = _Flight(self._clock())

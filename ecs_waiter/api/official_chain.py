@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import configparser
 import errno
+import hashlib
 import importlib
 import json
 import logging
@@ -124,7 +125,7 @@ class _Source:
         self.make = make
         self.file = file
         self._provider: Any = None
-        self._stamp: tuple[int, ...] | None = None
+        self._stamp: bytes | None = None
 
     def ask(self) -> tuple[str, str, str | None]:
         """Return what the provider gives; whatever it raises passes through."""
@@ -141,14 +142,14 @@ class _Source:
         _known.add((self.name, self.file))
         return answer
 
-    def _stamp_now(self) -> tuple[int, ...] | None:
+    def _stamp_now(self) -> bytes | None:
+        """What changes with the file. Its time does not: two writes may fall into one tick of the clock."""
         if self.file is None:
             return None
         try:
-            stat = os.stat(self.file)  # noqa: PTH116 - the path is the official package's text
+            return hashlib.sha256(Path(self.file).read_bytes()).digest()
         except OSError:
             return None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
     def could_not_ask(self, error: Exception) -> bool:
         """Whether this failure may pass by itself; False if the source has no credentials for us."""
@@ -176,12 +177,13 @@ class _Profile(_Source):
     def reason(self, error: Exception) -> str:
         if "disabled" in str(error):
             return super().reason(error)
-        name, trouble = _described(str(self.file), self._profile)
-        words = trouble or _reason(error)
-        if words.startswith("unsupported profile mode"):
-            words = f"this mode is not supported: use one of {', '.join(_MODES)}"
-        elif isinstance(error, AttributeError | KeyError | TypeError):
-            words = f"the profile is incomplete or malformed ({type(error).__name__}): run `aliyun configure`"
+        name, words = _described(str(self.file), self._profile)
+        if words is None:
+            words = _reason(error)
+            if words.startswith("unsupported profile mode"):
+                words = f"this mode is not supported: use one of {', '.join(_MODES)}"
+            elif isinstance(error, AttributeError | KeyError | TypeError):
+                words = f"the profile is incomplete or malformed ({type(error).__name__}): run `aliyun configure`"
         return f"{name}: {words}"
 
 
@@ -193,7 +195,7 @@ class _ProfileFile(_Source):
         self._section = section
 
     def reason(self, error: Exception) -> str:
-        if self._stamp is None:
+        if not Path(str(self.file)).exists():
             return f"{self.file}: does not exist"
         if str(error).startswith("failed to get credential from"):
             return f"{self.file}: has no section [{printable(self._section)}]"
