@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import logging
 import os
@@ -277,8 +278,9 @@ class Transport:
             )
         try:
             return asking.result()
-        except AuthenticationError:
-            raise
+        except AuthenticationError as error:
+            # A copy: a provider may raise the same object for another region, and each call notes its region in it.
+            raise copy.copy(error) from error.__cause__
         except asyncio.CancelledError as error:
             raise AuthenticationError(None, "the credentials provider raised CancelledError") from error
         except Exception as error:

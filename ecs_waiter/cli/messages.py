@@ -101,6 +101,9 @@ def why_no_answer(error: ApiError) -> str:
 def _api(error: ApiError) -> str:
     told = f"{error.code}: {error.message}" if error.code else error.message
     said = f" ({told}{f'; request ID {error.request_id}' if error.request_id else ''})"
+    if isinstance(error.__cause__, AuthenticationError):
+        # The key was refused, and there was no other.
+        said += f"; asked again, {_own_credentials(error.__cause__)}"
     code = (error.code or "").lower()
     advice = next((words for start, words in _ADVICE if code.startswith(start)), None)
     if advice is not None:

@@ -751,10 +751,14 @@ class TestCredentials:
         assert str(caught) == f"the credentials provider raised {type(error).__name__}"
 
     async def test_a_provider_that_raises_ours(self) -> None:
-        """An error of our own is told as it is."""
-        error = AuthenticationError(None, "no credentials anywhere")
+        """An error of our own is told as it is, by a copy for each call: a call may note its region in its own."""
+        error = AuthenticationError("NoRole", "no credentials anywhere", "R-1", 403)
+        error.__cause__ = LookupError("sealed")
         async with opened(None, provider=Failing(error)) as transport:
-            assert await failed(transport) is error
+            caught = [await failed(transport) for _ in range(2)]
+        assert len({id(one) for one in (error, *caught)}) == 3
+        for one in caught:
+            assert (type(one), str(one), one.__cause__) == (AuthenticationError, str(error), error.__cause__)
 
     async def test_a_provider_that_is_canceled(self) -> None:
         """A cancellation that nobody asked for is an error of the provider's like any other."""
