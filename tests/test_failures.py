@@ -182,11 +182,11 @@ async def test_an_outage(virtual_ecs: EcsEmulator) -> None:
 
 
 async def test_a_provider_that_raises(virtual_ecs: EcsEmulator) -> None:
-    """A credentials provider that raises counts as refused, its error as the cause, under one exception."""
+    """A credentials provider that rejects ends the waits with its own error, under one exception."""
 
     class Empty:
         async def get_credentials(self) -> Credentials:
-            raise LookupError("the vault is sealed")
+            raise AuthenticationError(None, "the vault is sealed") from LookupError("sealed")
 
     ids = [virtual_ecs.add_task() for _ in range(3)]
     error = await failure(AuthenticationError, wait_for_tasks(ids, credentials=Empty()))

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Told",
+    "concerns_credentials",
     "date_of",
     "error_of",
     "is_error_object",
-    "is_expired_token",
+    "is_refused_key",
     "is_wrong_clock",
     "parsed",
     "retry_after",
@@ -40,7 +41,6 @@ _LONGEST_WAIT = 86_400.0
 
 # By the start of the code, in lower case: the service appends reasons, as in InvalidSecurityToken.Expired.
 _WRONG_CLOCK = ("invalidtimestamp", "illegaltimestamp")
-_EXPIRED_TOKEN = ("invalidsecuritytoken", "securitytokenexpired")
 _PASSING = ("serviceunavailable", "internalerror", "unknownerror", "signaturenonceused", *_WRONG_CLOCK)
 _REFUSED = (
     "accessdenied",
@@ -49,15 +49,20 @@ _REFUSED = (
     "incompletesignature",
     "invalidaccesskey",
     "invalidcredential",
+    "invalidsecuritytoken",
     "invalidsignature",
     "missingaccesskey",
     "missingsecuritytoken",
     "nopermission",
     "notauthorized",
     "signaturedoesnotmatch",
+    "securitytokenexpired",
     "unauthorized",
-    *_EXPIRED_TOKEN,
 )
+# Anywhere in the code of a refusal: it concerns the key, which may have been rotated, and not what the key may do.
+_KEY = ("accesskey", "credential", "securitytoken", "signature")
+
+_NO_CREDENTIALS = ("no credentials found", "the credentials ", "the environment's credentials ")
 
 # The parts of an error; an answer that has any other part tells of something done.
 _ERROR_KEYS = frozenset(
@@ -154,9 +159,17 @@ def is_wrong_clock(told: Told) -> bool:
     return told.code is not None and told.code.lower().startswith(_WRONG_CLOCK)
 
 
-def is_expired_token(told: Told) -> bool:
-    """Whether the service refused the security token, which fresh credentials may mend."""
-    return told.code is not None and told.code.lower().startswith(_EXPIRED_TOKEN)
+def is_refused_key(error: ApiError) -> bool:
+    """Whether the service refused the key or its token, rather than a permission: another key may be accepted."""
+    if not isinstance(error, AuthenticationError):
+        return False
+    code = (error.code or "").lower()
+    return error.http_status == _UNAUTHORIZED or any(word in code for word in _KEY)
+
+
+def concerns_credentials(error: ApiError) -> bool:
+    """Whether there were no credentials to sign with, so that no region was asked."""
+    return error.code is None and error.http_status is None and error.message.startswith(_NO_CREDENTIALS)
 
 
 def error_of(status: int, told: Told, headers: Mapping[str, str], clean: Callable[[str], str]) -> ApiError:

@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.answers import age_of
+from ecs_waiter.api.faults import concerns_credentials
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.api.retry import wait_backoff
 from ecs_waiter.errors import (
@@ -368,7 +369,9 @@ class RegionPoller:
             self._told_outage, self._outage_told_at = True, now
             budget = self._policy.outage_budget
             logger.warning(
-                "%s gives no good answer, and is given %g s to recover: %s",
+                "%s is not asked for lack of credentials, and is given up after %g s: %s"
+                if concerns_credentials(error)
+                else "%s gives no good answer, and is given %g s to recover: %s",
                 self._region_id,
                 budget,
                 error,
@@ -402,7 +405,10 @@ class RegionPoller:
         self._teller.all_failed(self._schedule.clear(), error)
 
     def _outage(self) -> ServiceUnavailableError:
-        return self._unavailable(f"{self._region_id} gave no good answer for {self._policy.outage_budget:g} s")
+        budget = self._policy.outage_budget
+        if concerns_credentials(self._last_fault):
+            return self._unavailable(f"no credentials for {self._region_id} in {budget:g} s")
+        return self._unavailable(f"{self._region_id} gave no good answer for {budget:g} s")
 
     def _unavailable(self, what: str) -> ServiceUnavailableError:
         last = self._last_fault

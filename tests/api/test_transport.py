@@ -755,9 +755,19 @@ class TestCredentials:
             assert await called(transport) == GOOD
         assert len(service.sent) == 3
 
-    async def test_without_a_token_nothing_is_renewed(self, service: Service) -> None:
-        """An access key does not expire."""
-        service.answer(self.EXPIRED, status=400)
+    @pytest.mark.parametrize("code", ["InvalidAccessKeyId.NotFound", "SignatureDoesNotMatch", "InvalidSecurityToken.X"])
+    async def test_a_key_without_a_token_is_renewed_too(self, service: Service, code: str) -> None:
+        """A key may have been rotated."""
+        service.answer(coded(code), status=400)
+        service.answer(GOOD)
+        provider = Provider(Credentials(ID, SECRET), Credentials(ID, "another"))
+        async with opened(service.url, provider=provider) as transport:
+            assert await called(transport) == GOOD
+        assert provider.forgotten == 1
+
+    async def test_a_permission_is_not_renewed(self, service: Service) -> None:
+        """What the key may not do no other key of its user may."""
+        service.answer(coded("Forbidden.RAM"), status=403)
         provider = Provider(Credentials(ID, SECRET), Credentials(ID, "another"))
         async with opened(service.url, provider=provider) as transport:
             assert type(await failed(transport)) is AuthenticationError
@@ -765,18 +775,23 @@ class TestCredentials:
 
     @pytest.mark.parametrize("error", [ValueError("words of theirs"), TimeoutError(), KeyError("AccessKey")])
     async def test_a_provider_that_raises(self, error: Exception) -> None:
-        """It counts as refused, with its error as the cause and its words nowhere else."""
+        """It could not be asked: a fault, with its error as the cause and its words nowhere else."""
         async with opened(None, provider=Failing(error)) as transport:
             caught = await failed(transport)
-        assert type(caught) is AuthenticationError
+        assert isinstance(caught, ServiceUnavailableError)
+        assert not caught.sent
         assert caught.__cause__ is error
         assert str(caught) == f"the credentials provider raised {type(error).__name__}"
 
     async def test_a_provider_that_raises_ours(self) -> None:
-        """An error of our own is told as it is."""
-        error = AuthenticationError(None, "no credentials anywhere")
+        """An error of our own is told as it is, by a copy for each call: a call may note its region in its own."""
+        error = AuthenticationError("NoRole", "no credentials anywhere", "R-1", 403)
+        error.__cause__ = LookupError("sealed")
         async with opened(None, provider=Failing(error)) as transport:
-            assert await failed(transport) is error
+            caught = [await failed(transport) for _ in range(2)]
+        assert len({id(one) for one in (error, *caught)}) == 3
+        for one in caught:
+            assert (type(one), str(one), one.__cause__) == (AuthenticationError, str(error), error.__cause__)
 
     async def test_a_provider_that_is_canceled(self) -> None:
         """A cancellation that nobody asked for is an error of the provider's like any other."""
