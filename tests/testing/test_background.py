@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -29,8 +28,8 @@ def test_an_error_at_the_end_reaches_the_test(error: BaseException) -> None:
     """Whatever goes wrong as the emulator stops is raised when the block ends."""
 
     class Broken(EcsEmulator):
-        async def __aexit__(self, *args: Any) -> None:
-            await super().__aexit__(*args)
+        async def __aexit__(self, *args: object) -> None:
+            await super().__aexit__(None, None, None)
             raise error
 
     with mock.patch.object(background, "EcsEmulator", Broken), pytest.raises(type(error)) as caught:  # noqa: SIM117

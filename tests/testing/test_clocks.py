@@ -85,6 +85,6 @@ async def test_frozen_on_virtual_time(virtual_ecs: EcsEmulator, date: str) -> No
 @pytest.mark.parametrize("seconds", [0.0, 4e9])
 def test_time_alone_is_replaced(ecs_emulator: EcsEmulator, seconds: float) -> None:
     """Replacing `time.time` alone, as some tools do, does not stop the emulator's tasks."""
-    with mock.patch.object(time, "time", lambda: seconds):
+    with mock.patch.object(time, "time", return_value=seconds):
         task = blocking.wait_for_task(ecs_emulator.add_task(duration=_LIFE), policy=every(0.02), timeout=_PATIENCE)
     assert task.task_status == "Finished"
