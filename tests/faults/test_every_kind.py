@@ -75,7 +75,9 @@ CASES = {
     "endless": Case({}, ServiceUnavailableError),
     "foreign": Case({"rows": 500}, None),
     "hang": Case({}, ServiceUnavailableError),
+    "old_shape": Case({}, None),
     "quota": Case({"calls": 1, "per": 0.1}, None),
+    "ratelimit": Case({}, None),
     "refuse": Case({}, AuthenticationError),
     "reject": Case({"task_id": "t-finished"}, ApiError),
     "reset": Case({"when": "middle"}, ServiceUnavailableError),
@@ -83,6 +85,7 @@ CASES = {
     "status": Case({"status": 502, "body": "html"}, ServiceUnavailableError),
     "throttle": Case({"retry_after": 0.05}, ServiceUnavailableError),
     "truncate": Case({}, ServiceUnavailableError),
+    "unreadable": Case({}, ServiceUnavailableError),
 }
 
 
