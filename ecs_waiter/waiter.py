@@ -7,7 +7,6 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, contextmanager, nullcontext
 from dataclasses import replace
-from itertools import islice
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
@@ -29,6 +28,7 @@ from ecs_waiter.polling.odd_words import OddWords
 from ecs_waiter.polling.poller import RegionPoller
 from ecs_waiter.printable import printable
 from ecs_waiter.sharing import Sharing, identity
+from ecs_waiter.slices import SLICE, do_in_slices, in_slices
 from ecs_waiter.targets import Targets
 from ecs_waiter.telemetry import telemetry
 from ecs_waiter.wait import Outcome, Submitted, Wait
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from ecs_waiter.targets import TaskIds
 
 __all__ = ["TaskWaiter", "wait_for_task", "wait_for_tasks"]
-
-_SLICE = 2_000
 
 
 class TaskWaiter:
@@ -121,11 +119,9 @@ class TaskWaiter:
         await _to_the_end(self._closing)
 
     async def _close(self, ending: list[asyncio.Task[Any]]) -> None:
-        futures = tuple(self._futures)
-        for start in range(0, len(futures), _SLICE):
-            for future in futures[start : start + _SLICE]:
+        async for futures in in_slices(tuple(self._futures)):
+            for future in futures:
                 future.cancel()
-            await asyncio.sleep(0)
         await asyncio.gather(*ending, return_exceptions=True)
         await self._client.aclose()
         if self._telemetry is not None:
@@ -272,8 +268,7 @@ class TaskWaiter:
                 if on_update is not None:
                     on_update(cast("Task", event))
             self._tell_known_failures(wait)
-            await wait.put_in_order()
-            wait.check_ended(seconds)
+            await self._conclude(wait, seconds)
         if not return_exceptions and (failure := wait.failure()) is not None:
             raise failure
         return wait.outcomes
@@ -418,7 +413,7 @@ class TaskWaiter:
 
     async def _events(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Outcome, None]:
         with self._observed(wait), self._taking_part(wait, deadline):
-            if len(wait.targets) > _SLICE:
+            if len(wait.targets) > SLICE:
                 # They were all checked in one go, for their errors to be raised by the call itself.
                 await asyncio.sleep(0)
             await self._join(wait)
@@ -427,8 +422,7 @@ class TaskWaiter:
                     yield event
                 if not self._tell_known_failures(wait):
                     break
-            await wait.put_in_order()
-            wait.check_ended(timeout)
+            await self._conclude(wait, timeout)
 
     async def _updates(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Task, None]:
         async with aclosing(self._events(wait, timeout, deadline)) as events:
@@ -482,26 +476,40 @@ class TaskWaiter:
         self._leave(wait)
 
     def _leave(self, wait: Wait) -> None:
-        self._let_go(wait, wait.pending())
+        """End a wait's interest in its tasks; at its deadline, note what is known of those that are pending."""
+        if wait.is_leaving:
+            return
+        wait.is_leaving = True
+        if wait.is_expired:
+            faults = ((region_id, self._poller(region_id).fault) for region_id in wait.targets.regions)
+            wait.faults = {region_id: fault for region_id, fault in faults if fault and wait.is_pending_in(region_id)}
 
-    def _let_go(self, wait: Wait, pending: Iterator[tuple[str, str]]) -> None:
-        """End a wait's interest in its tasks; in a crowd of them slice by slice, so that the loop breathes."""
-        piece = list(islice(pending, _SLICE))
-        for region_id, task_id in piece:
-            self._poller(region_id).discard(task_id, wait)
-        if len(piece) == _SLICE:
-            asyncio.get_running_loop().call_soon(self._let_go, wait, pending)
+        def let_go(pending: list[tuple[str, str]]) -> None:
+            for region_id, task_id in pending:
+                poller = self._poller(region_id)
+                if wait.is_expired:
+                    wait.last[task_id] = poller.last_known(task_id)
+                poller.discard(task_id, wait)
+
+        do_in_slices(wait.pending(), let_go, wait.left.set)
+
+    async def _conclude(self, wait: Wait, timeout: float | None) -> None:
+        """Take no more outcomes; raise if the wait ended before its tasks did."""
+        await wait.put_in_order()
+        if wait.has_pending:
+            self._leave(wait)
+            await wait.left.wait()
+        if (error := wait.ended_early(timeout)) is not None:
+            raise error
 
     async def _join(self, wait: Wait) -> None:
-        """Put the tasks on the schedules, a slice at a time, so that the loop breathes."""
+        """Put the tasks on the schedules."""
         for region_id, task_ids in wait.targets.regions.items():
             poller = self._poller(region_id)
-            for start in range(0, len(task_ids), _SLICE):
-                if start:
-                    await asyncio.sleep(0)
+            async for piece in in_slices(task_ids):
                 if self._is_closed or wait.is_expired:
                     return
-                poller.add(task_ids[start : start + _SLICE], wait)
+                poller.add(piece, wait)
 
     def _tell_known_failures(self, wait: Wait) -> bool:
         """At its end a wait is told of the failures whose reasons are still being looked up; whether there were any."""

@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from helpers import ELSEWHERE, REGION, add_tasks, asked, clock, every, failure, polls, since, times
 
-from ecs_waiter import PollPolicy, Task, TaskNotFoundError, TaskWaiter, WaitTimeoutError, wait_for_task, wait_for_tasks
+from ecs_waiter import (
+    PollPolicy,
+    ServiceUnavailableError,
+    Task,
+    TaskNotFoundError,
+    TaskWaiter,
+    WaitTimeoutError,
+    wait_for_task,
+    wait_for_tasks,
+)
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator
+    from ecs_waiter.emulator.request import Request
 
 pytestmark = pytest.mark.asyncio
 
@@ -141,9 +151,9 @@ async def test_cut_short_is_no_absence(virtual_ecs: EcsEmulator) -> None:
 
 
 async def test_cut_short_around_an_unknown_id(virtual_ecs: EcsEmulator) -> None:
-    """An ID that is missing from the call of its own, too, is unknown after its grace."""
+    """An ID that a call of its own neither lists nor counts is unknown after its grace."""
     ids = add_tasks(virtual_ecs, 20, duration=295)
-    virtual_ecs.inject("rewrite", action="DescribeTasks", change=more_than_there_are)
+    virtual_ecs.inject("rewrite", where=asks_several, action="DescribeTasks", change=more_than_there_are)
     start = clock()
     results = await wait_for_tasks([*ids, "t-unknown"], return_exceptions=True, policy=every(10))
     assert isinstance(results.pop("t-unknown"), TaskNotFoundError)
@@ -152,13 +162,75 @@ async def test_cut_short_around_an_unknown_id(virtual_ecs: EcsEmulator) -> None:
     assert max(asked(virtual_ecs, "t-unknown")) == 80
 
 
+async def test_counted_but_not_listed_alone(virtual_ecs: EcsEmulator) -> None:
+    """An ID that is counted but not listed, alone too, is never absent: after the outage budget it is a fault."""
+    ids = add_tasks(virtual_ecs, 20, duration=295)
+    virtual_ecs.inject("rewrite", action="DescribeTasks", change=more_than_there_are)
+    start = clock()
+    results = await wait_for_tasks([*ids, "t-hidden"], return_exceptions=True, policy=every(10))
+    error = results.pop("t-hidden")
+    assert isinstance(error, ServiceUnavailableError)
+    assert (error.region_id, since(start)) == (REGION, 600)
+    assert "t-hidden" in str(error)
+    assert {type(result) for result in results.values()} == {Task}
+
+
+@pytest.mark.parametrize("budget", [100, 600])
+async def test_the_only_id_is_counted_but_not_listed(virtual_ecs: EcsEmulator, budget: float) -> None:
+    """The budget of an ID that is counted but not listed begins with the first such answer."""
+    virtual_ecs.add_task(task_id="t-1", duration=10_000)
+    virtual_ecs.inject("cut_short")
+    start = clock()
+    await failure(ServiceUnavailableError, wait_for_task("t-1", policy=every(30, outage_budget=budget)))
+    assert since(start) == budget
+    assert len(polls(virtual_ecs)) < budget / 30 + 3
+
+
+async def test_listed_again_within_the_budget(virtual_ecs: EcsEmulator) -> None:
+    """An ID that is listed again before its budget ends is waited for as if nothing had happened."""
+    virtual_ecs.add_task(task_id="t-1", duration=1000)
+    fault = virtual_ecs.inject("cut_short")
+    async with TaskWaiter(policy=every(30)) as waiter:
+        future = waiter.submit("t-1")
+        await asyncio.sleep(590)
+        fault.remove()
+        assert (await future).task_status == "Finished"
+
+
 async def test_always_empty_and_cut_short(virtual_ecs: EcsEmulator) -> None:
-    """IDs that every answer lacks, alone too, are unknown in the end, though the service counts them."""
+    """IDs that every answer counts and none lists, alone too, are each a fault of the service in the end."""
     ids = add_tasks(virtual_ecs, 8, duration=1000)
     virtual_ecs.inject("cut_short", rows=0)
-    results = await wait_for_tasks(ids, return_exceptions=True, timeout=300, policy=every(10))
-    assert {type(result) for result in results.values()} == {TaskNotFoundError}
-    assert len(polls(virtual_ecs)) < 150
+    results = await wait_for_tasks(ids, return_exceptions=True, timeout=700, policy=every(10))
+    assert {type(result) for result in results.values()} == {ServiceUnavailableError}
+    assert len(polls(virtual_ecs)) < 600
+
+
+async def test_one_look_without_a_grace(virtual_ecs: EcsEmulator) -> None:
+    """One look without a grace says that an ID is unknown after one whole answer that lacks it."""
+    task_id = virtual_ecs.add_task(duration=100)
+    policy = every(10, not_found_grace=0)
+    async with TaskWaiter(policy=policy) as waiter:
+        await failure(TaskNotFoundError, waiter.wait(["t-unknown"], timeout=0))
+        assert len(polls(virtual_ecs)) == 1
+        error = await failure(WaitTimeoutError, waiter.wait([task_id, "t-unknown"], timeout=0))
+        assert error.pending == (task_id,)
+        assert isinstance(error.results["t-unknown"], TaskNotFoundError)
+        assert waiter.stats.regions[REGION].waiting == 0
+
+
+async def test_one_look_at_a_cut_answer(virtual_ecs: EcsEmulator) -> None:
+    """An answer that was cut short does not say that an ID is unknown, without a grace either."""
+    virtual_ecs.add_task(task_id="t-1", duration=100)
+    virtual_ecs.inject("cut_short")
+    policy = every(10, not_found_grace=0)
+    error = await failure(WaitTimeoutError, wait_for_task("t-1", timeout=0, policy=policy))
+    assert error.last == {"t-1": None}
+
+
+def asks_several(request: Request) -> bool:
+    """Whether a request is for more than one ID."""
+    return len(request.task_ids) > 1
 
 
 def more_than_there_are(fields: dict[str, Any]) -> dict[str, Any]:

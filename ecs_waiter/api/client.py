@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import aiohttp
 
-from ecs_waiter.api.answers import Snapshot, detail_of, page_of, rows_in, snapshot_of, task_of, total_of
+from ecs_waiter.api.answers import Snapshot, detail_of, page_of, snapshot_of, tasks_in, total_of
 from ecs_waiter.api.credentials import check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
 from ecs_waiter.api.filters import filters, whole
@@ -24,7 +25,7 @@ from ecs_waiter.errors import ApiError
 from ecs_waiter.models import TaskStatus
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from datetime import datetime
     from types import TracebackType
 
@@ -128,16 +129,17 @@ class EcsClient:
         Returns:
             What was answered; None if it has a fingerprint that is known, and so tells nothing new.
         """
-        answer = await self._transport.send(
-            region_id,
-            "DescribeTasks",
-            query,
-            limiter=self.limiter(region_id),
-            priority=Priority.POLL,
-            is_known=is_known,
-            read=partial(read_listing, region_id),
-        )
-        return None if answer is KNOWN else snapshot_of(region_id, answer)
+        with _in_region(region_id):
+            answer = await self._transport.send(
+                region_id,
+                "DescribeTasks",
+                query,
+                limiter=self.limiter(region_id),
+                priority=Priority.POLL,
+                is_known=is_known,
+                read=partial(read_listing, region_id),
+            )
+            return None if answer is KNOWN else snapshot_of(region_id, answer)
 
     async def describe_tasks(  # noqa: PLR0913 - the operation's parameters
         self,
@@ -260,22 +262,24 @@ class EcsClient:
         return await self._called(region, action, canonical_query(flat), _data, repeatable=repeatable)
 
     async def _tasks(self, region: str, params: Mapping[str, str]) -> AsyncIterator[Task]:
+        def page(answer: Answer) -> tuple[tuple[list[Task], int], int | None]:
+            return tasks_in(region, answer), total_of(answer)
+
         seen: set[str] = set()
         rows = stale = number = 0
         while True:
             number += 1
             query = _paged(region, params, number, MAX_BATCH)
-            listed, total_count = await self._called(region, "DescribeTasks", query, _listed)
+            (listed, count), total_count = await self._called(region, "DescribeTasks", query, page)
             before = len(seen)
-            for row in listed:
-                task = task_of(region, row)
-                if task is not None and task.task_id not in seen:
+            for task in listed:
+                if task.task_id not in seen:
                     seen.add(task.task_id)
                     yield task
-            rows += len(listed)
+            rows += count
             # New tasks push known ones on to later pages, so that a full page without any news is not the end yet.
             stale = stale + 1 if len(seen) == before else 0
-            is_full = len(listed) >= MAX_BATCH
+            is_full = count >= MAX_BATCH
             # A total below what a full page brings is not believed.
             is_last = total_count is not None and (rows == total_count or (rows > total_count and not is_full))
             if is_last or stale >= (_STALE_PAGES if is_full else 1):
@@ -297,14 +301,16 @@ class EcsClient:
             limiter = self.limiter(region)
             await limiter.acquire(priority)
             try:
-                answer = await self._transport.send(
-                    region, action, query, limiter=limiter, fresh=not repeatable, priority=priority
-                )
+                with _in_region(region):
+                    answer = await self._transport.send(
+                        region, action, query, limiter=limiter, fresh=not repeatable, priority=priority
+                    )
+                    return read(answer)
             finally:
                 limiter.release(priority)
-            return read(answer)
 
-        return await self._retrying(region, repeatable=repeatable)(attempt)
+        with _in_region(region):
+            return await self._retrying(region, repeatable=repeatable)(attempt)
 
     def _retrying(self, region: str, *, repeatable: bool) -> AsyncRetrying:
         counters = self.counters(region)
@@ -315,12 +321,18 @@ class EcsClient:
         return retrying(self._policy, repeatable=repeatable, on_retry=on_retry)
 
 
+@contextmanager
+def _in_region(region_id: str) -> Iterator[None]:
+    """Have the errors of a call name the region called."""
+    try:
+        yield
+    except ApiError as error:
+        error.in_region(region_id)
+        raise
+
+
 def _paged(region: str, params: Mapping[str, str], number: int, size: int) -> str:
     return canonical_query({**params, "PageNumber": str(number), "PageSize": str(size), "RegionId": region})
-
-
-def _listed(answer: Answer) -> tuple[list[Any], int | None]:
-    return rows_in(answer), total_of(answer)
 
 
 def _data(answer: Answer) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ecs_waiter.errors import (
     AuthenticationError,
     EcsWaiterError,
     ServiceUnavailableError,
+    TaskNotFoundError,
     ThrottledError,
 )
 from ecs_waiter.polling.policy import ask
@@ -137,6 +138,11 @@ class RegionPoller:
             if not self._schedule:
                 self._stir()
 
+    def last_known(self, task_id: str) -> Task | None:
+        """A task that is waited for as it was last seen; None if it never was."""
+        entry = self._schedule.find(task_id)
+        return None if entry is None else self._teller.last_known(entry)
+
     def known_failures(self, task_ids: list[str], watcher: Watcher) -> list[Task]:
         """Those of a watcher's tasks that are known to have failed, while the reasons are being looked up."""
         return self._reasons.known_failures(task_ids, watcher)
@@ -152,8 +158,8 @@ class RegionPoller:
     # -- the loop -----------------------------------------------------------------------------------------------------
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        # An empty context: what runs for all belongs to none of those who happened to come first.
-        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+        # Don't inherit the first caller's context variables. Task factories need not know `create_task(context=)`.
+        task = contextvars.Context().run(asyncio.get_running_loop().create_task, work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -282,7 +288,7 @@ class RegionPoller:
         finally:
             self._schedule.abandon(batch)
         if self._teller.looks_once:
-            self._teller.looked_at(filter(self._is_looked_at, batch.entries))
+            self._report_looks(batch)
         self._stir()
 
     # -- what came of it ----------------------------------------------------------------------------------------------
@@ -303,6 +309,7 @@ class RegionPoller:
             [task.task_id for task in tasks],
             [task.task_status for task in tasks],
             total_count=snapshot.total_count,
+            unread=snapshot.unread,
             fingerprint=snapshot.fingerprint,
             age_of=lambda index: age_of(tasks[index], snapshot.date),
             now=now,
@@ -311,6 +318,8 @@ class RegionPoller:
             self._teller.changes(news.changes, tasks)
             for entry in news.gone:
                 self._teller.gone(entry)
+            for entry in news.unlisted:
+                self._teller.error(entry, self._unlisted(entry))
         except Exception as error:
             self._tell_those_who_left(news, self._died(error))
             raise
@@ -320,7 +329,7 @@ class RegionPoller:
         """The schedule has forgotten those who have settled already: whoever was not told yet is told of the error."""
         self._reasons.give_up()
         copies = Copies(error)
-        for entry in [*(entry for entry, _, _ in news.changes), *news.gone]:
+        for entry in [*(entry for entry, _, _ in news.changes), *news.gone, *news.unlisted]:
             if entry.task_id not in self._schedule:
                 self._teller.only(entry, copies)
 
@@ -360,6 +369,19 @@ class RegionPoller:
                 extra={"region_id": self._region_id},
             )
 
+    def _report_looks(self, batch: Batch) -> None:
+        """Tell those who want no more than one look that it has been had."""
+        for entry in [entry for entry in batch.entries if self._is_looked_at(entry)]:
+            # Without any grace, one whole answer that lacks the ID is all there is to wait for.
+            is_gone = self._policy.not_found_grace == 0 and entry.missing is not None and entry.missing.is_absent
+            for watcher in [watcher for watcher in watchers_of(entry) if watcher.looks_once]:
+                if is_gone:
+                    self.discard(entry.task_id, watcher)
+                    error = TaskNotFoundError(entry.task_id, self._region_id, self._teller.last_known(entry))
+                    watcher.task_failed(entry.task_id, error, is_regional=False)
+                else:
+                    watcher.task_looked_at(entry.task_id)
+
     def _is_looked_at(self, entry: Entry) -> bool:
         # A look that was asked for during the call is yet to come; and a refused batch comes again in parts, whose own
         # answers are the look.
@@ -371,7 +393,7 @@ class RegionPoller:
         """End all waits of the region with one error: once for each of those who wait."""
         self._failures += 1
         self._told_outage = False
-        self._teller.all_failed(self._schedule.clear(), error, self._spawn)
+        self._teller.all_failed(self._schedule.clear(), error)
 
     def _outage(self) -> ServiceUnavailableError:
         return self._unavailable(f"{self._region_id} gave no good answer for {self._policy.outage_budget:g} s")
@@ -379,10 +401,21 @@ class RegionPoller:
     def _unavailable(self, what: str) -> ServiceUnavailableError:
         last = self._last_fault
         error = ServiceUnavailableError(
-            last.code, f"{what}; the last fault: {last.message}", last.request_id, last.http_status
+            last.code,
+            f"{what}; the last fault: {last.message}",
+            last.request_id,
+            last.http_status,
+            region_id=self._region_id,
         )
         error.__cause__ = last
         return error
+
+    def _unlisted(self, entry: Entry) -> ServiceUnavailableError:
+        return ServiceUnavailableError(
+            None,
+            f"{self._region_id} counts {entry.task_id} but has not listed it for {self._policy.outage_budget:g} s",
+            region_id=self._region_id,
+        )
 
     def _die(self, cause: BaseException) -> None:
         """Tell everyone: should our own code raise, nobody hangs."""

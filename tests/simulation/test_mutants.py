@@ -14,7 +14,6 @@ from worlds import make_world
 
 from ecs_waiter.api.limiter import RegionLimiter
 from ecs_waiter.polling import queue, schedule
-from ecs_waiter.polling.missing import Missing
 from ecs_waiter.polling.outage import Outage
 from ecs_waiter.polling.policy import ask
 from ecs_waiter.polling.queue import BatchQueue
@@ -67,8 +66,8 @@ def _five_times_too_slow(*args: Any, **kwargs: Any) -> float:
 MUTANTS: dict[str, tuple[int, list[Any]]] = {
     "more than a hundred IDs to a call": (4, [mock.patch.object(schedule, "BATCH_SIZE", 130)]),
     "canceled tasks go on": (1, [mock.patch.object(schedule, "_SETTLED", frozenset({"Finished", "Failed"}))]),
-    "gone at the first absence": (0, [mock.patch.object(Missing, "from_whole_answer", return_value=True)]),
-    "never gone": (1, [mock.patch.object(Missing, "from_whole_answer", return_value=False)]),
+    "gone at the first absence": (0, [mock.patch.object(PollSchedule, "_is_over", return_value=True)]),
+    "never gone": (1, [mock.patch.object(PollSchedule, "_is_over", return_value=False)]),
     "an endless outage budget": (30, [mock.patch.object(Outage, "ends", float("inf"))]),
     "those who left are asked on": (5, [mock.patch.object(PollSchedule, "remove", _remove_nothing_from_its_batch)]),
     "the rest of a split batch is lost": (78, [mock.patch.object(BatchQueue, "pop_riders", _lose_the_rest)]),
