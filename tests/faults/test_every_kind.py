@@ -67,7 +67,7 @@ CASES = {
     "bad_gzip": Case({}, ServiceUnavailableError),
     "body": Case({"content": "<html>sorry</html>"}, ServiceUnavailableError),
     "clock": Case({"offset": 7200}, None),
-    "cut_short": Case({"rows": 0}, TaskNotFoundError),
+    "cut_short": Case({"rows": 0}, ServiceUnavailableError),
     "delay": Case({"seconds": 0.03}, None),
     "double": Case({}, None),
     "drip": Case({"size": 300, "pause": 0.01}, None),
