@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -68,7 +67,7 @@ Way: TypeAlias = Callable[[TaskWaiter, list[str]], Awaitable[object]]
 @pytest.mark.parametrize("way", [waits, waits_without_raising, completes, updates])
 async def test_under_a_wait(virtual_ecs: EcsEmulator, way: Way) -> None:
     """A wait, `as_completed` or `updates` under way raises WaiterClosedError, at once."""
-    ids = [virtual_ecs.add_task(duration=math.inf), virtual_ecs.add_task()]
+    ids = [virtual_ecs.add_task(duration=1e9), virtual_ecs.add_task()]
     async with TaskWaiter() as waiter:
         waiting = asyncio.ensure_future(way(waiter, ids))
         await asyncio.sleep(5)
@@ -82,7 +81,7 @@ async def test_under_a_wait(virtual_ecs: EcsEmulator, way: Way) -> None:
 
 async def test_a_pending_future(virtual_ecs: EcsEmulator) -> None:
     """A future still pending is canceled; one that is done stays as it is."""
-    done, endless = virtual_ecs.add_task(), virtual_ecs.add_task(duration=math.inf)
+    done, endless = virtual_ecs.add_task(), virtual_ecs.add_task(duration=1e9)
     async with TaskWaiter() as waiter:
         futures = [waiter.submit(done), waiter.submit(endless)]
         await asyncio.sleep(5)
@@ -113,7 +112,7 @@ async def test_an_iterator_made_before(virtual_ecs: EcsEmulator, method: str) ->
     """An iterator that was made before the close and is read after it raises WaiterClosedError."""
     async with TaskWaiter() as waiter:
         unread = getattr(waiter, method)([virtual_ecs.add_task()])
-        begun = getattr(waiter, method)([virtual_ecs.add_task(), virtual_ecs.add_task(duration=math.inf)])
+        begun = getattr(waiter, method)([virtual_ecs.add_task(), virtual_ecs.add_task(duration=1e9)])
         await anext(begun)
     async with asyncio.timeout(1000):
         await failure(WaiterClosedError, anext(unread))
@@ -156,7 +155,7 @@ async def test_closing_while_canceled(virtual_ecs: EcsEmulator) -> None:
     """Nothing outlives the closing though it is canceled, twice; the cancellation is passed on."""
     for turn in range(1, 10):
         waiter = TaskWaiter()
-        future = waiter.submit(virtual_ecs.add_task(duration=math.inf))
+        future = waiter.submit(virtual_ecs.add_task(duration=1e9))
         await asyncio.sleep(1)
         closing = asyncio.create_task(waiter.aclose())
         await turns(turn)
@@ -171,7 +170,7 @@ async def test_closing_while_canceled(virtual_ecs: EcsEmulator) -> None:
 
 async def test_a_canceled_block(virtual_ecs: EcsEmulator) -> None:
     """A block that is canceled closes its waiter and ends as canceled."""
-    task_id = virtual_ecs.add_task(duration=math.inf)
+    task_id = virtual_ecs.add_task(duration=1e9)
 
     async def block() -> None:
         async with TaskWaiter() as waiter:
@@ -189,7 +188,7 @@ async def test_a_canceled_block(virtual_ecs: EcsEmulator) -> None:
 async def test_closing_twice(virtual_ecs: EcsEmulator) -> None:
     """Closing twice, at the same time too, is closing once."""
     waiter = TaskWaiter()
-    waiter.submit(virtual_ecs.add_task(duration=math.inf))
+    waiter.submit(virtual_ecs.add_task(duration=1e9))
     await asyncio.sleep(1)
     await asyncio.gather(waiter.aclose(), waiter.aclose())
     await waiter.aclose()
@@ -227,7 +226,7 @@ async def test_a_slow_provider(virtual_ecs: EcsEmulator) -> None:
 async def test_known_failures(virtual_ecs: EcsEmulator) -> None:
     """A task known to have failed when the waiter closes is told as failed, wherever it is waited for."""
     virtual_ecs.inject("hang", action="DescribeTaskAttribute")
-    failed, endless = virtual_ecs.add_task(outcome="Failed"), virtual_ecs.add_task(duration=math.inf)
+    failed, endless = virtual_ecs.add_task(outcome="Failed"), virtual_ecs.add_task(duration=1e9)
     seen: list[object] = []
     async with TaskWaiter() as waiter:
         future = waiter.submit(failed)

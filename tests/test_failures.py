@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import math
 import pickle
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -114,7 +113,7 @@ async def test_fail_fast_without_a_failure(virtual_ecs: EcsEmulator) -> None:
 
 async def test_fail_fast_stops_polling(virtual_ecs: EcsEmulator) -> None:
     """What fail_fast leaves behind is asked no more, unless others wait for it."""
-    slow, failed = virtual_ecs.add_task(duration=math.inf), virtual_ecs.add_task(outcome="Failed")
+    slow, failed = virtual_ecs.add_task(duration=1e9), virtual_ecs.add_task(outcome="Failed")
     async with TaskWaiter(policy=every(10)) as waiter:
         await failure(TasksFailedError, waiter.wait([slow, failed], fail_fast=True))
         await asyncio.sleep(100)

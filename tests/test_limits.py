@@ -109,9 +109,7 @@ class TestLookUpsAndPolls:
         # As many polls at once as there are places: none of them may wait for a look-up.
         virtual_ecs.inject("delay", action="DescribeTasks", seconds=2)
         failed = [virtual_ecs.add_task(task_id=f"t-0{n}", outcome="Failed", error=REASON) for n in range(8)]
-        running = [
-            virtual_ecs.add_task(task_id=f"t-1{n:03}", duration=math.inf) for n in range(100 * max_in_flight - 20)
-        ]
+        running = [virtual_ecs.add_task(task_id=f"t-1{n:03}", duration=1e9) for n in range(100 * max_in_flight - 20)]
         policy = every(5, max_in_flight=max_in_flight)
         async with TaskWaiter(policy=policy) as waiter:
             futures = [waiter.submit(task_id) for task_id in failed]

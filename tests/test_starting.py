@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import math
 import pickle
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +149,7 @@ async def test_a_callers_token_at_work(virtual_ecs: EcsEmulator) -> None:
 @pytest.mark.parametrize("timeout", [None, 20])
 async def test_a_start_that_stays_at_work(virtual_ecs: EcsEmulator, timeout: float | None) -> None:
     """A start that stays at work ends with the budget or the deadline, and the error says which token to use."""
-    virtual_ecs.plan("ImportImage", busy=math.inf)
+    virtual_ecs.plan("ImportImage", busy=1e9)
     virtual_ecs.inject("reset", when="middle", action="ImportImage", times=1)
     start = clock()
     async with TaskWaiter(policy=PollPolicy(outage_budget=100)) as waiter:

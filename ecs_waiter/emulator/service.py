@@ -96,7 +96,7 @@ class Service:
         region_id = self._region(request.params)
         task = self.tasks.get(region_id, parameters.required(request.params, "TaskId"), moment.now)
         if task is None:
-            raise ServiceError(404, "InvalidTaskId.NotFound", "The specified task ID does not exist.")
+            raise ServiceError(400, "InvalidTaskId.NotFound", "The specified task ID does not exist.")
         return task
 
     def _describe_tasks(self, request: Request, moment: Moment) -> dict[str, Any]:
@@ -116,6 +116,10 @@ class Service:
 
     def _matching(self, request: Request, region_id: str, moment: Moment) -> Iterable[EmulatedTask]:
         params, now = request.params, moment.now
+        if group := params.get("TaskGroupId"):
+            # The other conditions are then ignored, those that would be refused too.
+            yield from (task for task in self.tasks.listed(region_id, now) if task.task_group_id == group)
+            return
         if len(request.task_ids) > _MOST_IDS:
             raise parameters.invalid("TaskIds", f"it takes at most {_MOST_IDS} task IDs")
         since = parameters.time(params, "StartTime", moment)
@@ -218,6 +222,7 @@ class Service:
             outcome=plan.outcome,
             error=plan.error,
             visible_after=plan.visible_after,
+            running=plan.status,
         )
         self.tasks.add(task)
         return {"TaskId": task.task_id}

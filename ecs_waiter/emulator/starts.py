@@ -50,5 +50,6 @@ class Plan:
     outcome: str = "Finished"
     error: tuple[str, str] | None = None
     visible_after: float = 0
+    status: str = "Processing"
     at_once: bool = False
     busy: float = 0
