@@ -39,6 +39,8 @@ _SCENES: dict[str, Callable[[int], Coroutine[None, None, None]]] = {
     "a wait meets its deadline": scenes.time_out,
     "a thousand waits are canceled": scenes.leave,
     "the waiter is closed under futures": scenes.closing,
+    "the region refuses, in one wait and by futures": scenes.refused,
+    "the region refuses, and all come back at once": scenes.come_back,
 }
 _HTTP = "one wait over HTTP, nothing settles"
 _GATHERED = "asyncio.gather of a coroutine each"

@@ -1,23 +1,28 @@
 """Every error this library raises.
 
     EcsWaiterError
-    ├── ApiError                       the service refused a call
-    │   ├── ThrottledError             too many calls; `retry_after` in seconds, where the service said
-    │   ├── AuthenticationError        the credentials were refused, or there are none
+    ├── ApiError                       a call was rejected or failed; `region_id` is the region called
+    │   ├── ThrottledError             too many calls; `retry_after` in seconds, if the service gave it
+    │   ├── AuthenticationError        the credentials were rejected, or there are none
     │   └── ServiceUnavailableError    no good answer for too long; `__cause__` is the last fault
-    ├── TaskError                      one task did not finish
+    ├── TaskError                      one task did not finish; `task` is its last known state
     │   ├── TaskFailedError            it failed; `detail` and the message hold the service's reason
     │   ├── TaskCanceledError          it was canceled or deleted
-    │   └── TaskNotFoundError          the region has no such task
-    ├── WaitTimeoutError               the deadline passed (a TimeoutError too)
-    ├── WaiterClosedError              the TaskWaiter was closed under a wait (a RuntimeError too)
-    └── TasksFailedError               several tasks were asked and some failed (an ExceptionGroup too)
+    │   └── TaskNotFoundError          the region does not list the task
+    ├── WaitTimeoutError               the deadline passed (also a TimeoutError)
+    ├── WaiterClosedError              the TaskWaiter was closed under a wait (also a RuntimeError)
+    └── TasksFailedError               several tasks were waited for and some failed (also an ExceptionGroup)
 
-All of them survive pickle and copy with their fields. Misuse is not here: it is ValueError or TypeError.
+All of them hold `results` and `pending` of the wait that raised them, and survive pickle and copy with their fields.
+Invalid arguments raise ValueError or TypeError instead.
+
+`TaskNotFoundError.task` and `WaitTimeoutError.last` hold at least region, ID, status and action of every task that was
+seen before. In waits of more than 500 tasks per region, only the 500 tasks that changed last have all their fields.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from ecs_waiter.printable import printable
@@ -46,7 +51,27 @@ _NAMED_IDS = 5
 
 
 class EcsWaiterError(Exception):
-    """The root of the tree: `except EcsWaiterError` catches all that this library raises by itself."""
+    """The root of the tree: `except EcsWaiterError` catches everything this library raises by itself."""
+
+    @property
+    def results(self) -> dict[str, Task | EcsWaiterError]:
+        """What the wait knew when it raised: ID -> Task or error, in the order asked.
+
+        Empty unless a wait for several IDs raised this error.
+        """
+        found: dict[str, Task | EcsWaiterError] = self.__dict__.setdefault("_results", {})
+        return found
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The IDs that had not finished then, in the order asked; empty like `results`."""
+        found: tuple[str, ...] = self.__dict__.get("_pending", ())
+        return found
+
+    def with_progress(self, results: Mapping[str, Task | EcsWaiterError], pending: Sequence[str]) -> Self:
+        """Note what the wait that raises this error knows, and return the error."""
+        self.__dict__.update(_results=dict(results), _pending=tuple(pending))
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         # BaseException would call the constructor with `args`, which are only the message here.
@@ -75,14 +100,15 @@ def _restored(cls: type[Any], args: tuple[Any, ...], cause: BaseException | None
 
 
 class ApiError(EcsWaiterError):
-    """The service refused a call.
+    """A call to the service was rejected or failed.
 
     Attributes:
-        code: The service's error code, e.g. ``InvalidRegionId.NotFound``; None where there is none,
-            as in a gateway's HTML page or a broken connection.
+        code: The service's error code, e.g. ``InvalidRegionId.NotFound``; None if there is none,
+            as in a gateway's HTML page or after a broken connection.
         message: The service's own words, secrets removed.
         request_id: For a ticket with the service; None if the answer had none.
         http_status: None if no answer came.
+        region_id: The region that was called; None if the error does not belong to a call.
     """
 
     def __init__(
@@ -91,19 +117,41 @@ class ApiError(EcsWaiterError):
         message: str,
         request_id: str | None = None,
         http_status: int | None = None,
+        *,
+        region_id: str | None = None,
     ) -> None:
         self.code = code
         self.message = message
         self.request_id = request_id
         self.http_status = http_status
-        told = f"{code}: {message}" if code else message
-        super().__init__(f"{told} (request ID {request_id})" if request_id else told)
+        self.region_id = region_id
+        super().__init__(self._text())
+
+    def in_region(self, region_id: str) -> Self:
+        """Note the region that was called, in the text too, and return the error."""
+        if self.region_id is None:
+            self.region_id = region_id
+            self.args = (self._text(), *self.args[1:])
+        return self
+
+    @property
+    def said(self) -> str:
+        """The code, if there is one, and the message."""
+        return f"{self.code}: {self.message}" if self.code else self.message
+
+    def _text(self) -> str:
+        text = self.said
+        # Errors that describe a whole region name it in their own words.
+        region = self.region_id if self.region_id and self.region_id not in text else None
+        notes = [region, f"request ID {self.request_id}" if self.request_id else None]
+        shown = ", ".join(filter(None, notes))
+        return f"{text} ({shown})" if shown else text
 
 
 class ThrottledError(ApiError):
     """Too many calls. `retry_after` is the wait in seconds that the service asked for, or None."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a field
         self,
         code: str | None,
         message: str,
@@ -111,13 +159,14 @@ class ThrottledError(ApiError):
         http_status: int | None = None,
         *,
         retry_after: float | None = None,
+        region_id: str | None = None,
     ) -> None:
-        super().__init__(code, message, request_id, http_status)
+        super().__init__(code, message, request_id, http_status, region_id=region_id)
         self.retry_after = retry_after
 
 
 class AuthenticationError(ApiError):
-    """The service refused the credentials, or the credentials provider had none to give (`__cause__`)."""
+    """The service rejected the credentials, or the credentials provider had none to give (`__cause__`)."""
 
 
 class ServiceUnavailableError(ApiError):
@@ -137,19 +186,20 @@ class ServiceUnavailableError(ApiError):
         *,
         sent: bool = True,
         retry_after: float | None = None,
+        region_id: str | None = None,
     ) -> None:
-        super().__init__(code, message, request_id, http_status)
+        super().__init__(code, message, request_id, http_status, region_id=region_id)
         self.sent = sent
         self.retry_after = retry_after
 
 
 class TaskError(EcsWaiterError):
-    """A task ended otherwise than well.
+    """Base class of the errors of one task.
 
     Attributes:
-        task_id: The task asked for.
+        task_id: The task waited for.
         region_id: The region asked.
-        task: The last known state, or None if it was never seen.
+        task: Its last known state, or None if it was never seen.
     """
 
     def __init__(self, message: str, *, task_id: str, region_id: str, task: Task | None = None) -> None:
@@ -199,11 +249,12 @@ class TaskNotFoundError(TaskError):
 
 
 class WaitTimeoutError(EcsWaiterError, TimeoutError):
-    """The deadline passed; the tasks themselves run on at the service.
+    """The deadline passed. The tasks keep running at the service.
 
     Attributes:
-        pending: The IDs that had not settled, in the order asked.
-        results: What had settled: ID -> Task or error.
+        pending: The IDs that had not finished, in the order asked; filled for a wait for one ID too.
+        last: The last known state of each pending ID, or None if the service never listed it.
+        faults: Region -> its present fault, for the regions of pending IDs that are failing.
     """
 
     def __init__(
@@ -212,21 +263,30 @@ class WaitTimeoutError(EcsWaiterError, TimeoutError):
         *,
         pending: Sequence[str] = (),
         results: Mapping[str, Task | EcsWaiterError] | None = None,
+        last: Mapping[str, Task | None] | None = None,
+        faults: Mapping[str, ApiError] | None = None,
     ) -> None:
         super().__init__(message)
-        self.pending: tuple[str, ...] = tuple(pending)
-        self.results: dict[str, Task | EcsWaiterError] = dict(results or {})
+        self.with_progress(results or {}, pending)
+        self.last: dict[str, Task | None] = dict(last or {})
+        self.faults: dict[str, ApiError] = dict(faults or {})
 
     @classmethod
     def after(
-        cls, timeout: float, pending: Sequence[str], results: Mapping[str, Task | EcsWaiterError]
+        cls,
+        timeout: float,
+        last: Mapping[str, Task | None],
+        results: Mapping[str, Task | EcsWaiterError],
+        faults: Mapping[str, ApiError],
     ) -> WaitTimeoutError:
-        """The usual case, with a message that names what is still pending (the first few of many)."""
-        return cls(
-            f"still waiting after {timeout:g} s for {len(pending)} of {len(pending) + len(results)}: {few(pending)}",
-            pending=pending,
-            results=results,
-        )
+        """The error of a wait, with a message that gives the last status of the pending IDs and the reason."""
+        parts = [f"still waiting after {timeout:g} s for {len(last)} of {len(last) + len(results)}"]
+        if seen := [task for task in last.values() if task is not None]:
+            parts[0] += f": {_few(list(map(_with_status, seen[:_NAMED_IDS])), len(seen))}"
+        if unlisted := [task_id for task_id, task in last.items() if task is None]:
+            parts.append(f"never listed by the service: {few(unlisted)}")
+        parts += [f"{region_id} is failing: {fault.said}" for region_id, fault in islice(faults.items(), _NAMED_IDS)]
+        return cls("; ".join(parts), pending=list(last), results=results, last=last, faults=faults)
 
 
 class WaiterClosedError(EcsWaiterError, RuntimeError):
@@ -234,15 +294,7 @@ class WaiterClosedError(EcsWaiterError, RuntimeError):
 
 
 class TasksFailedError(EcsWaiterError, ExceptionGroup[EcsWaiterError]):
-    """Several tasks were asked and some did not finish; `except* TaskFailedError` picks its kind.
-
-    Attributes:
-        results: ID -> Task or error, in the order asked.
-        pending: With ``fail_fast``, the IDs that had not settled; else empty.
-    """
-
-    results: dict[str, Task | EcsWaiterError]
-    pending: tuple[str, ...]
+    """Several tasks were waited for and some did not finish; `except* TaskFailedError` selects one kind."""
 
     def __new__(cls, message: str, errors: Sequence[EcsWaiterError], **_fields: object) -> Self:
         """ExceptionGroup is made of its message and errors alone."""
@@ -257,8 +309,7 @@ class TasksFailedError(EcsWaiterError, ExceptionGroup[EcsWaiterError]):
         pending: Sequence[str] = (),
     ) -> None:
         super().__init__(message, errors)
-        self.results = dict(results or {})
-        self.pending = tuple(pending)
+        self.with_progress(results or {}, pending)
 
     def derive(self, excs: Sequence[EcsWaiterError], /) -> TasksFailedError:  # type: ignore[override]
         """The part of this group that ``except*`` or `split` picked, with all results still at hand."""
@@ -267,8 +318,20 @@ class TasksFailedError(EcsWaiterError, ExceptionGroup[EcsWaiterError]):
 
 def few(task_ids: Sequence[str]) -> str:
     """The first of many IDs, and how many more there are."""
-    more = f" and {len(task_ids) - _NAMED_IDS} more" if len(task_ids) > _NAMED_IDS else ""
-    return f"{', '.join(task_ids[:_NAMED_IDS])}{more}"
+    return _few(task_ids[:_NAMED_IDS], len(task_ids))
+
+
+def _few(shown: Sequence[str], count: int) -> str:
+    more = f" and {count - len(shown)} more" if count > len(shown) else ""
+    return f"{', '.join(shown)}{more}"
+
+
+def _with_status(task: Task) -> str:
+    status = printable(task.task_status)
+    # The words of the documentation are members of an enum; what the service says besides stays plain text.
+    if type(task.task_status) is str:
+        status = f"unknown status {status!r}"
+    return f"{printable(task.task_id)} ({status})"
 
 
 def _named(task: Task) -> str:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from tenacity.wait import wait_base
+
+from ecs_waiter.polling.policy import PollPolicy
 from ecs_waiter.runtimes import running_loop
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Callable, Hashable
+    from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 
-__all__ = ["Sharing", "identity"]
+__all__ = ["Sharing", "identity", "policy_key"]
+
+_NUMBERS_AND_TEXT = frozenset({int, float, bool, str, type(None)})
 
 
 class _Closable(Protocol):
@@ -61,6 +68,39 @@ def identity(thing: object) -> Hashable:
     except TypeError:
         return _Same(thing)
     return thing
+
+
+def policy_key(policy: PollPolicy) -> Hashable:
+    """A key that is equal for policies whose waits can share their polls.
+
+    Numbers are compared by value. So are wait strategies of exactly tenacity's own types and ours: by their type and
+    fields, and the parts of a sum or a chain likewise. Everything else, such as a function or a subclass, is equal to
+    itself alone.
+    """
+    return _fields_key(policy) if type(policy) is PollPolicy else _Same(policy)
+
+
+def _key(value: object) -> Hashable:
+    kind = type(value)
+    if kind in _NUMBERS_AND_TEXT:
+        return value
+    if kind in {tuple, list}:
+        return kind, *map(_key, cast("Sequence[object]", value))
+    return _fields_key(value) if isinstance(value, wait_base) and _is_known(kind) else _Same(value)
+
+
+def _is_known(kind: type) -> bool:
+    """Whether a class is one of tenacity's own or ours, and no class of a user's made to look like one."""
+    package = kind.__module__.partition(".")[0]
+    return package in {"tenacity", "ecs_waiter"} and getattr(sys.modules[kind.__module__], kind.__name__, None) is kind
+
+
+def _fields_key(value: object) -> Hashable:
+    if dataclasses.is_dataclass(value):
+        values = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    else:
+        values = vars(value)
+    return type(value), *((name, _key(each)) for name, each in sorted(values.items()))
 
 
 class _Same:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from typing import TypeAlias
 
 from ecs_waiter.api.endpoints import check_region, resolve_region
 from ecs_waiter.api.task_ids import check_each
+from ecs_waiter.slices import SLICE, slices
 
 __all__ = ["Targets", "TaskIds", "listed"]
 
 TaskIds: TypeAlias = Iterable[str] | Mapping[str, Iterable[str]]
 """Task IDs of one region, or region -> task IDs."""
-
-_SLICE = 2_000
 
 
 class Targets:
@@ -53,13 +51,12 @@ class Targets:
         """Read and check the IDs, a slice a step, so that a caller on an event loop can let it breathe."""
         seen: set[str] = set()
         for region, ids in self._sources:
-            source = iter(ids)
             own: dict[str, None] = {}
-            while piece := list(islice(source, _SLICE)):
+            for piece in slices(ids):
                 check_each(piece)
                 for task_id in piece:
                     own[task_id] = None
-                if len(piece) == _SLICE:
+                if len(piece) == SLICE:
                     yield
             if not own:
                 continue

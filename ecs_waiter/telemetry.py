@@ -219,15 +219,26 @@ class Telemetry:
                 if kept is not None:
                     kept.note(call)
 
-    def settled(self, region_id: str, outcome: str, tasks: Sequence[Task | None], date: float | None) -> None:
-        """Count tasks that have ended."""
+    def settled(
+        self,
+        region_id: str,
+        outcome: str,
+        tasks: Sequence[Task | None],
+        watched: Sequence[float],
+        date: float | None,
+    ) -> None:
+        """Count tasks that have ended; the delay only of those that ended while they were watched."""
         attributes = _ended(region_id, outcome)
         self._meters.settled.add(len(tasks), attributes)
         if date is None or not self._meters.are_read():
             return
-        for task in filter(None, tasks):
+        for task, seconds in zip(tasks, watched, strict=True):
+            if task is None:
+                continue
             if task.finished_time is not None:
-                self._meters.promptness.record(max(0.0, date - task.finished_time.timestamp()), attributes)
+                delay = max(0.0, date - task.finished_time.timestamp())
+                if delay <= seconds:
+                    self._meters.promptness.record(delay, attributes)
             if task.creation_time is not None:
                 self._meters.age.record(max(0.0, date - task.creation_time.timestamp()), attributes)
 

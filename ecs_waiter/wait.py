@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from ecs_waiter.errors import EcsWaiterError, TasksFailedError, WaiterClosedError, WaitTimeoutError, few
 from ecs_waiter.models import Task
+from ecs_waiter.slices import in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from ecs_waiter.errors import ApiError
     from ecs_waiter.targets import Targets
 
 __all__ = ["Outcome", "Submitted", "Wait"]
 
 Outcome = Task | EcsWaiterError
 
-_TOLD = 3
-_SLICE = 2_000
+_SHOWN_ERRORS = 3
 
 
 class Wait:
@@ -33,21 +33,34 @@ class Wait:
         needs_reason: Whether failures are worth the look-up of their reason.
         looks_once: Whether one look at each task is all.
         fail_fast: Whether the first failure ends the wait.
+
+    Attributes:
+        is_leaving: Whether it has begun to leave the schedules.
+        left: Set when nothing of it is on the schedules any more.
+        last: The last known state of each pending task, noted as an expired wait leaves the schedules.
+        faults: The present fault of each failing region, noted at the same time.
     """
 
     __slots__ = (
         "__weakref__",
+        "_errors",
         "_events",
+        "_failures",
         "_is_closed",
         "_is_expired",
         "_is_sealed",
+        "_left_over",
         "_looked_at",
         "_pending",
         "_regional",
         "_tells_outcomes",
         "_waker",
         "fail_fast",
+        "faults",
         "has_failed",
+        "is_leaving",
+        "last",
+        "left",
         "looks_once",
         "needs_reason",
         "outcomes",
@@ -71,12 +84,19 @@ class Wait:
         self.looks_once = looks_once
         self.fail_fast = fail_fast
         self.has_failed = False
+        self.is_leaving = False
+        self.left = asyncio.Event()
         self.outcomes: dict[str, Outcome] = {}
+        self.last: dict[str, Task | None] = {}
+        self.faults: dict[str, ApiError] = {}
         self._tells_outcomes = tells_outcomes
         self._pending = len(targets)
         self._events: deque[Outcome] = deque()
         self._looked_at: set[str] = set()
         self._regional: set[int] = set()
+        self._errors: dict[int, EcsWaiterError] = {}
+        self._failures = 0
+        self._left_over: list[str] = []
         self._is_expired = False
         self._is_sealed = False
         self._is_closed = False
@@ -180,57 +200,62 @@ class Wait:
                 if task_id not in self.outcomes:
                     yield region_id, task_id
 
+    def is_pending_in(self, region_id: str) -> bool:
+        """Whether any task of one region has not settled."""
+        return any(task_id not in self.outcomes for task_id in self.targets.regions[region_id])
+
     def pending_in(self, region_id: str) -> list[str]:
         """The IDs of one region that have not settled."""
         return [task_id for task_id in self.targets.regions[region_id] if task_id not in self.outcomes]
 
     async def put_in_order(self) -> None:
-        """Take no more outcomes, and sort those that came in the order asked, slice by slice for the loop's sake."""
+        """Take no more outcomes; put those that came in the order asked, and note the errors and what is pending."""
         self._is_sealed = True
         came = self.outcomes
         ordered: dict[str, Outcome] = {}
-        asked = iter(self.targets)
-        while piece := list(islice(asked, _SLICE)):
-            present = list(filter(came.__contains__, piece)) if self._pending else piece
-            ordered.update(zip(present, map(came.__getitem__, present), strict=True))
-            if len(piece) == _SLICE:
-                await asyncio.sleep(0)
+        async for piece in in_slices(self.targets):
+            present = piece
+            if self._pending:
+                present = [task_id for task_id in piece if task_id in came]
+                self._left_over += [task_id for task_id in piece if task_id not in came]
+            outcomes = list(map(came.__getitem__, present))
+            ordered.update(zip(present, outcomes, strict=True))
+            if self.has_failed:
+                failures = [error for error in outcomes if isinstance(error, EcsWaiterError)]
+                self._failures += len(failures)
+                # An error of a whole region stands under each of its IDs, and is one error.
+                self._errors.update((id(error), error) for error in failures)
         self.outcomes = ordered
 
-    def check_ended(self, timeout: float | None) -> None:
-        """Raise if the wait ended before its tasks did.
-
-        Raises:
-            WaiterClosedError: The waiter was closed.
-            WaitTimeoutError: The deadline passed.
-        """
+    def ended_early(self, timeout: float | None) -> EcsWaiterError | None:
+        """The error to raise if the wait ended before its tasks did; asked after `put_in_order`."""
         if self._is_over:
-            return
-        pending = [task_id for _, task_id in self.pending()]
-        if self._is_closed:
-            raise WaiterClosedError(f"the TaskWaiter was closed under a wait for {few(pending)}")
-        raise WaitTimeoutError.after(timeout or 0.0, pending, self.outcomes)
+            return None
+        if not self._is_closed:
+            return WaitTimeoutError.after(timeout or 0.0, self.last, self.outcomes, self.faults)
+        return self._with_progress(
+            WaiterClosedError(f"the TaskWaiter was closed under a wait for {few(self._left_over)}")
+        )
 
     def failure(self, shown: tuple[type[EcsWaiterError], ...] = ()) -> EcsWaiterError | None:
-        """What to raise for the errors among the outcomes, but for those `shown` already: one as itself, or a group."""
-        if not self.has_failed:
-            return None
-        results = self.outcomes
-        failures = [error for error in results.values() if isinstance(error, EcsWaiterError)]
-        # An error of a whole region stands under each of its IDs, and is one error.
-        errors = list({id(error): error for error in failures if not isinstance(error, shown)}.values())
+        """What to raise for the errors but those `shown` already: one as itself, or a group; after `put_in_order`."""
+        errors = [error for error in self._errors.values() if not isinstance(error, shown)]
         if not errors:
             return None
         if len(self.targets) == 1 or (len(errors) == 1 and id(errors[0]) in self._regional):
-            return errors[0]
-        told = "; ".join(str(error) for error in errors[:_TOLD])
-        more = f"; and {len(errors) - _TOLD} more" if len(errors) > _TOLD else ""
+            return self._with_progress(errors[0])
+        first = "; ".join(str(error) for error in errors[:_SHOWN_ERRORS])
+        more = f"; and {len(errors) - _SHOWN_ERRORS} more" if len(errors) > _SHOWN_ERRORS else ""
         return TasksFailedError(
-            f"{len(failures)} of {len(self.targets)} tasks did not finish: {told}{more}",
+            f"{self._failures} of {len(self.targets)} tasks did not finish: {first}{more}",
             errors,
-            results=results,
-            pending=[task_id for _, task_id in self.pending()],
+            results=self.outcomes,
+            pending=self._left_over,
         )
+
+    def _with_progress(self, error: EcsWaiterError) -> EcsWaiterError:
+        """An error that is raised as itself takes along what a wait for several IDs knows."""
+        return error if len(self.targets) == 1 else error.with_progress(self.outcomes, self._left_over)
 
     def _wake(self) -> None:
         if self._waker is not None and not self._waker.done():

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, contextmanager, nullcontext
 from dataclasses import replace
-from itertools import islice
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast, overload
 
 from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import CredentialsProvider, check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
-from ecs_waiter.api.operations import TAKES_CLIENT_TOKEN, check_action, region_of_call
+from ecs_waiter.api.operations import region_of_call
 from ecs_waiter.api.task_ids import check_task_id
 from ecs_waiter.arguments import checked_callback, checked_policy, checked_timeout
 from ecs_waiter.errors import (
@@ -27,9 +26,10 @@ from ecs_waiter.errors import (
 )
 from ecs_waiter.polling.odd_words import OddWords
 from ecs_waiter.polling.poller import RegionPoller
-from ecs_waiter.printable import printable
 from ecs_waiter.runtimes import running_loop
-from ecs_waiter.sharing import Sharing, identity
+from ecs_waiter.sharing import Sharing, identity, policy_key
+from ecs_waiter.slices import SLICE, do_in_slices, in_slices
+from ecs_waiter.start import Start
 from ecs_waiter.targets import Targets
 from ecs_waiter.telemetry import telemetry
 from ecs_waiter.wait import Outcome, Submitted, Wait
@@ -47,7 +47,19 @@ if TYPE_CHECKING:
 
 __all__ = ["TaskWaiter", "wait_for_task", "wait_for_tasks"]
 
-_SLICE = 2_000
+_AlwaysStartsTask: TypeAlias = Literal[
+    "ExportImage",
+    "ExportSnapshot",
+    "ImportImage",
+    "ModifyDiskDeployment",
+    "ModifyInstanceClockOptions",
+    "ModifyInstanceNetworkOptions",
+    "ModifySnapshotCategory",
+    "RedeployInstance",
+]
+"""`STARTS_TASK` without `MAY_BE_DONE_AT_ONCE`, for type checkers."""
+
+_log = logging.getLogger("ecs_waiter")
 
 
 class TaskWaiter:
@@ -122,11 +134,9 @@ class TaskWaiter:
         await _to_the_end(self._closing)
 
     async def _close(self, ending: list[asyncio.Task[Any]]) -> None:
-        futures = tuple(self._futures)
-        for start in range(0, len(futures), _SLICE):
-            for future in futures[start : start + _SLICE]:
+        async for futures in in_slices(tuple(self._futures)):
+            for future in futures:
                 future.cancel()
-            await asyncio.sleep(0)
         await asyncio.gather(*ending, return_exceptions=True)
         await self._client.aclose()
         if self._telemetry is not None:
@@ -273,8 +283,7 @@ class TaskWaiter:
                 if notify is not None:
                     notify(cast("Task", event))
             self._tell_known_failures(wait)
-            await wait.put_in_order()
-            wait.check_ended(seconds)
+            await self._conclude(wait, seconds)
         if not return_exceptions and (failure := wait.failure()) is not None:
             raise failure
         return wait.outcomes
@@ -333,6 +342,28 @@ class TaskWaiter:
         wait = Wait(targets, tells_changes=True, needs_reason=False, looks_once=seconds == 0)
         return self._updates(wait, seconds, _deadline(seconds))
 
+    @overload
+    async def run(
+        self,
+        operation: _AlwaysStartsTask,
+        *,
+        region_id: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        on_update: OnUpdate | None = None,
+    ) -> Task: ...
+
+    @overload
+    async def run(
+        self,
+        operation: str,
+        *,
+        region_id: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        on_update: OnUpdate | None = None,
+    ) -> Task | None: ...
+
     async def run(
         self,
         operation: str,
@@ -345,41 +376,47 @@ class TaskWaiter:
         """Start a task, e.g. ``ImportImage``, and wait for it.
 
         Starting is not idempotent: it is repeated only if it surely did not happen, or if the operation takes a
-        ``ClientToken``, which is added here.
+        ``ClientToken``, which is added here. If an error leaves open whether the operation started, it says so, and
+        which token to use to find out.
 
         Args:
-            operation: The operation's name.
+            operation: The operation's name. It must be one that starts a task.
             region_id: The region; ``ALIBABA_CLOUD_REGION_ID`` by default.
             params: The operation's parameters; lists and maps are flattened as the service wants them.
             timeout: Seconds that start and task may take together; None is no limit.
             on_update: Called with the task at first sight and at every change of its status.
 
         Returns:
-            The finished task, or None if the service had nothing to wait for: the change was done at once.
+            The finished task. None in two cases: ``ModifyDiskSpec`` was done at once, so that there is nothing to wait
+            for; or `params` asked for a dry run (``DryRun``), and the service reported that the request would succeed.
 
         Raises:
             WaitTimeoutError: The deadline passed; no ID is pending if the start was not answered yet.
             WaiterClosedError: The waiter was closed meanwhile.
+            ServiceUnavailableError: No good answer came, or one that does not say which task was started.
             ApiError: The service refused.
             TaskError: The task failed, was canceled or is unknown.
             TypeError: An argument is of the wrong type.
-            ValueError: An argument makes no sense.
+            ValueError: An argument is invalid, or the operation is not known to start a task.
         """
-        check_action(operation)
         checked_callback(on_update)  # before anything is started
         seconds = checked_timeout(timeout)
         self._check_open()
         if params is not None and not isinstance(params, Mapping):
             raise TypeError(f"params takes a mapping of the operation's parameters, not {type(params).__name__}")
-        values = dict(params or {})
-        region = region_of_call(region_id, values)
-        if operation in TAKES_CLIENT_TOKEN and not values.get("ClientToken"):
-            values["ClientToken"] = uuid.uuid4().hex
+        start = Start(operation, region_of_call(region_id, params or {}), params or {})
+        region = start.region_id
         self._poller(region)  # its calls count in `stats` from the start on
         deadline = _deadline(seconds)
-        answer = await self._start(operation, region, values, deadline, seconds)
-        task_id = _started(operation, region, answer)
+        try:
+            task_id = start.task_id(await self._start(start, deadline, seconds))
+        except ApiError as error:
+            if not start.passed_dry_run(error):
+                raise
+            _log.info(start.would_succeed)
+            return None
         if task_id is None:
+            _log.info(start.done_at_once)
             return None
         left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
         try:
@@ -393,33 +430,31 @@ class TaskWaiter:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    async def _start(
-        self, operation: str, region_id: str, params: dict[str, Any], deadline: float | None, timeout: float | None
-    ) -> dict[str, Any]:
-        call = self._client.call(operation, region_id=region_id, params=params)
-        start = asyncio.get_running_loop().create_task(call)
-        self._starts.add(start)
+    async def _start(self, start: Start, deadline: float | None, timeout: float | None) -> dict[str, Any]:
+        call = self._client.call(start.operation, region_id=start.region_id, params=start.params)
+        attempt = asyncio.get_running_loop().create_task(call)
+        self._starts.add(attempt)
+        unanswered = f"{start.operation} in {start.region_id} was not answered"
         try:
             async with asyncio.timeout_at(deadline) as limit:
-                return await start
-        except asyncio.CancelledError:
+                return await attempt
+        except asyncio.CancelledError as error:
             caller = asyncio.current_task()
             if not self._is_closed or (caller is not None and caller.cancelling()):
+                # It shows below the TimeoutError of a caller's own deadline.
+                error.add_note(f"{unanswered} before it was canceled: {start.doubt}")
                 raise
-            raise WaiterClosedError(f"the TaskWaiter was closed; {operation} may have started") from None
+            raise WaiterClosedError(f"the TaskWaiter was closed; {unanswered} before: {start.doubt}") from None
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise WaitTimeoutError(
-                f"{operation} in {region_id} was not answered within {timeout:g} s: it may have started, "
-                "so look before you start it again"
-            ) from None
+            raise WaitTimeoutError(f"{unanswered} within {timeout:g} s: {start.doubt}") from None
         finally:
-            self._starts.discard(start)
+            self._starts.discard(attempt)
 
     async def _events(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Outcome, None]:
         with self._observed(wait), self._taking_part(wait, deadline):
-            if len(wait.targets) > _SLICE:
+            if len(wait.targets) > SLICE:
                 # They were all checked in one go, for their errors to be raised by the call itself.
                 await asyncio.sleep(0)
             await self._join(wait)
@@ -428,8 +463,7 @@ class TaskWaiter:
                     yield event
                 if not self._tell_known_failures(wait):
                     break
-            await wait.put_in_order()
-            wait.check_ended(timeout)
+            await self._conclude(wait, timeout)
 
     async def _updates(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Task, None]:
         async with aclosing(self._events(wait, timeout, deadline)) as events:
@@ -483,26 +517,40 @@ class TaskWaiter:
         self._leave(wait)
 
     def _leave(self, wait: Wait) -> None:
-        self._let_go(wait, wait.pending())
+        """End a wait's interest in its tasks; at its deadline, note what is known of those that are pending."""
+        if wait.is_leaving:
+            return
+        wait.is_leaving = True
+        if wait.is_expired:
+            faults = ((region_id, self._poller(region_id).fault) for region_id in wait.targets.regions)
+            wait.faults = {region_id: fault for region_id, fault in faults if fault and wait.is_pending_in(region_id)}
 
-    def _let_go(self, wait: Wait, pending: Iterator[tuple[str, str]]) -> None:
-        """End a wait's interest in its tasks; in a crowd of them slice by slice, so that the loop breathes."""
-        piece = list(islice(pending, _SLICE))
-        for region_id, task_id in piece:
-            self._poller(region_id).discard(task_id, wait)
-        if len(piece) == _SLICE:
-            asyncio.get_running_loop().call_soon(self._let_go, wait, pending)
+        def let_go(pending: list[tuple[str, str]]) -> None:
+            for region_id, task_id in pending:
+                poller = self._poller(region_id)
+                if wait.is_expired:
+                    wait.last[task_id] = poller.last_known(task_id)
+                poller.discard(task_id, wait)
+
+        do_in_slices(wait.pending(), let_go, wait.left.set)
+
+    async def _conclude(self, wait: Wait, timeout: float | None) -> None:
+        """Take no more outcomes; raise if the wait ended before its tasks did."""
+        await wait.put_in_order()
+        if wait.has_pending:
+            self._leave(wait)
+            await wait.left.wait()
+        if (error := wait.ended_early(timeout)) is not None:
+            raise error
 
     async def _join(self, wait: Wait) -> None:
-        """Put the tasks on the schedules, a slice at a time, so that the loop breathes."""
+        """Put the tasks on the schedules."""
         for region_id, task_ids in wait.targets.regions.items():
             poller = self._poller(region_id)
-            for start in range(0, len(task_ids), _SLICE):
-                if start:
-                    await asyncio.sleep(0)
+            async for piece in in_slices(task_ids):
                 if self._is_closed or wait.is_expired:
                     return
-                poller.add(task_ids[start : start + _SLICE], wait)
+                poller.add(piece, wait)
 
     def _tell_known_failures(self, wait: Wait) -> bool:
         """At its end a wait is told of the failures whose reasons are still being looked up; whether there were any."""
@@ -514,18 +562,6 @@ class TaskWaiter:
                 wait.task_failed(task.task_id, TaskFailedError(task), is_regional=False)
                 told = True
         return told
-
-
-def _started(operation: str, region_id: str, answer: Mapping[str, Any]) -> str | None:
-    """The ID of the task that a start answered with; None if there is nothing to wait for."""
-    task_id = answer.get("TaskId")
-    if not task_id:
-        return None
-    try:
-        return check_task_id(task_id)
-    except (TypeError, ValueError):
-        told = printable(repr(task_id))
-        raise ApiError(None, f"{operation} in {region_id} has started, but its TaskId cannot be read: {told}") from None
 
 
 _shared_waiters: Sharing[TaskWaiter] = Sharing()
@@ -540,7 +576,7 @@ def _shared_waiter(
     provider = check_provider(credentials)
     base = resolve_endpoint(endpoint)
     checked = checked_policy(policy)
-    key = (identity(provider), base, identity(checked), identity(session))
+    key = (identity(provider), base, policy_key(checked), identity(session))
     return _shared_waiters.use(key, lambda: TaskWaiter(provider, base, checked, session))
 
 
@@ -592,7 +628,8 @@ async def wait_for_tasks(  # noqa: PLR0913 - the public API
     """Wait until all tasks have ended, and return ID -> Task in the order asked.
 
     Waits on one event loop with the same credentials, endpoint, policy and session share their polls, up to 100 IDs
-    to a call.
+    to a call. Policies are the same if their numbers are equal and their wait strategies are. Strategies of exactly
+    the types of tenacity and of this library are compared by type and fields, everything else by identity.
 
     Args:
         task_ids: Task IDs of one region, or region -> task IDs.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -89,7 +88,7 @@ async def test_a_generator_of_ids(virtual_ecs: EcsEmulator) -> None:
 
 async def test_leaving_early(virtual_ecs: EcsEmulator) -> None:
     """Who leaves the loop early leaves the rest unpolled."""
-    done, endless = virtual_ecs.add_task(), virtual_ecs.add_task(duration=math.inf)
+    done, endless = virtual_ecs.add_task(), virtual_ecs.add_task(duration=1e9)
     async with TaskWaiter(policy=every(10)) as waiter:
         async for outcome in waiter.as_completed([done, endless]):
             assert isinstance(outcome, Task)
@@ -110,7 +109,7 @@ async def test_leaving_early(virtual_ecs: EcsEmulator) -> None:
 
 async def test_an_error_in_the_body(virtual_ecs: EcsEmulator) -> None:
     """What the loop's body raises is the caller's business and leaves nothing behind."""
-    done, endless = virtual_ecs.add_task(), virtual_ecs.add_task(duration=math.inf)
+    done, endless = virtual_ecs.add_task(), virtual_ecs.add_task(duration=1e9)
 
     async def go() -> None:
         async with TaskWaiter(policy=every(10)) as waiter:
@@ -131,7 +130,7 @@ async def test_never_iterated(virtual_ecs: EcsEmulator) -> None:
 
 async def test_its_deadline_begins_with_the_call(virtual_ecs: EcsEmulator) -> None:
     """The timeout counts from the call of `as_completed`, and what has settled is given before it raises."""
-    ids = [virtual_ecs.add_task(), virtual_ecs.add_task(duration=math.inf)]
+    ids = [virtual_ecs.add_task(), virtual_ecs.add_task(duration=1e9)]
     seen: list[Task] = []
     start = clock()
     async with TaskWaiter(policy=every(10)) as waiter:
@@ -147,7 +146,7 @@ async def test_its_deadline_begins_with_the_call(virtual_ecs: EcsEmulator) -> No
 async def test_known_failures_at_the_deadline(virtual_ecs: EcsEmulator) -> None:
     """At the deadline a task known to have failed is given as failed before the deadline is raised."""
     virtual_ecs.inject("hang", action="DescribeTaskAttribute")
-    failed, endless = virtual_ecs.add_task(outcome="Failed"), virtual_ecs.add_task(duration=math.inf)
+    failed, endless = virtual_ecs.add_task(outcome="Failed"), virtual_ecs.add_task(duration=1e9)
     seen: list[TaskError] = []
     async with TaskWaiter(policy=every(10)) as waiter:
         error = await failure(WaitTimeoutError, collect(waiter.as_completed([failed, endless], timeout=5), seen))

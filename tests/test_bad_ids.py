@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio
 
-ABOUT_IDS = ["InvalidTaskId.Malformed", "InvalidTaskId.NotFound", "InvalidParameter.TaskIds", "InvalidTaskIds"]
+ABOUT_IDS = ["InvalidTaskId.Malformed", "InvalidTaskId.NotSupported", "InvalidParameter.TaskIds", "InvalidTaskIds"]
 UNCLEAR = ["InvalidParameter", "Weird.Code", "InternalMisunderstanding"]
 
 
@@ -91,7 +90,7 @@ async def test_those_who_left_take_their_blame_along(virtual_ecs: EcsEmulator, c
 
 async def test_faults_of_those_who_left(virtual_ecs: EcsEmulator) -> None:
     """Who stays in a call that keeps failing for an ID that leaves in the end is not blamed either."""
-    healthy = add_tasks(virtual_ecs, 150, duration=math.inf)
+    healthy = add_tasks(virtual_ecs, 150, duration=1e9)
     virtual_ecs.inject("delay", seconds=0.2)
     virtual_ecs.inject("status", where=lambda request: "t-bad" in request.task_ids)
     good = virtual_ecs.add_task(task_id="t-good", duration=295)
@@ -228,7 +227,7 @@ async def test_rows_that_nobody_asked_for(virtual_ecs: EcsEmulator) -> None:
 
 async def test_a_bad_one_among_endless_tasks(virtual_ecs: EcsEmulator) -> None:
     """After the hunt the healthy IDs go on in shared calls, not in pieces."""
-    ids = add_tasks(virtual_ecs, 100, duration=math.inf)
+    ids = add_tasks(virtual_ecs, 100, duration=1e9)
     virtual_ecs.inject("reject", task_id=ids[50])
     async with TaskWaiter(policy=every(10)) as waiter:
         for task_id in ids[:50] + ids[51:]:

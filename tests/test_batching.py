@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import ELSEWHERE, REGION, add_tasks, asked, collect, every, polls, turns
+from helpers import ELSEWHERE, REGION, add_tasks, asked, clock, collect, every, polls, since, turns
 
-from ecs_waiter import StaticCredentials, TaskWaiter, wait_for_task, wait_for_tasks
+from ecs_waiter import StaticCredentials, TaskWaiter, WaitTimeoutError, wait_for_task, wait_for_tasks
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator
@@ -104,7 +104,7 @@ async def test_the_same_turn_shares_a_call(virtual_ecs: EcsEmulator) -> None:
 
 async def test_room_carries_those_next_due(virtual_ecs: EcsEmulator) -> None:
     """A call with room left carries the IDs that are next due, and paces them anew: they ride free."""
-    early = virtual_ecs.add_task(duration=math.inf)
+    early = virtual_ecs.add_task(duration=1e9)
     async with TaskWaiter(policy=every(10)) as waiter:
         waiter.submit(early)
         await asyncio.sleep(4)
@@ -118,7 +118,7 @@ async def test_riders_are_those_due_first(virtual_ecs: EcsEmulator) -> None:
     async with TaskWaiter(policy=every(100)) as waiter:
         groups = []
         for _ in range(3):
-            groups.append(add_tasks(virtual_ecs, 100, duration=math.inf))
+            groups.append(add_tasks(virtual_ecs, 100, duration=1e9))
             for task_id in groups[-1]:
                 waiter.submit(task_id)
             await asyncio.sleep(10)
@@ -132,7 +132,7 @@ async def test_riders_are_those_due_first(virtual_ecs: EcsEmulator) -> None:
 async def test_an_id_is_never_in_two_calls_in_flight(virtual_ecs: EcsEmulator) -> None:
     """While its call is under way an ID is asked by no other, whoever joins or leaves."""
     virtual_ecs.inject("delay", seconds=3)
-    task_id = virtual_ecs.add_task(duration=math.inf)
+    task_id = virtual_ecs.add_task(duration=1e9)
     async with TaskWaiter(policy=every(0, max_calls_per_second=1000)) as waiter:
         future = waiter.submit(task_id)
         for _ in range(20):
@@ -192,3 +192,21 @@ async def test_the_shared_waiter_closes_with_the_last(virtual_ecs: EcsEmulator) 
     assert len(asyncio.all_tasks()) == 1
     await wait_for_task(short, policy=policy)
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_looks_do_not_starve_the_others(virtual_ecs: EcsEmulator) -> None:
+    """A program that looks at many IDs all the time does not keep the other waits from being polled."""
+    waiting = add_tasks(virtual_ecs, 500, duration=60)
+    looked_at = [virtual_ecs.add_task(task_id=f"t-look{n:04}", duration=1e9) for n in range(1000)]
+    start = clock()
+    async with TaskWaiter(policy=every(10)) as waiter:
+
+        async def look() -> None:
+            while True:
+                with contextlib.suppress(WaitTimeoutError):
+                    await waiter.wait(looked_at, timeout=0)
+
+        looking = asyncio.ensure_future(look())
+        await waiter.wait(waiting)
+        assert since(start) <= 60 + 10 + 10
+        looking.cancel()

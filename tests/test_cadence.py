@@ -96,7 +96,7 @@ async def test_proportional_to_age(virtual_ecs: EcsEmulator) -> None:
 
 async def test_a_restarted_waiter_is_at_the_right_pace(virtual_ecs: EcsEmulator) -> None:
     """The age is that of the task, by its CreationTime, not that of the wait."""
-    task_id = virtual_ecs.add_task(duration=math.inf)
+    task_id = virtual_ecs.add_task(duration=1e9)
     await asyncio.sleep(3000)
     await failure(WaitTimeoutError, wait_for_task(task_id, timeout=100))
     first, second = times(virtual_ecs)[:2]
@@ -107,7 +107,7 @@ async def test_a_restarted_waiter_is_at_the_right_pace(virtual_ecs: EcsEmulator)
 async def test_age_is_by_the_services_clock(virtual_ecs: EcsEmulator) -> None:
     """A local clock that is off does not change the pace: ages are told by the service's own."""
     virtual_ecs.inject("clock", offset=86_400)
-    task_id = virtual_ecs.add_task(duration=math.inf)
+    task_id = virtual_ecs.add_task(duration=1e9)
     await failure(WaitTimeoutError, wait_for_task(task_id, timeout=30))
     assert all(later - at <= 2.3 for at, later in pairwise(times(virtual_ecs)))
 
@@ -120,7 +120,7 @@ async def test_what_the_strategy_is_told(virtual_ecs: EcsEmulator) -> None:
         told.append((state.attempt_number, state.seconds_since_start))
         return 10
 
-    virtual_ecs.add_task(task_id="t-old", duration=math.inf)
+    virtual_ecs.add_task(task_id="t-old", duration=1e9)
     await asyncio.sleep(100)
     virtual_ecs.add_task(task_id="t-young", duration=25)
     await failure(WaitTimeoutError, wait_for_tasks(["t-old", "t-young"], policy=PollPolicy(wait=strategy), timeout=45))
@@ -129,7 +129,7 @@ async def test_what_the_strategy_is_told(virtual_ecs: EcsEmulator) -> None:
 
 async def test_a_new_id_is_next_in_line(virtual_ecs: EcsEmulator) -> None:
     """A new ID goes before any backlog of later polls."""
-    backlog = add_tasks(virtual_ecs, 1000, duration=math.inf)
+    backlog = add_tasks(virtual_ecs, 1000, duration=1e9)
     async with TaskWaiter(policy=every(1, max_calls_per_second=2)) as waiter:
         for task_id in backlog:
             waiter.submit(task_id)
@@ -185,7 +185,7 @@ async def test_a_strategy_that_fails(
     virtual_ecs: EcsEmulator, strategy: Callable[..., Any], cause: type[Exception]
 ) -> None:
     """A strategy that raises, or gives what is no time, ends the region's waits with that as the cause."""
-    ids = [virtual_ecs.add_task(duration=math.inf) for _ in range(2)]
+    ids = [virtual_ecs.add_task(duration=1e9) for _ in range(2)]
     finished = virtual_ecs.add_task()
     async with TaskWaiter(policy=PollPolicy(wait=strategy)) as waiter:
         future = waiter.submit(ids[0])
@@ -207,7 +207,7 @@ async def test_a_failing_strategy_harms_no_other_region(virtual_ecs: EcsEmulator
             raise LookupError
         return 10
 
-    old = virtual_ecs.add_task(duration=math.inf)
+    old = virtual_ecs.add_task(duration=1e9)
     await asyncio.sleep(100)
     young = virtual_ecs.add_task(region_id=ELSEWHERE, duration=25)
     results = await wait_for_tasks(
@@ -243,7 +243,7 @@ async def test_throttling_slows_every_call_of_the_region(virtual_ecs: EcsEmulato
 
 async def test_failing_strategies_group_as_one_error(virtual_ecs: EcsEmulator) -> None:
     """The strategy's error is an error of the region: one exception, under each of its IDs."""
-    ids = [virtual_ecs.add_task(duration=math.inf) for _ in range(3)]
+    ids = [virtual_ecs.add_task(duration=1e9) for _ in range(3)]
     failed = virtual_ecs.add_task(outcome="Failed")
     error = await failure(TasksFailedError, wait_for_tasks([*ids, failed], policy=PollPolicy(wait=raising)))
     assert len(error.exceptions) == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +27,7 @@ async def canceled(task: asyncio.Task[object]) -> None:
 
 async def test_a_canceled_wait_stops_polling(virtual_ecs: EcsEmulator) -> None:
     """The last to leave takes the ID off the schedule."""
-    task_id = virtual_ecs.add_task(duration=math.inf)
+    task_id = virtual_ecs.add_task(duration=1e9)
     async with TaskWaiter(policy=every(10)) as waiter:
         waiting = asyncio.ensure_future(waiter.wait([task_id]))
         await asyncio.sleep(25)
@@ -55,7 +54,7 @@ async def test_others_wait_on(virtual_ecs: EcsEmulator) -> None:
 
 async def test_a_canceled_future(virtual_ecs: EcsEmulator) -> None:
     """Canceling one future of an ID leaves the others; canceling the last stops the polls."""
-    task_id = virtual_ecs.add_task(duration=math.inf)
+    task_id = virtual_ecs.add_task(duration=1e9)
     async with TaskWaiter(policy=every(10)) as waiter:
         futures = [waiter.submit(task_id) for _ in range(3)]
         await asyncio.sleep(5)
@@ -79,7 +78,7 @@ async def test_canceled_before_the_first_call(virtual_ecs: EcsEmulator) -> None:
 
 async def test_a_call_goes_without_those_who_left(virtual_ecs: EcsEmulator) -> None:
     """The next call asks for those alone who are still waited for."""
-    ids = [virtual_ecs.add_task(duration=math.inf) for _ in range(10)]
+    ids = [virtual_ecs.add_task(duration=1e9) for _ in range(10)]
     async with TaskWaiter(policy=every(10)) as waiter:
         futures = [waiter.submit(task_id) for task_id in ids]
         await asyncio.sleep(5)
@@ -122,7 +121,7 @@ async def test_timeouts_of_asyncio(virtual_ecs: EcsEmulator) -> None:
 
 async def test_a_group_that_fails(virtual_ecs: EcsEmulator) -> None:
     """A TaskGroup whose one wait fails cancels its other waits, and nothing is left."""
-    failed, endless = virtual_ecs.add_task(outcome="Failed", error=REASON), virtual_ecs.add_task(duration=math.inf)
+    failed, endless = virtual_ecs.add_task(outcome="Failed", error=REASON), virtual_ecs.add_task(duration=1e9)
 
     async def both() -> None:
         async with asyncio.TaskGroup() as group:
@@ -237,8 +236,8 @@ async def test_closing_in_the_instant_of_another_timeout(virtual_ecs: EcsEmulato
 
 async def test_coming_back_after_the_region_failed(virtual_ecs: EcsEmulator) -> None:
     """Who asks again during a call that outlived its region's waits, and leaves, is not asked about for ever."""
-    task_id = virtual_ecs.add_task(duration=math.inf)
-    refused = virtual_ecs.add_task(duration=math.inf)
+    task_id = virtual_ecs.add_task(duration=1e9)
+    refused = virtual_ecs.add_task(duration=1e9)
     virtual_ecs.inject("delay", seconds=20, where=lambda request: request.task_ids == (task_id,))
     virtual_ecs.inject("refuse", where=lambda request: request.task_ids == (refused,))
     async with TaskWaiter(policy=every(10)) as waiter:

@@ -162,7 +162,7 @@ async def test_an_unknown_task(virtual_ecs: EcsEmulator, operation: str) -> None
     """An unknown task is an ApiError with the service's code, its request ID and the status."""
     async with EcsClient() as client:
         error = await failure(ApiError, getattr(client, operation)(REGION, "t-unknown"))
-    assert (error.code, error.http_status) == ("InvalidTaskId.NotFound", 404)
+    assert (error.code, error.http_status) == ("InvalidTaskId.NotFound", 400)
     assert error.request_id
     assert error.request_id in str(error)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import math
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,7 +13,17 @@ import aiohttp
 import pytest
 from helpers import REASON, REGION, clock, collect, every, failure, others, since, turns
 
-from ecs_waiter import Credentials, EcsWaiterError, TaskFailedError, TaskWaiter, WaiterClosedError
+from ecs_waiter import (
+    Credentials,
+    EcsClient,
+    EcsWaiterError,
+    ServiceUnavailableError,
+    TaskFailedError,
+    TaskWaiter,
+    WaiterClosedError,
+    WaitTimeoutError,
+    wait_for_task,
+)
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator
@@ -57,7 +67,7 @@ Way: TypeAlias = Callable[[TaskWaiter, list[str]], Awaitable[object]]
 @pytest.mark.parametrize("way", [waits, waits_without_raising, completes, updates])
 async def test_under_a_wait(virtual_ecs: EcsEmulator, way: Way) -> None:
     """A wait, `as_completed` or `updates` under way raises WaiterClosedError, at once."""
-    ids = [virtual_ecs.add_task(duration=math.inf), virtual_ecs.add_task()]
+    ids = [virtual_ecs.add_task(duration=1e9), virtual_ecs.add_task()]
     async with TaskWaiter() as waiter:
         waiting = asyncio.ensure_future(way(waiter, ids))
         await asyncio.sleep(5)
@@ -71,7 +81,7 @@ async def test_under_a_wait(virtual_ecs: EcsEmulator, way: Way) -> None:
 
 async def test_a_pending_future(virtual_ecs: EcsEmulator) -> None:
     """A future still pending is canceled; one that is done stays as it is."""
-    done, endless = virtual_ecs.add_task(), virtual_ecs.add_task(duration=math.inf)
+    done, endless = virtual_ecs.add_task(), virtual_ecs.add_task(duration=1e9)
     async with TaskWaiter() as waiter:
         futures = [waiter.submit(done), waiter.submit(endless)]
         await asyncio.sleep(5)
@@ -102,7 +112,7 @@ async def test_an_iterator_made_before(virtual_ecs: EcsEmulator, method: str) ->
     """An iterator that was made before the close and is read after it raises WaiterClosedError."""
     async with TaskWaiter() as waiter:
         unread = getattr(waiter, method)([virtual_ecs.add_task()])
-        begun = getattr(waiter, method)([virtual_ecs.add_task(), virtual_ecs.add_task(duration=math.inf)])
+        begun = getattr(waiter, method)([virtual_ecs.add_task(), virtual_ecs.add_task(duration=1e9)])
         await anext(begun)
     async with asyncio.timeout(1000):
         await failure(WaiterClosedError, anext(unread))
@@ -145,7 +155,7 @@ async def test_closing_while_canceled(virtual_ecs: EcsEmulator) -> None:
     """Nothing outlives the closing though it is canceled, twice; the cancellation is passed on."""
     for turn in range(1, 10):
         waiter = TaskWaiter()
-        future = waiter.submit(virtual_ecs.add_task(duration=math.inf))
+        future = waiter.submit(virtual_ecs.add_task(duration=1e9))
         await asyncio.sleep(1)
         closing = asyncio.create_task(waiter.aclose())
         await turns(turn)
@@ -160,7 +170,7 @@ async def test_closing_while_canceled(virtual_ecs: EcsEmulator) -> None:
 
 async def test_a_canceled_block(virtual_ecs: EcsEmulator) -> None:
     """A block that is canceled closes its waiter and ends as canceled."""
-    task_id = virtual_ecs.add_task(duration=math.inf)
+    task_id = virtual_ecs.add_task(duration=1e9)
 
     async def block() -> None:
         async with TaskWaiter() as waiter:
@@ -178,7 +188,7 @@ async def test_a_canceled_block(virtual_ecs: EcsEmulator) -> None:
 async def test_closing_twice(virtual_ecs: EcsEmulator) -> None:
     """Closing twice, at the same time too, is closing once."""
     waiter = TaskWaiter()
-    waiter.submit(virtual_ecs.add_task(duration=math.inf))
+    waiter.submit(virtual_ecs.add_task(duration=1e9))
     await asyncio.sleep(1)
     await asyncio.gather(waiter.aclose(), waiter.aclose())
     await waiter.aclose()
@@ -216,7 +226,7 @@ async def test_a_slow_provider(virtual_ecs: EcsEmulator) -> None:
 async def test_known_failures(virtual_ecs: EcsEmulator) -> None:
     """A task known to have failed when the waiter closes is told as failed, wherever it is waited for."""
     virtual_ecs.inject("hang", action="DescribeTaskAttribute")
-    failed, endless = virtual_ecs.add_task(outcome="Failed"), virtual_ecs.add_task(duration=math.inf)
+    failed, endless = virtual_ecs.add_task(outcome="Failed"), virtual_ecs.add_task(duration=1e9)
     seen: list[object] = []
     async with TaskWaiter() as waiter:
         future = waiter.submit(failed)
@@ -296,3 +306,117 @@ async def test_a_provider_that_swallows_the_cancellation(virtual_ecs: EcsEmulato
     assert len(virtual_ecs.requests) <= calls + 1
     with pytest.raises(WaiterClosedError):
         await anext(outcomes)
+
+
+class Deaf:
+    """A provider that ignores its cancellation, for so many seconds."""
+
+    def __init__(self, seconds: float = 86_400) -> None:
+        self.asked = asyncio.Event()
+        self.running = 0
+        self.ends = 0.0
+        self.seconds = seconds
+
+    async def get_credentials(self) -> Credentials:
+        """Go on, whatever happens."""
+        self.asked.set()
+        self.running += 1
+        self.ends = clock() + self.seconds
+        while clock() < self.ends:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(self.ends - clock())
+        self.running -= 1
+        return Credentials("example-key-id", "example-key-secret")
+
+    async def end(self) -> None:
+        """Let it end, for the test's sake."""
+        self.ends = 0.0
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+async def _closing(provider: Deaf) -> None:
+    waiter = TaskWaiter(provider, policy=every(10))
+    future = waiter.submit("t-1")
+    await provider.asked.wait()
+    await waiter.aclose()
+    assert future.cancelled()
+
+
+async def _timeout(provider: Deaf) -> None:
+    with pytest.raises(WaitTimeoutError):
+        await wait_for_task("t-1", credentials=provider, timeout=1)
+
+
+async def _cancellation(provider: Deaf) -> None:
+    waiting = asyncio.ensure_future(wait_for_task("t-1", credentials=provider))
+    await provider.asked.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def _call(provider: Deaf) -> None:
+    async with EcsClient(provider) as client:
+        start = clock()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await client.describe_tasks()
+        assert since(start) == 1
+
+
+async def _run(provider: Deaf) -> None:
+    async with TaskWaiter(provider) as waiter:
+        start = clock()
+        with pytest.raises(WaitTimeoutError):
+            await waiter.run("ImportImage", timeout=1)
+        assert since(start) == 1
+
+
+@pytest.mark.parametrize("way", [_closing, _timeout, _cancellation, _call, _run])
+async def test_a_provider_that_ignores_its_cancellation(
+    virtual_ecs: EcsEmulator, caplog: pytest.LogCaptureFixture, way: Callable[[Deaf], Awaitable[None]]
+) -> None:
+    """It is left behind `call_timeout` after its cancellation, with a warning that says what to change in it."""
+    provider = Deaf()
+    start = clock()
+    await way(provider)
+    assert 30 <= since(start) <= 31
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.name == "ecs_waiter"
+    assert "credentials provider Deaf" in warning.getMessage()
+    assert "CancelledError" in warning.getMessage()
+    assert provider.running == 1
+    assert virtual_ecs.requests == []
+    await provider.end()
+
+
+async def test_a_provider_that_tidies_up(virtual_ecs: EcsEmulator, caplog: pytest.LogCaptureFixture) -> None:
+    """One that takes a while to end is waited for, and no task outlives the block."""
+    before = asyncio.all_tasks()
+    provider = Deaf(5)
+    async with TaskWaiter(provider) as waiter:
+        future = waiter.submit("t-1")
+        await provider.asked.wait()
+    assert future.cancelled()
+    assert provider.running == 0
+    assert asyncio.all_tasks() == before
+    assert not caplog.records
+    assert virtual_ecs.requests == []
+
+
+async def test_a_provider_that_ignores_its_timeout(virtual_ecs: EcsEmulator, caplog: pytest.LogCaptureFixture) -> None:
+    """One that hangs is a fault for its wait after `call_timeout`, and is left behind as long after, in an open waiter."""
+    provider = Deaf()
+    policy = every(5, call_timeout=10, outage_budget=60)
+    async with TaskWaiter(provider, policy=policy) as waiter:
+        start = clock()
+        error = await failure(ServiceUnavailableError, waiter.wait(["t-1"]))
+        assert "no credentials for cn-hangzhou" in str(error)
+        assert "the credentials provider gave nothing within 10 s" in str(error)
+        assert since(start) <= 80
+        assert [record for record in caplog.records if record.name == "ecs_waiter"]
+    assert virtual_ecs.requests == []
+    await provider.end()

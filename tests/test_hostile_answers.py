@@ -135,22 +135,52 @@ async def test_total_count_of_what_is_there(total: object) -> None:
         await finishes(service, calls=1)
 
 
-@pytest.mark.parametrize("total", [None, "x", -5, True, 1.5, [], "1", float("nan")])
+@pytest.mark.parametrize("total", [None, "x", -5, True, 1.5, [], float("nan")])
 async def test_total_count_that_is_none(total: object) -> None:
-    """A count that is none cuts no answer short: a task that is not there is unknown when its grace is over."""
-    with hostile(lambda _: page(row("t-1"), TotalCount=total)):
+    """Without a readable count a missing ID is absent only when asked alone: its grace begins there."""
+    with hostile(lambda asked: page(*(row(i) for i in asked.task_ids if i == "t-1"), TotalCount=total)):
         start = clock()
         results = await wait_for_tasks(["t-1", "t-2"], return_exceptions=True, policy=every(7))
         assert isinstance(results["t-2"], TaskNotFoundError)
-        assert since(start) == 60
+        assert since(start) == 7 + 60
+
+
+@pytest.mark.parametrize("size", [1, 10])
+async def test_pages_that_are_too_short(size: int) -> None:
+    """A service that gives pages of its own size, and no count, loses nobody."""
+    ids = [f"t-{number:02}" for number in range(30)]
+
+    def answer(asked: Asked) -> dict[str, Any]:
+        return {"TaskSet": {"Task": [row(task_id) for task_id in asked.task_ids[:size]]}}
+
+    with hostile(answer):
+        results = await wait_for_tasks(ids, policy=every(7, not_found_grace=10))
+        assert list(results) == ids
+
+
+async def test_rows_of_other_tasks_only() -> None:
+    """An answer that lists only tasks that nobody asked for says nothing of the one asked for."""
+
+    def answer(asked: Asked) -> dict[str, Any]:
+        return page(row("t-other") if asked.number < 20 else row("t-1"), TotalCount=1)
+
+    with hostile(answer):
+        assert (await wait_for_task("t-1", policy=every(7, not_found_grace=10))).task_id == "t-1"
+
+
+async def test_a_single_row_for_a_set() -> None:
+    """A task set that is one row is read."""
+    with hostile(lambda _: {"TaskSet": row("t-1"), "TotalCount": 1}):
+        assert (await wait_for_task("t-1")).task_id == "t-1"
 
 
 @pytest.mark.parametrize("total", [7, 10**300, "7"])
 async def test_total_count_that_is_always_too_high(total: object) -> None:
-    """Answers that are for ever cut short, even if one ID is asked, do not keep an unknown ID waiting for ever."""
+    """An ID that every answer counts and none lists, asked alone too, is a fault after the budget, never absent."""
     with hostile(lambda asked: page(*(row(i) for i in asked.task_ids if i == "t-1"), TotalCount=total)):
-        results = await wait_for_tasks(["t-1", "t-2"], return_exceptions=True, policy=every(2), timeout=120)
-        assert isinstance(results["t-2"], TaskNotFoundError)
+        policy = every(2, outage_budget=100)
+        results = await wait_for_tasks(["t-1", "t-2"], return_exceptions=True, policy=policy, timeout=120)
+        assert isinstance(results["t-2"], ServiceUnavailableError)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,12 @@ from hostile import Asked, finishes, hostile, page, row
 from ecs_waiter import (
     EcsClient,
     PollPolicy,
+    ServiceUnavailableError,
     Task,
     TaskCanceledError,
     TaskFailedError,
+    TaskWaiter,
+    WaitTimeoutError,
     wait_for_task,
     wait_for_tasks,
 )
@@ -24,6 +27,97 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.asyncio
+
+# -- rows that cannot be read are no absence ---------------------------------------------------------------------------
+
+DOCUMENTED_2018 = {
+    "RequestId": "A4FE4C3F-5A4D-4D43-9F0E-0B1B0D0A3C11",
+    "TotalCount": 1,
+    "TaskSet": [
+        {
+            "Task": [
+                {
+                    "TaskId": "t-1",
+                    "TaskStatus": "Finished",
+                    "TaskAction": "ImportImage",
+                    "SupportCancel": True,
+                    "CreationTime": "2018-11-24T12:50Z",
+                    "FinishedTime": "2018-11-24T12:51Z",
+                }
+            ]
+        }
+    ],
+}
+
+
+async def test_the_shape_documented_in_2018() -> None:
+    """A task set that is a list of one object with a `Task` list is read, bare boolean and missing fields included."""
+    with hostile(lambda _: web.json_response(DOCUMENTED_2018)):
+        task = await wait_for_task("t-1")
+        assert (task.task_status, task.task_action, task.resource_id) == ("Finished", "ImportImage", "")
+        assert task.support_cancel is True
+        async with EcsClient() as client:
+            assert [task.task_id for task in (await client.describe_tasks()).tasks] == ["t-1"]
+            assert [task.task_id async for task in client.iter_tasks()] == ["t-1"]
+
+
+async def test_the_old_shape_with_a_single_row() -> None:
+    """Of a list of such objects each may hold one row or several."""
+    rows = [{"Task": row("t-1", "Finished")}, {"Task": [row("t-2", "Finished")]}]
+    with hostile(lambda _: web.json_response({"TaskSet": rows, "TotalCount": 2})):
+        assert list(await wait_for_tasks(["t-1", "t-2"])) == ["t-1", "t-2"]
+
+
+UNREADABLE: dict[str, object] = {
+    "a number for an ID": {"TaskId": 5, "TaskStatus": "Finished"},
+    "a row that is a list": ["t-1", "Finished"],
+    "a row that is text": "t-1",
+    "null": None,
+    "lower-case keys": {"taskId": "t-1", "taskStatus": "Finished"},
+}
+
+
+@pytest.mark.parametrize("unreadable", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("counted", [True, False])
+async def test_nothing_readable_is_a_fault(unreadable: object, counted: bool) -> None:
+    """An answer of which no row can be read is a fault: its tasks are not unknown, and are found when it passes."""
+    total = {"TotalCount": 1} if counted else {}
+
+    def answer(asked: Asked) -> dict[str, Any]:
+        is_odd = asked.number < 20
+        return page(unreadable if is_odd else row("t-1", "Finished"), **total)
+
+    with hostile(answer):
+        assert (await wait_for_task("t-1", policy=every(7, not_found_grace=10))).task_status == "Finished"
+
+
+@pytest.mark.parametrize("unreadable", UNREADABLE.values(), ids=UNREADABLE)
+async def test_nothing_readable_for_the_whole_budget(unreadable: object) -> None:
+    """A region that never gives a readable row is an outage, not a region without the task."""
+    with hostile(lambda _: page(unreadable)):
+        policy = every(7, not_found_grace=10, outage_budget=60)
+        error = await failure(ServiceUnavailableError, wait_for_task("t-1", policy=policy))
+        assert error.region_id == "cn-hangzhou"
+        assert "a row that can be read" in str(error)
+
+
+@pytest.mark.parametrize("unreadable", UNREADABLE.values(), ids=UNREADABLE)
+async def test_one_unreadable_row_is_no_absence(unreadable: object) -> None:
+    """Where one of several rows cannot be read, no ID counts as absent, and the others finish as ever."""
+    readable = ("t-2", "t-3")
+
+    def answer(asked: Asked) -> dict[str, Any]:
+        rows: list[object] = [row(task_id, "Finished") for task_id in asked.task_ids if task_id in readable]
+        return page(*rows, *([unreadable] if "t-1" in asked.task_ids else []))
+
+    with hostile(answer):
+        async with TaskWaiter(policy=every(7, not_found_grace=10, outage_budget=100)) as waiter:
+            error = await failure(WaitTimeoutError, waiter.wait(["t-1", "t-2", "t-3"], timeout=90))
+            assert list(error.results) == ["t-2", "t-3"]
+            assert error.last == {"t-1": None}
+            unlisted = await failure(ServiceUnavailableError, waiter.wait(["t-1"]))
+            assert unlisted.region_id == "cn-hangzhou"
+
 
 # -- rows --------------------------------------------------------------------------------------------------------------
 
@@ -158,10 +252,18 @@ async def test_an_odd_reason() -> None:
 
 async def test_a_listing_of_unreadable_rows() -> None:
     """A listing leaves unreadable rows aside and goes on behind them."""
-    pages: list[list[Any]] = [[{"TaskId": 5}] * 100, [row("t-1"), None, "x"]]
+    pages: list[list[Any]] = [[row("t-1"), *[{"TaskId": 5}] * 99], [row("t-2"), None, "x"]]
     with hostile(lambda asked: page(*pages[asked.number - 1], TotalCount=103)):
         async with EcsClient() as client:
-            assert [task.task_id async for task in client.iter_tasks()] == ["t-1"]
+            assert [task.task_id async for task in client.iter_tasks()] == ["t-1", "t-2"]
+
+
+async def test_a_listing_of_nothing_readable() -> None:
+    """A page of which no row can be read is a fault of the service, not a page without tasks."""
+    with hostile(lambda _: page({"TaskId": 5}, None, TotalCount=2)):
+        async with EcsClient(policy=PollPolicy(outage_budget=10)) as client:
+            with pytest.raises(ServiceUnavailableError, match="a row that can be read"):
+                [task async for task in client.iter_tasks()]
 
 
 async def test_a_listing_that_repeats_itself() -> None:

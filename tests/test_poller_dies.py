@@ -59,7 +59,8 @@ async def _ends(work: asyncio.Future[Any]) -> Any:
 async def test_nobody_hangs(virtual_ecs: EcsEmulator, place: str) -> None:
     """Wherever it raises, waits of many, futures and iterations all end, with that as the cause or as what they are."""
     ids = [virtual_ecs.add_task(duration=5) for _ in range(150)]
-    ids += [virtual_ecs.add_task(outcome=outcome) for outcome in ("Finished", "Deleted", "Exploded")]
+    ids += [virtual_ecs.add_task(outcome=outcome) for outcome in ("Finished", "Deleted")]
+    ids.append(virtual_ecs.add_task(status="Exploded", duration=1e9))
     ids.append(virtual_ecs.add_task(outcome="Failed", error=("C", "why")))
     start = clock()
     async with TaskWaiter() as waiter:

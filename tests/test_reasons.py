@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +99,7 @@ async def test_a_look_up_that_is_slow(
 ) -> None:
     """A look-up that is slow holds the failure back for 30 s at most; `.detail` is None then."""
     virtual_ecs.inject(kind, action=LOOK_UP, **settings)
-    failed, running = virtual_ecs.add_task(outcome="Failed", error=REASON), virtual_ecs.add_task(duration=math.inf)
+    failed, running = virtual_ecs.add_task(outcome="Failed", error=REASON), virtual_ecs.add_task(duration=1e9)
     start = clock()
     async with TaskWaiter(policy=every(10, call_timeout=call_timeout)) as waiter:
         if with_another:
@@ -140,7 +139,7 @@ async def test_look_ups_never_starve_polls(virtual_ecs: EcsEmulator) -> None:
 async def test_known_at_the_deadline(virtual_ecs: EcsEmulator) -> None:
     """At the caller's deadline a task known to have failed is told as failed, not as pending."""
     virtual_ecs.inject("hang", action=LOOK_UP)
-    failed, running = virtual_ecs.add_task(outcome="Failed", error=REASON), virtual_ecs.add_task(duration=math.inf)
+    failed, running = virtual_ecs.add_task(outcome="Failed", error=REASON), virtual_ecs.add_task(duration=1e9)
     start = clock()
     error = await failure(WaitTimeoutError, wait_for_tasks([failed, running], timeout=5))
     assert since(start) == 5
@@ -179,7 +178,7 @@ async def test_known_at_the_close(virtual_ecs: EcsEmulator) -> None:
 async def test_known_under_refused_credentials(virtual_ecs: EcsEmulator) -> None:
     """A task known to have failed fails as itself even if the region is refused meanwhile."""
     virtual_ecs.inject("hang", action=LOOK_UP, times=1)
-    failed, running = virtual_ecs.add_task(outcome="Failed", error=REASON), virtual_ecs.add_task(duration=math.inf)
+    failed, running = virtual_ecs.add_task(outcome="Failed", error=REASON), virtual_ecs.add_task(duration=1e9)
     async with TaskWaiter(policy=every(3)) as waiter:
         waiting = asyncio.ensure_future(waiter.wait([failed, running], return_exceptions=True))
         await asyncio.sleep(1)
@@ -192,7 +191,7 @@ async def test_known_under_refused_credentials(virtual_ecs: EcsEmulator) -> None
 async def test_known_failures_are_not_pending_after_the_first(virtual_ecs: EcsEmulator) -> None:
     """With fail_fast, too, a task known to have failed is never reported as pending."""
     first, second = (virtual_ecs.add_task(outcome="Failed", error=REASON) for _ in range(2))
-    running = virtual_ecs.add_task(duration=math.inf)
+    running = virtual_ecs.add_task(duration=1e9)
     virtual_ecs.inject("hang", action=LOOK_UP, where=lambda request: second in request.task_ids)
     error = await failure(TasksFailedError, wait_for_tasks([first, second, running], fail_fast=True))
     assert error.pending == (running,)

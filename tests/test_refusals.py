@@ -113,16 +113,21 @@ async def test_a_look_up_that_is_refused(virtual_ecs: EcsEmulator) -> None:
     ids=repr,
 )  # fmt: skip
 async def test_a_provider_that_raises(virtual_ecs: EcsEmulator, raised: Exception) -> None:
-    """A provider that raises counts as refused, at once, its error as the cause."""
+    """A provider that raises could not be asked: that is a fault until the budget is spent, its error as the cause."""
     start = clock()
-    error = await failure(AuthenticationError, wait_for_task("t-1", credentials=Provider(lambda _: raised)))
-    assert error.__cause__ is raised
-    assert since(start) == 0
+    policy = every(5, outage_budget=60)
+    provider = Provider(lambda _: raised)
+    error = await failure(ServiceUnavailableError, wait_for_task("t-1", credentials=provider, policy=policy))
+    assert isinstance(error.__cause__, ServiceUnavailableError)
+    assert error.__cause__.__cause__ is raised
+    assert not error.__cause__.sent
+    assert since(start) >= 60
+    assert provider.asked > 3
     assert virtual_ecs.requests == []
 
 
 async def test_a_provider_that_is_refused_itself(virtual_ecs: EcsEmulator) -> None:
-    """A provider's own AuthenticationError is told as it is, or as the cause."""
+    """A provider's own AuthenticationError is told as it is, or as the cause, at once."""
     refused = AuthenticationError("NoRole", "no such role")
     error = await failure(AuthenticationError, wait_for_task("t-1", credentials=Provider(lambda _: refused)))
     assert "NoRole" in f"{error} {error.__cause__}"

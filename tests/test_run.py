@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from helpers import ELSEWHERE, REASON, REGION, clock, every, failure, others, since, times
@@ -12,13 +12,14 @@ from helpers import ELSEWHERE, REASON, REGION, clock, every, failure, others, si
 from ecs_waiter import (
     ApiError,
     AuthenticationError,
-    EcsWaiterError,
     ServiceUnavailableError,
     Task,
     TaskFailedError,
     TaskWaiter,
     WaitTimeoutError,
 )
+from ecs_waiter.api.operations import MAY_BE_DONE_AT_ONCE, STARTS_TASK
+from ecs_waiter.waiter import _AlwaysStartsTask
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator
@@ -125,7 +126,7 @@ async def test_a_deadline_in_the_instant_of_a_calls(virtual_ecs: EcsEmulator, ti
 async def test_a_deadline_after_the_answer(virtual_ecs: EcsEmulator) -> None:
     """One deadline spans start and task; once started, the task's ID is pending."""
     virtual_ecs.inject("delay", action="ImportImage", seconds=5)
-    virtual_ecs.plan("ImportImage", duration=math.inf)
+    virtual_ecs.plan("ImportImage", duration=1e9)
     start = clock()
     async with TaskWaiter(policy=every(10)) as waiter:
         error = await failure(WaitTimeoutError, waiter.run("ImportImage", timeout=12))
@@ -171,21 +172,132 @@ async def test_stats_count_a_start(virtual_ecs: EcsEmulator) -> None:
 
 
 @pytest.mark.parametrize("answer", [{"TaskId": None}, {"TaskId": ""}, {"RequestId": "r"}])
-async def test_answers_without_a_task(virtual_ecs: EcsEmulator, answer: dict[str, Any]) -> None:
-    """An answer whose TaskId is absent or empty has no task to wait for."""
+async def test_a_change_done_at_once(virtual_ecs: EcsEmulator, answer: dict[str, Any]) -> None:
+    """ModifyDiskSpec without a TaskId was done at once: there is no task to wait for."""
     virtual_ecs.inject("body", content=answer, action="ModifyDiskSpec")
     async with TaskWaiter() as waiter:
         assert await waiter.run("ModifyDiskSpec", params={"DiskId": "d-1"}) is None
 
 
-@pytest.mark.parametrize("task_id", [7, True, ["t-1"], {"a": 1}, "a,b", "t 1", "x" * 300])
-async def test_answers_with_no_id(virtual_ecs: EcsEmulator, task_id: object) -> None:
-    """An answer whose TaskId is no ID is the service's fault, not misuse, and is told as one of our errors."""
-    virtual_ecs.inject("body", content={"TaskId": task_id}, action="ExportImage")
+@pytest.mark.parametrize("operation", sorted(STARTS_TASK - {"ModifyDiskSpec"}))
+@pytest.mark.parametrize("content", [{}, {"RequestId": "r-7"}, {"TaskId": None}, {"TaskId": ""}, {"TaskId": 7}])
+async def test_an_answer_that_names_no_task(virtual_ecs: EcsEmulator, operation: str, content: dict[str, Any]) -> None:
+    """An operation that always gives a TaskId is in doubt without one: the error says so, and how to find out."""
+    virtual_ecs.inject("body", content=content, action=operation)
     async with TaskWaiter() as waiter:
-        error = await failure(EcsWaiterError, waiter.run("ExportImage", params={"ImageId": "m-1"}))
-    assert "started" in str(error)
+        error = await failure(ServiceUnavailableError, waiter.run(operation, region_id=ELSEWHERE))
+    assert error.sent
+    assert f"the answer to {operation} in {ELSEWHERE} has {'a' if content.get('TaskId') else 'no'} TaskId" in str(error)
+    assert "it may have started" in error.message
+    if "RequestId" in content:
+        assert error.request_id == "r-7"
+    token = virtual_ecs.requests[0].params.get("ClientToken")
+    assert (token or f"look for {operation} among the tasks of {ELSEWHERE}") in error.message
     assert len(virtual_ecs.requests) == 1
+
+
+@pytest.mark.parametrize("task_id", [7, 0, True, False, [], ["t-1"], {"a": 1}, "a,b", "t 1", "x" * 300])
+@pytest.mark.parametrize("operation", ["ExportImage", "ModifyDiskSpec"])
+async def test_answers_with_no_id(virtual_ecs: EcsEmulator, operation: str, task_id: object) -> None:
+    """An answer whose TaskId is not an ID leaves the start in doubt, whatever the operation."""
+    virtual_ecs.inject("body", content={"TaskId": task_id}, action=operation)
+    async with TaskWaiter() as waiter:
+        error = await failure(ServiceUnavailableError, waiter.run(operation))
+    assert "it may have started" in error.message
+    assert len(virtual_ecs.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("operation", "instead"),
+    [
+        ("CopyImage", "DescribeImages reports the answer's ImageId as Available in DestinationRegionId"),
+        ("CreateImage", "DescribeImages reports the answer's ImageId as Available"),
+        ("CreateSnapshot", "DescribeSnapshots reports the answer's SnapshotId as accomplished"),
+        ("CopySnapshot", "DescribeSnapshots reports the answer's SnapshotId as accomplished in DestinationRegionId"),
+        ("CloneDisks", "client.call('DescribeTasks', params={'TaskGroupId': ...})"),
+        ("RunInstances", "the Describe operation for what it changes"),
+        ("DescribeTasks", "the Describe operation for what it changes"),
+    ],
+)
+async def test_an_operation_that_starts_no_task(virtual_ecs: EcsEmulator, operation: str, instead: str) -> None:
+    """An operation that is not known to start a task is refused before any call, with words that say what to do."""
+    async with TaskWaiter() as waiter:
+        error = await failure(ValueError, waiter.run(operation, region_id=REGION))
+    assert f"client.call('{operation}', ...)" in str(error)
+    assert instead in str(error)
+    assert virtual_ecs.requests == []
+
+
+async def test_the_types_of_run_are_the_rules() -> None:
+    """The operations that type checkers expect a Task from are those that always give one."""
+    assert frozenset(get_args(_AlwaysStartsTask)) == STARTS_TASK - MAY_BE_DONE_AT_ONCE
+
+
+@pytest.mark.parametrize("flag", [True, "true", "TRUE", "True"])
+@pytest.mark.parametrize(
+    ("operation", "resource"),
+    [
+        ("ImportImage", "ImageName"),
+        ("ExportImage", "ImageId"),
+        ("ModifyDiskSpec", "DiskId"),
+        ("ModifyDiskDeployment", "DiskId"),
+        ("ModifyInstanceClockOptions", "InstanceId"),
+    ],
+)
+async def test_a_dry_run_that_would_succeed(
+    virtual_ecs: EcsEmulator, caplog: pytest.LogCaptureFixture, operation: str, resource: str, flag: object
+) -> None:
+    """A dry run that would succeed returns None, with a log line; it starts nothing and uses no token up."""
+    caplog.set_level(logging.INFO, "ecs_waiter")
+    async with TaskWaiter() as waiter:
+        params = {resource: "r-1", "DryRun": flag}
+        assert await waiter.run(operation, region_id=REGION, params=params) is None
+        assert [task async for task in waiter.client.iter_tasks(REGION)] == []
+    assert "ClientToken" not in virtual_ecs.requests[0].params
+    [record] = [record for record in caplog.records if record.name == "ecs_waiter"]
+    assert (record.levelname, record.getMessage()) == (
+        "INFO",
+        f"{operation} in {REGION}: the request would succeed; it was a dry run, so nothing was started",
+    )
+
+
+async def test_a_dry_run_that_is_refused(virtual_ecs: EcsEmulator) -> None:
+    """A dry run that the service refuses raises as usual."""
+    async with TaskWaiter() as waiter:
+        error = await failure(ApiError, waiter.run("ExportImage", params={"DryRun": True}))
+    assert error.code == "MissingParameter"
+
+
+async def test_a_dry_run_that_starts(virtual_ecs: EcsEmulator) -> None:
+    """A dry run whose answer names a task has started it: it is waited for."""
+    task_id = virtual_ecs.add_task(duration=60)
+    virtual_ecs.inject("body", content={"TaskId": task_id}, action="ImportImage")
+    async with TaskWaiter() as waiter:
+        task = await waiter.run("ImportImage", params={"DryRun": True})
+    assert task is not None
+    assert (task.task_id, task.task_status) == (task_id, "Finished")
+
+
+async def test_the_code_of_a_dry_run_alone(virtual_ecs: EcsEmulator) -> None:
+    """DryRunOperation without a dry run is an error like any other, and so it is for `call`."""
+    virtual_ecs.inject("status", status=400, code="DryRunOperation", action="RedeployInstance")
+    async with TaskWaiter() as waiter:
+        error = await failure(ApiError, waiter.run("RedeployInstance", params={"InstanceId": "i-1"}))
+        assert error.code == "DryRunOperation"
+        error = await failure(ApiError, waiter.client.call("ImportImage", params={"DryRun": True}))
+        assert error.code == "DryRunOperation"
+
+
+async def test_a_dry_run_is_never_in_doubt(virtual_ecs: EcsEmulator) -> None:
+    """A dry run starts nothing, so it is repeated after a fault, and no error says that it may have started."""
+    virtual_ecs.inject("status", action="ExportImage", times=1)
+    async with TaskWaiter() as waiter:
+        params = {"ImageId": "m-1", "DryRun": True}
+        assert await waiter.run("ExportImage", params=params) is None
+        virtual_ecs.inject("hang")
+        error = await failure(WaitTimeoutError, waiter.run("ExportImage", params=params, timeout=5))
+    assert "dry run, which starts nothing" in str(error)
+    assert "may have started" not in str(error)
 
 
 @pytest.mark.parametrize("token", [None, ""])

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from helpers import add_tasks, clock, every, failure, others, polls, since
 from hostile import hostile, page, row
+from tenacity import (
+    wait_chain,
+    wait_combine,
+    wait_exponential,
+    wait_exponential_jitter,
+    wait_fixed,
+    wait_incrementing,
+    wait_none,
+    wait_random,
+    wait_random_exponential,
+)
 
 from ecs_waiter import (
     Credentials,
@@ -24,6 +36,11 @@ from ecs_waiter import (
 from ecs_waiter.waiter import _shared_waiters
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tenacity import RetryCallState
+    from tenacity.wait import wait_base
+
     from ecs_waiter.emulator import EcsEmulator
 
 
@@ -49,6 +66,44 @@ def _shared() -> int:
     return len(_shared_waiters._loops.get(asyncio.get_running_loop(), {}))
 
 
+class Mine(wait_fixed):
+    """A subclass of tenacity's: what it makes of its fields is not known."""
+
+
+# Named and placed like tenacity's own, and yet not the same.
+Mine.__module__, Mine.__qualname__, Mine.__name__ = "tenacity.wait", "wait_fixed", "wait_fixed"
+
+
+@dataclass(frozen=True)
+class Equal:
+    """A strategy of a user's whose objects are all equal."""
+
+    def __call__(self, state: RetryCallState) -> float:
+        """Five seconds."""
+        return 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class MyPolicy(PollPolicy):
+    """A policy of a user's: what else it holds is not known."""
+
+
+def five(_state: RetryCallState) -> float:
+    """A strategy that is a function."""
+    return 5
+
+
+STRATEGIES: list[Callable[[], wait_base]] = [
+    wait_none,
+    lambda: wait_random(1, 2),
+    lambda: wait_incrementing(5, 5, 20),
+    lambda: wait_exponential(2, max=30),
+    lambda: wait_random_exponential(2, max=30),
+    lambda: wait_exponential_jitter(max=30),
+    lambda: wait_fixed(5) + wait_random(0, 1) + wait_proportional(),
+    lambda: wait_chain(wait_fixed(1), wait_fixed(2) + wait_none()),
+]
+
 VAULT, UNHASHABLE, FIXED = Vault(), Unhashable(), every(5)
 
 ALIKE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -61,6 +116,21 @@ ALIKE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "one provider that is no key": ({"credentials": UNHASHABLE}, {"credentials": UNHASHABLE}),
     "equal policies": ({"policy": PollPolicy(max_in_flight=2)}, {"policy": PollPolicy(max_in_flight=2)}),
     "the default policy": ({}, {"policy": PollPolicy()}),
+    "equal strategies": ({"policy": every(5)}, {"policy": every(5)}),
+    "equal strategies of other numbers": ({"policy": every(5)}, {"policy": every(5.0)}),
+    "equal strategies of ours": (
+        {"policy": PollPolicy(wait=wait_proportional(max=9))},
+        {"policy": PollPolicy(wait=wait_proportional(max=9))},
+    ),
+    **{
+        f"equal {type(make()).__name__}": ({"policy": PollPolicy(wait=make())}, {"policy": PollPolicy(wait=make())})
+        for make in STRATEGIES
+    },
+    "one function": ({"policy": PollPolicy(wait=five)}, {"policy": PollPolicy(wait=five)}),
+    "sums with one function": (
+        {"policy": PollPolicy(wait=wait_combine(wait_none(), five))},
+        {"policy": PollPolicy(wait=wait_combine(wait_none(), five))},
+    ),
     "the default strategy": ({"policy": PollPolicy(wait=wait_proportional())}, {}),
     "one policy": ({"policy": FIXED}, {"policy": FIXED}),
     "one endpoint in two spellings": ({"endpoint": "http://localhost:1"}, {"endpoint": "HTTP://LOCALHOST:1/"}),
@@ -78,7 +148,24 @@ UNLIKE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "other provider that is no key": ({"credentials": Unhashable()}, {"credentials": Unhashable()}),
     "a provider and the default": ({"credentials": VAULT}, {}),
     "other policy": ({}, {"policy": PollPolicy(max_in_flight=2)}),
-    "other strategy": ({"policy": every(5)}, {"policy": every(5)}),
+    "other strategy": ({"policy": every(5)}, {"policy": every(6)}),
+    "other type of strategy": ({"policy": PollPolicy(wait=wait_none())}, {"policy": every(0)}),
+    "other part of a sum": (
+        {"policy": PollPolicy(wait=wait_fixed(1) + wait_random(0, 1))},
+        {"policy": PollPolicy(wait=wait_fixed(1) + wait_random(0, 2))},
+    ),
+    "other order of a chain": (
+        {"policy": PollPolicy(wait=wait_chain(wait_fixed(1), wait_fixed(2)))},
+        {"policy": PollPolicy(wait=wait_chain(wait_fixed(2), wait_fixed(1)))},
+    ),
+    "equal functions": ({"policy": PollPolicy(wait=lambda _: 5)}, {"policy": PollPolicy(wait=lambda _: 5)}),
+    "sums with equal functions": (
+        {"policy": PollPolicy(wait=wait_combine(wait_none(), lambda _: 5))},
+        {"policy": PollPolicy(wait=wait_combine(wait_none(), lambda _: 5))},
+    ),
+    "subclasses of tenacity's": ({"policy": PollPolicy(wait=Mine(5))}, {"policy": PollPolicy(wait=Mine(5))}),
+    "strategies that claim to be equal": ({"policy": PollPolicy(wait=Equal())}, {"policy": PollPolicy(wait=Equal())}),
+    "equal subclasses of the policy": ({"policy": MyPolicy()}, {"policy": MyPolicy()}),
     "other endpoint": ({"endpoint": "http://127.0.0.1:1"}, {"endpoint": "http://127.0.0.1:2"}),
 }
 
@@ -132,6 +219,14 @@ async def test_a_thousand_coroutines(virtual_ecs: EcsEmulator) -> None:
     assert [task.task_id for task in tasks] == ids
     first = [size for at, size in polls(virtual_ecs) if at < 5]
     assert first == [100] * 10
+
+
+@pytest.mark.asyncio
+async def test_policies_built_inline(virtual_ecs: EcsEmulator) -> None:
+    """Fifty coroutines that each build an equal policy cost as many calls as with one object for all."""
+    ids = add_tasks(virtual_ecs, 50, duration=100)
+    await asyncio.gather(*(wait_for_task(task_id, policy=PollPolicy(wait=wait_fixed(15))) for task_id in ids))
+    assert polls(virtual_ecs) == [(15 * number, 50) for number in range(8)]
 
 
 @pytest.mark.asyncio

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -10,11 +13,15 @@ from helpers import REGION, clock, failure, since
 from hostile import Asked, hostile, page, row
 
 from ecs_waiter import (
+    ApiError,
+    AuthenticationError,
     EcsClient,
     PollPolicy,
     ServiceUnavailableError,
     TaskFailedError,
     TaskWaiter,
+    ThrottledError,
+    WaiterClosedError,
     WaitTimeoutError,
 )
 
@@ -113,6 +120,146 @@ async def test_a_started_task_that_fails(virtual_ecs: EcsEmulator) -> None:
     virtual_ecs.plan("ImportImage", outcome="Failed", error=("C", "why"))
     async with TaskWaiter() as waiter:
         assert "C: why" in str(await failure(TaskFailedError, waiter.run("ImportImage", region_id=REGION)))
+
+
+async def test_a_start_at_work(virtual_ecs: EcsEmulator) -> None:
+    """LastTokenProcessing on a repeat is asked again, with the same token, until the first request has given its task."""
+    virtual_ecs.plan("ImportImage", busy=40)
+    virtual_ecs.inject("status", status=500, executed=True, action="ImportImage", times=1)
+    start = clock()
+    async with TaskWaiter() as waiter:
+        task = await waiter.run("ImportImage", region_id=REGION)
+        assert since(start) >= 40
+        assert [listed async for listed in waiter.client.iter_tasks(REGION)] == [task]
+    answers = [request.answered for request in virtual_ecs.requests if request.action == "ImportImage"]
+    assert answers == [500, *[403] * (len(answers) - 2), 200]
+    assert 4 <= len(answers) <= 10
+    assert len({r.params["ClientToken"] for r in virtual_ecs.requests if r.action == "ImportImage"}) == 1
+
+
+async def test_a_callers_token_at_work(virtual_ecs: EcsEmulator) -> None:
+    """A start with a token whose first request is still at work elsewhere joins that one."""
+    virtual_ecs.plan("ImportImage", busy=30)
+    async with TaskWaiter() as waiter:
+        first = await waiter.client.call("ImportImage", region_id=REGION, params={"ClientToken": "mine"})
+        task = await waiter.run("ImportImage", region_id=REGION, params={"ClientToken": "mine"})
+    assert task.task_id == first["TaskId"]
+
+
+@pytest.mark.parametrize("timeout", [None, 20])
+async def test_a_start_that_stays_at_work(virtual_ecs: EcsEmulator, timeout: float | None) -> None:
+    """A start that stays at work ends with the budget or the deadline, and the error says which token to use."""
+    virtual_ecs.plan("ImportImage", busy=1e9)
+    virtual_ecs.inject("reset", when="middle", action="ImportImage", times=1)
+    start = clock()
+    async with TaskWaiter(policy=PollPolicy(outage_budget=100)) as waiter:
+        kind = ServiceUnavailableError if timeout is None else WaitTimeoutError
+        error = await failure(kind, waiter.run("ImportImage", region_id=REGION, timeout=timeout))
+    assert 60 <= since(start) <= 100 if timeout is None else since(start) == 20
+    assert_names_token(error, virtual_ecs)
+
+
+@pytest.mark.parametrize("token", [None, "mine"])
+@pytest.mark.parametrize(
+    ("kind", "settings", "expected"),
+    [
+        ("status", {"status": 400, "code": "IdempotentParameterMismatch"}, ApiError),
+        ("status", {"status": 400, "code": "InvalidImageName.Duplicated"}, ApiError),
+        ("status", {"status": 403, "code": "QuotaExceeded"}, ApiError),
+        ("refuse", {}, AuthenticationError),
+        ("throttle", {}, ThrottledError),
+        ("status", {"status": 503}, ServiceUnavailableError),
+        ("hang", {}, ServiceUnavailableError),
+    ],
+)
+async def test_an_answer_to_a_repeat(
+    virtual_ecs: EcsEmulator, kind: str, settings: dict[str, Any], expected: type[ApiError], token: str | None
+) -> None:
+    """An answer to a repeat does not prove that the attempt before started nothing: the error names the token."""
+    virtual_ecs.inject("status", status=500, executed=True, times=1)
+    virtual_ecs.inject(kind, where=lambda _: len(virtual_ecs.requests) > 1, **settings)
+    async with TaskWaiter() as waiter:
+        run = waiter.run("ImportImage", region_id=REGION, params={"ClientToken": token})
+        error = await failure(expected, run)
+    assert type(error) is expected
+    assert_names_token(error, virtual_ecs)
+    assert error.code == (settings.get("code") or error.code)
+
+
+async def test_a_first_refusal_is_final(virtual_ecs: EcsEmulator) -> None:
+    """A refusal of the first attempt started nothing, and the error casts no doubt."""
+    virtual_ecs.inject("status", status=403, code="QuotaExceeded")
+    async with TaskWaiter() as waiter:
+        error = await failure(ApiError, waiter.run("ImportImage", region_id=REGION))
+    assert "may have started" not in str(error)
+    assert len(virtual_ecs.requests) == 1
+
+
+async def test_a_token_with_other_parameters(virtual_ecs: EcsEmulator) -> None:
+    """IdempotentParameterMismatch says which token was used with other parameters, and what to do."""
+    async with TaskWaiter() as waiter:
+        await waiter.run("ImportImage", region_id=REGION, params={"ClientToken": "mine", "ImageName": "a"})
+        for start in (waiter.run, waiter.client.call):
+            params = {"ClientToken": "mine", "ImageName": "b"}
+            error = await failure(ApiError, start("ImportImage", region_id=REGION, params=params))
+            assert error.code == "IdempotentParameterMismatch"
+            assert "ClientToken 'mine' was used before with other parameters: use another token, or" in str(error)
+            assert "may have started" not in str(error)
+            assert copy.copy(error).message == pickle.loads(pickle.dumps(error)).message  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize("operation", ["ImportImage", "ExportImage"])
+@pytest.mark.parametrize("how", ["timeout", "closed", "caller's deadline"])
+async def test_a_start_that_is_given_up(virtual_ecs: EcsEmulator, operation: str, how: str) -> None:
+    """A start that a deadline or the closing of the waiter ends says how to find out: by its token, or by looking."""
+    virtual_ecs.inject("hang")
+    waiter = TaskWaiter()
+    told: str
+    if how == "timeout":
+        error: BaseException = await failure(WaitTimeoutError, waiter.run(operation, region_id=REGION, timeout=5))
+        told = str(error)
+    elif how == "closed":
+        run = asyncio.create_task(waiter.run(operation, region_id=REGION))
+        await asyncio.sleep(1)
+        await waiter.aclose()
+        told = str(await failure(WaiterClosedError, run))
+    else:
+        with pytest.raises(TimeoutError) as caught:
+            async with asyncio.timeout(5):
+                await waiter.run(operation, region_id=REGION)
+        assert caught.value.__cause__ is not None
+        told = caught.value.__cause__.__notes__[0]
+    await waiter.aclose()
+    token = virtual_ecs.requests[0].params.get("ClientToken")
+    assert f"{operation} in {REGION} was not answered" in told
+    assert "it may have started" in told
+    assert (token or f"look for {operation} among the tasks of {REGION} (DescribeTasks)") in told
+
+
+@pytest.mark.parametrize(
+    ("operation", "look"),
+    [
+        ("CopyImage", "DescribeImages"),
+        ("CreateSnapshot", "DescribeSnapshots"),
+        ("RunInstances", "a Describe operation"),
+    ],
+)
+async def test_a_doubtful_call(virtual_ecs: EcsEmulator, operation: str, look: str) -> None:
+    """`call` says of any operation how to look for what may have started, or which token to repeat it with."""
+    virtual_ecs.inject("reset", when="before")
+    async with EcsClient(policy=PollPolicy(outage_budget=5)) as client:
+        error = await failure(ServiceUnavailableError, client.call(operation, region_id=REGION))
+        assert f"it may have started; look with {look}" in error.message
+        call = client.call(operation, region_id=REGION, params={"ClientToken": "mine"})
+        assert "it may have started; to find out, repeat" in (await failure(ServiceUnavailableError, call)).message
+        reading = client.call("DescribeDisks", region_id=REGION)
+        assert "may have started" not in (await failure(ServiceUnavailableError, reading)).message
+
+
+def assert_names_token(error: Exception, ecs: EcsEmulator) -> None:
+    """The error says that the import may have started, and which token to use to find out."""
+    assert "it may have started; to find out, repeat ImportImage" in str(error)
+    assert f"ClientToken '{ecs.requests[0].params['ClientToken']}'" in str(error)
 
 
 async def test_a_start_has_a_connection_of_its_own() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +118,7 @@ async def test_canceled_tasks(virtual_ecs: EcsEmulator, word: str) -> None:
 @pytest.mark.parametrize("word", ["Processing", "Waiting", "Pending", "Paused", "finished", "FAILED", "Success"])
 async def test_other_words_are_not_terminal(virtual_ecs: EcsEmulator, word: str) -> None:
     """No other status settles a task: polling goes on."""
-    task_id = virtual_ecs.add_task(outcome=word)
+    task_id = virtual_ecs.add_task(status=word, duration=1e9)
     error = await failure(WaitTimeoutError, wait_for_task(task_id, timeout=35, policy=every(10)))
     assert error.pending == (task_id,)
     assert times(virtual_ecs) == [0, 10, 20, 30]
@@ -127,7 +126,7 @@ async def test_other_words_are_not_terminal(virtual_ecs: EcsEmulator, word: str)
 
 async def test_an_odd_word_is_logged_once(virtual_ecs: EcsEmulator, caplog: pytest.LogCaptureFixture) -> None:
     """A status that the documentation does not name is logged once a word, as a warning of `ecs_waiter`."""
-    ids = [virtual_ecs.add_task(outcome="Weird") for _ in range(2)]
+    ids = [virtual_ecs.add_task(status="Weird", duration=1e9) for _ in range(2)]
     ids.append(virtual_ecs.add_task(outcome="Paused"))
     async with TaskWaiter(policy=every(10)) as waiter:
         await asyncio.gather(*(failure(WaitTimeoutError, waiter.wait(ids, timeout=25)) for _ in range(2)))
@@ -138,14 +137,14 @@ async def test_an_odd_word_is_logged_once(virtual_ecs: EcsEmulator, caplog: pyte
 
 async def test_a_flood_of_odd_words(virtual_ecs: EcsEmulator, caplog: pytest.LogCaptureFixture) -> None:
     """A flood of odd words does not flood the log."""
-    ids = [virtual_ecs.add_task(outcome=f"Weird{number}") for number in range(90)]
+    ids = [virtual_ecs.add_task(status=f"Weird{number}", duration=1e9) for number in range(90)]
     await failure(WaitTimeoutError, wait_for_tasks(ids, timeout=25, policy=every(10)))
     assert 1 <= len(caplog.records) <= 25
 
 
 async def test_an_odd_word_cannot_forge_a_log_line(virtual_ecs: EcsEmulator, caplog: pytest.LogCaptureFixture) -> None:
     """An odd word stays one line of the log, whatever it holds and however long it is."""
-    task_id = virtual_ecs.add_task(outcome="Weird\nERROR forged \x1b[31m" + "x" * 10_000)
+    task_id = virtual_ecs.add_task(status="Weird\nERROR forged \x1b[31m" + "x" * 10_000, duration=1e9)
     await failure(WaitTimeoutError, wait_for_task(task_id, timeout=5))
     (record,) = caplog.records
     assert record.getMessage().isprintable()
@@ -221,7 +220,7 @@ async def test_a_slow_region_delays_no_other(virtual_ecs: EcsEmulator) -> None:
 async def test_stats(virtual_ecs: EcsEmulator) -> None:
     """`stats` is a frozen snapshot of each region's calls, polls, settled, throttled, retried and waiting."""
     done, failed = virtual_ecs.add_task(), virtual_ecs.add_task(outcome="Failed")
-    running = virtual_ecs.add_task(duration=math.inf)
+    running = virtual_ecs.add_task(duration=1e9)
     virtual_ecs.inject("throttle", times=1)
     async with TaskWaiter(policy=every(10)) as waiter:
         assert dict(waiter.stats.regions) == {}

@@ -14,12 +14,11 @@ from ecs_waiter.airflow.outcomes import checked_event, tasks_of
 from ecs_waiter.airflow.policies import PolicyArgument, policy_from_numbers, policy_to_numbers
 from ecs_waiter.airflow.starts import client_token, recall, remember, remember_end
 from ecs_waiter.airflow.triggers import EcsTaskTrigger
-from ecs_waiter.api.operations import TAKES_CLIENT_TOKEN, check_action, is_repeatable
 from ecs_waiter.api.policy import check_seconds
-from ecs_waiter.api.task_ids import check_task_id
-from ecs_waiter.errors import ServiceUnavailableError
+from ecs_waiter.errors import ApiError
 from ecs_waiter.models import TaskStatus
 from ecs_waiter.printable import printable
+from ecs_waiter.start import Start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,17 +31,20 @@ __all__ = ["EcsExportImageOperator", "EcsImportImageOperator", "EcsRunTaskOperat
 
 
 class EcsRunTaskOperator(BaseOperator):
-    """Runs any ECS operation whose answer carries a ``TaskId``, e.g. ``RedeployInstance``, and waits for the task.
+    """Runs an ECS operation that starts a task, e.g. ``RedeployInstance``, and waits for the task.
 
-    Returns the task's ID, or None if the change was done at once. Pushes as XCom ``ecs_task_id`` (and ``image_id``
-    where the answer has one) from the start on, and ``resource_id`` when the task has finished.
+    Returns the task's ID. Returns None if the change was done at once (``ModifyDiskSpec`` only), or if the parameters
+    ask for a dry run (``DryRun``) and the request would succeed. Pushes as XCom ``ecs_task_id`` (and ``image_id`` where
+    the answer has one) from the start on, and ``resource_id`` when the task has finished.
+
+    An operation that starts no task, such as ``CopyImage``, fails the task instance before any call.
 
     A retry takes up the task that an earlier try has started and not seen to end. The start itself carries a
     ``ClientToken`` of the task instance, where the operation takes one. A start of which it is not known whether it
     happened, and which has no such token, fails without a retry.
 
     Args:
-        operation: The operation's name. (templated)
+        operation: The operation's name. It must be one that starts a task. (templated)
         parameters: Its parameters; lists and maps are flattened as the service wants them. (templated)
         region_id: The region; the connection's by default. (templated)
         alibabacloud_conn_id: The connection; None for the default credentials chain. (templated)
@@ -154,38 +156,47 @@ class EcsRunTaskOperator(BaseOperator):
     def _begin(self, context: Context, hook: EcsTaskHook, region_id: str) -> str | None:
         EcsConsoleTasksLink.persist(context, region_id)
         started = recall(context)
+        # Before any call, for it refuses what cannot be waited for.
+        start = self._new_start(context, hook, started.task_id or started.superseded)
         if started.task_id is not None and _look(hook, started.task_id) is not TaskStatus.CANCELED:
             self.log.info("%s in %s was started before, as task %s", self.operation, region_id, started.task_id)
             remember(context, started.task_id)
             return started.task_id
-        answer = self._start(context, hook, started.task_id or started.superseded)
-        if not (told := answer.get("TaskId")):
-            self.log.info("%s in %s was done at once: there is nothing to wait for", self.operation, region_id)
+        return self._start(context, hook, start, is_first=not (started.task_id or started.superseded))
+
+    def _start(self, context: Context, hook: EcsTaskHook, start: Start, *, is_first: bool) -> str | None:
+        try:
+            answer = hook.call(start.operation, start.params)
+            task_id = start.task_id(answer)
+        except ApiError as error:
+            if start.passed_dry_run(error):
+                self.log.info(start.would_succeed)
+                return None
+            if start.client_token is not None or not start.is_in_doubt(error):
+                raise
+            raise AirflowFailException(f"{error}; clearing this task instance starts it again") from error
+        if task_id is None:
+            self.log.info(start.done_at_once)
             return None
-        task_id = check_task_id(told)
+        # Where nothing outlives a try, the token finds what an earlier try has started, and that may have failed.
+        is_retry = start.adds_token and is_first and context["ti"].try_number != 1
+        if is_retry and _look(hook, task_id) in {TaskStatus.CANCELED, TaskStatus.FAILED}:
+            return self._start(context, hook, self._new_start(context, hook, task_id), is_first=False)
         remember(context, task_id)
-        self.log.info("%s in %s is task %s", self.operation, region_id, task_id)
+        self.log.info("%s in %s is task %s", start.operation, start.region_id, task_id)
         if isinstance(image_id := answer.get("ImageId"), str):
             context["ti"].xcom_push(key="image_id", value=image_id)
         return task_id
 
-    def _start(self, context: Context, hook: EcsTaskHook, superseded: str) -> dict[str, Any]:
-        operation, parameters = check_action(self.operation), self.request()
-        has_own_token = operation in TAKES_CLIENT_TOKEN and not parameters.get("ClientToken")
-        if has_own_token:
-            parameters["ClientToken"] = client_token(context["ti"], superseded)
+    def _new_start(self, context: Context, hook: EcsTaskHook, superseded: str) -> Start:
+        def new_token() -> str:
+            return client_token(context["ti"], superseded)
+
         try:
-            answer = hook.call(operation, parameters)
-        except ServiceUnavailableError as error:
-            if not error.sent or is_repeatable(operation, parameters):
-                raise
-            raise AirflowFailException(f"{error}; look for its task before you clear this task instance") from error
-        # Where nothing outlives a try, the token leads to what an earlier one has started, and that may have failed.
-        if has_own_token and not superseded and context["ti"].try_number != 1:
-            task_id = answer.get("TaskId")
-            if isinstance(task_id, str) and _look(hook, task_id) in {TaskStatus.CANCELED, TaskStatus.FAILED}:
-                return self._start(context, hook, task_id)
-        return answer
+            return Start(self.operation, hook.region(), self.request(), new_token=new_token)
+        except (TypeError, ValueError) as error:
+            # A retry would fail in the same way.
+            raise AirflowFailException(str(error)) from error
 
 
 def _look(hook: EcsTaskHook, task_id: str) -> TaskStatus | None:

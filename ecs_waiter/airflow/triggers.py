@@ -106,8 +106,9 @@ class EcsTaskTrigger(BaseTrigger):
             # In this trigger's own context, which is what leads a line into the log of its task instance.
             told.run(self.log.info, "task %s is %s", printable(task.task_id), printable(task.task_status))
 
-        # In an empty one, for what is started here serves other triggers, and outlives this one.
-        self._waiting = asyncio.get_running_loop().create_task(self._wait(tell), context=contextvars.Context())
+        # Don't pass this trigger's context variables on: what starts here serves other triggers and outlives this one.
+        create_task = asyncio.get_running_loop().create_task
+        self._waiting = contextvars.Context().run(create_task, self._wait(tell))
         try:
             return await self._waiting
         except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""From the service's answers to our models; one unreadable row harms that row."""
+"""From the service's answers to our models; an unreadable row affects that row alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ecs_waiter.api.transport import Answer
 
-__all__ = ["MOST_ROWS", "Snapshot", "age_of", "detail_of", "page_of", "rows_in", "snapshot_of", "task_of", "total_of"]
+__all__ = ["MOST_ROWS", "Snapshot", "age_of", "detail_of", "page_of", "snapshot_of", "task_of", "tasks_in", "total_of"]
 
 
 MOST_ROWS = 10_000
@@ -33,40 +33,59 @@ class Snapshot:
         total_count: How many the service says there are, where it says; more than `tasks` if the answer is cut short.
         date: The service's clock, in seconds since the epoch, where it says.
         fingerprint: What is the same for an answer that tells the same.
+        unread: Rows that could not be read.
     """
 
     tasks: list[Task]
     total_count: int | None
     date: float | None
     fingerprint: int
+    unread: int = 0
 
 
 def snapshot_of(region_id: str, answer: Answer) -> Snapshot:
     """Return what a DescribeTasks answer lists of the region asked.
 
     Raises:
-        ServiceUnavailableError: It holds no set of tasks.
+        ServiceUnavailableError: It holds no set of tasks, or no row of it can be read.
     """
+    unread = 0
     if answer.listing is None:
-        tasks = _tasks(region_id, rows_in(answer))
+        tasks, rows = tasks_in(region_id, answer)
+        unread = rows - len(tasks)
         total_count = total_of(answer)
     else:
-        tasks, told = answer.listing
-        total_count = _whole(told)
-    return Snapshot(tasks, total_count, answer.date, answer.fingerprint)
+        tasks, count = answer.listing
+        total_count = _whole(count)
+    return Snapshot(tasks, total_count, answer.date, answer.fingerprint, unread)
 
 
-def rows_in(answer: Answer) -> list[Any]:
-    """Return the raw rows of a DescribeTasks answer, of any type and shape.
+def tasks_in(region_id: str, answer: Answer) -> tuple[list[Task], int]:
+    """Return the tasks that a DescribeTasks answer lists, and how many rows it has; some may be unreadable.
 
     Raises:
-        ServiceUnavailableError: It holds no set of tasks, or a flood of them: a fault of the service, and no absence.
+        ServiceUnavailableError: It holds no set of tasks, or rows of which none can be read. That is a fault of the
+            service: nothing is known of the tasks asked for, so they are not absent.
     """
+    rows = _rows_in(answer)
+    tasks = [task for row in rows if (task := task_of(region_id, row)) is not None]
+    if rows and not tasks:
+        raise _unreadable(answer, "a row that can be read")
+    return tasks, len(rows)
+
+
+def _rows_in(answer: Answer) -> list[Any]:
+    """The raw rows of a DescribeTasks answer, of any type and shape."""
     found = answer.data.get("TaskSet")
-    # By the book a map with a list; the bare list and a single row have been seen, and no rows may be null.
-    rows = (found.get("Task") or []) if isinstance(found, dict) and ("Task" in found or not found) else found
-    if isinstance(rows, dict) and rows is not found:
-        rows = [rows]
+    if isinstance(found, list) and found and all(isinstance(part, dict) and "Task" in part for part in found):
+        # The documentation's JSON of 2018 to 2020: a list of one object that holds the list.
+        parts = [part["Task"] for part in found]
+        rows: object = [row for part in parts for row in (part if isinstance(part, list) else [part])]
+    else:
+        # Documented as a map with a list; the bare list and a single row have been seen, and no rows may be null.
+        rows = (found.get("Task") or []) if isinstance(found, dict) and ("Task" in found or not found) else found
+        if isinstance(rows, dict) and ("TaskId" in rows or rows is not found):
+            rows = [rows]
     if not isinstance(rows, list):
         raise _unreadable(answer, "a set of tasks")
     if len(rows) > MOST_ROWS:
@@ -80,7 +99,7 @@ def total_of(answer: Answer) -> int | None:
 
 
 def task_of(region_id: str, row: object) -> Task | None:
-    """Return the task that a row tells of, in the region asked; None if it tells of none."""
+    """The task in a row, in the region asked; None if the row cannot be read."""
     if not isinstance(row, dict) or not isinstance(row.get("TaskId"), str):
         return None
     # By the wire's names alone: a model takes its own names as well.
@@ -97,9 +116,9 @@ def page_of(region_id: str, answer: Answer, *, page_number: int, page_size: int)
     """Return a DescribeTasks answer as a page; what the service left out is as asked.
 
     Raises:
-        ServiceUnavailableError: It holds no set of tasks.
+        ServiceUnavailableError: It holds no set of tasks, or no row of it can be read.
     """
-    tasks = _tasks(region_id, rows_in(answer))
+    tasks, _ = tasks_in(region_id, answer)
     total_count = total_of(answer)
     return TaskPage(
         tasks=tuple(tasks),
@@ -120,10 +139,6 @@ def detail_of(region_id: str, task_id: str, answer: Answer) -> TaskDetail:
     if answer.data.get("TaskId", task_id) != task_id:
         raise _unreadable(answer, "the task asked for")
     return TaskDetail.model_validate({**answer.data, "TaskId": task_id, "RegionId": region_id})
-
-
-def _tasks(region_id: str, rows: list[Any]) -> list[Task]:
-    return [task for row in rows if (task := task_of(region_id, row)) is not None]
 
 
 def _unreadable(answer: Answer, what: str) -> ServiceUnavailableError:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import aiohttp
 
-from ecs_waiter.api.answers import Snapshot, detail_of, page_of, rows_in, snapshot_of, task_of, total_of
+from ecs_waiter.api.answers import Snapshot, detail_of, page_of, snapshot_of, tasks_in, total_of
 from ecs_waiter.api.credentials import check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
 from ecs_waiter.api.filters import filters, whole
-from ecs_waiter.api.limiter import Priority, RegionLimiter
+from ecs_waiter.api.limiter import PlaceTakenError, Priority, RegionLimiter
 from ecs_waiter.api.listing import read_listing
-from ecs_waiter.api.operations import check_action, is_repeatable, region_of_call
+from ecs_waiter.api.operations import check_action, client_token_of, in_doubt, is_repeatable, region_of_call
 from ecs_waiter.api.policy import CallPolicy
+from ecs_waiter.api.quotas import quotas_of
 from ecs_waiter.api.retry import retrying
 from ecs_waiter.api.signing import canonical_query, flatten
 from ecs_waiter.api.task_ids import MAX_BATCH, check_task_id
@@ -25,11 +28,9 @@ from ecs_waiter.models import TaskStatus
 from ecs_waiter.runtimes import running_loop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from datetime import datetime
     from types import TracebackType
-
-    from tenacity import AsyncRetrying
 
     from ecs_waiter.api.credentials import CredentialsProvider
     from ecs_waiter.api.transport import Answer, Attempt, Counters
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EcsClient"]
 
+_POLL = "DescribeTasks"
 _STALE_PAGES = 10
 """Pages without any task that is new, in a row, after which the service is taken to repeat itself."""
 
@@ -78,9 +80,9 @@ class EcsClient:
         if session is not None and any(name.lower().startswith("x-acs-") for name in session.headers):
             raise ValueError("session has x-acs-... headers of its own, which would go out unsigned: leave them out")
         self._policy = policy
-        self._transport = Transport(
-            provider=check_provider(credentials), endpoint=resolve_endpoint(endpoint), policy=policy, session=session
-        )
+        self._provider = check_provider(credentials)
+        self._endpoint = resolve_endpoint(endpoint)
+        self._transport = Transport(provider=self._provider, endpoint=self._endpoint, policy=policy, session=session)
         self._limiters: dict[str, RegionLimiter] = {}
 
     async def __aenter__(self) -> Self:
@@ -93,14 +95,22 @@ class EcsClient:
 
     async def aclose(self) -> None:
         """Close every connection of our own; calls under way fail."""
+        for limiter in self._limiters.values():
+            limiter.retire()
         await self._transport.aclose()
 
-    def limiter(self, region_id: str) -> RegionLimiter:
-        """Return the gate that every call to a region passes."""
+    def limiter(self, region_id: str, operation: str = _POLL) -> RegionLimiter:
+        """Return the gate that every call of an operation to a region passes; by default that of the polls.
+
+        Raises:
+            RuntimeError: No event loop runs; what the service taught is kept per loop.
+        """
         limiter = self._limiters.get(region_id)
         if limiter is None:
-            limiter = self._limiters[region_id] = RegionLimiter(self._policy)
-        return limiter
+            quotas = quotas_of(asyncio.get_running_loop())
+            quota_of = quotas.of(self._provider, self._endpoint, region_id)
+            limiter = self._limiters[region_id] = RegionLimiter(self._policy, _POLL, quota_of=quota_of)
+        return limiter if operation == _POLL else limiter.beside(operation)
 
     def counters(self, region_id: str) -> Counters:
         """Return the running counters of a region's calls."""
@@ -129,16 +139,17 @@ class EcsClient:
         Returns:
             What was answered; None if it has a fingerprint that is known, and so tells nothing new.
         """
-        answer = await self._transport.send(
-            region_id,
-            "DescribeTasks",
-            query,
-            limiter=self.limiter(region_id),
-            priority=Priority.POLL,
-            is_known=is_known,
-            read=partial(read_listing, region_id),
-        )
-        return None if answer is KNOWN else snapshot_of(region_id, answer)
+        with _in_region(region_id):
+            answer = await self._transport.send(
+                region_id,
+                _POLL,
+                query,
+                limiter=self.limiter(region_id),
+                priority=Priority.POLL,
+                is_known=is_known,
+                read=partial(read_listing, region_id),
+            )
+            return None if answer is KNOWN else snapshot_of(region_id, answer)
 
     async def describe_tasks(  # noqa: PLR0913 - the operation's parameters
         self,
@@ -244,8 +255,12 @@ class EcsClient:
     ) -> dict[str, Any]:
         """Return the parsed answer of any RPC operation of ECS.
 
-        What may have happened is not tried again, unless the operation only reads or `params` has a ``ClientToken``:
-        its ServiceUnavailableError says that it may have started.
+        What may have happened is repeated only if the operation only reads, is a dry run, or has a ``ClientToken``
+        among `params`. Whenever an error leaves open whether the operation started, its message says so and how to
+        find out. ``LastTokenProcessing`` (the first request with this token is still at work) is retried.
+
+        A dry run (``DryRun``) that would succeed raises `ApiError` with the code ``DryRunOperation``, because that is
+        how the service reports it; `TaskWaiter.run` returns None instead.
 
         Args:
             action: The operation's name, e.g. ``ExportImage``.
@@ -257,26 +272,35 @@ class EcsClient:
             raise TypeError(f"params takes a mapping, not {type(params).__name__}")
         region = region_of_call(region_id, params or {})
         flat = {"RegionId": region, **flatten(params or {})}
-        repeatable = is_repeatable(action, flat)
-        return await self._called(region, action, canonical_query(flat), _data, repeatable=repeatable)
+        return await self._called(
+            region,
+            action,
+            canonical_query(flat),
+            _data,
+            repeatable=is_repeatable(action, flat),
+            doubt=in_doubt(action, region, flat),
+            token=client_token_of(action, flat),
+        )
 
     async def _tasks(self, region: str, params: Mapping[str, str]) -> AsyncIterator[Task]:
+        def page(answer: Answer) -> tuple[tuple[list[Task], int], int | None]:
+            return tasks_in(region, answer), total_of(answer)
+
         seen: set[str] = set()
         rows = stale = number = 0
         while True:
             number += 1
             query = _paged(region, params, number, MAX_BATCH)
-            listed, total_count = await self._called(region, "DescribeTasks", query, _listed)
+            (listed, count), total_count = await self._called(region, "DescribeTasks", query, page)
             before = len(seen)
-            for row in listed:
-                task = task_of(region, row)
-                if task is not None and task.task_id not in seen:
+            for task in listed:
+                if task.task_id not in seen:
                     seen.add(task.task_id)
                     yield task
-            rows += len(listed)
+            rows += count
             # New tasks push known ones on to later pages, so that a full page without any news is not the end yet.
             stale = stale + 1 if len(seen) == before else 0
-            is_full = len(listed) >= MAX_BATCH
+            is_full = count >= MAX_BATCH
             # A total below what a full page brings is not believed.
             is_last = total_count is not None and (rows == total_count or (rows > total_count and not is_full))
             if is_last or stale >= (_STALE_PAGES if is_full else 1):
@@ -290,39 +314,48 @@ class EcsClient:
         read: Callable[[Answer], T],
         *,
         repeatable: bool = True,
+        doubt: str = "",
+        token: str | None = None,
         priority: Priority = Priority.CALL,
     ) -> T:
         """Attempt the call until an answer comes that `read` finds no fault with."""
         running_loop()  # raises where asyncio does not run
 
         async def attempt() -> T:
-            limiter = self.limiter(region)
-            await limiter.acquire(priority)
-            try:
-                answer = await self._transport.send(
-                    region, action, query, limiter=limiter, fresh=not repeatable, priority=priority
-                )
-            finally:
-                limiter.release(priority)
-            return read(answer)
+            limiter = self.limiter(region, action)
+            while True:
+                try:
+                    with _in_region(region):
+                        async with limiter.place(priority):
+                            answer = await self._transport.send(
+                                region, action, query, limiter=limiter, fresh=not repeatable, priority=priority
+                            )
+                        return read(answer)
+                except PlaceTakenError:
+                    continue
 
-        return await self._retrying(region, repeatable=repeatable)(attempt)
-
-    def _retrying(self, region: str, *, repeatable: bool) -> AsyncRetrying:
         counters = self.counters(region)
 
         def on_retry() -> None:
             counters.retried += 1
 
-        return retrying(self._policy, repeatable=repeatable, on_retry=on_retry)
+        again = retrying(self._policy, repeatable=repeatable, doubt=doubt, token=token, on_retry=on_retry)
+        with _in_region(region):
+            return await again(attempt)
+
+
+@contextmanager
+def _in_region(region_id: str) -> Iterator[None]:
+    """Have the errors of a call name the region called."""
+    try:
+        yield
+    except ApiError as error:
+        error.in_region(region_id)
+        raise
 
 
 def _paged(region: str, params: Mapping[str, str], number: int, size: int) -> str:
     return canonical_query({**params, "PageNumber": str(number), "PageSize": str(size), "RegionId": region})
-
-
-def _listed(answer: Answer) -> tuple[list[Any], int | None]:
-    return rows_in(answer), total_of(answer)
 
 
 def _data(answer: Answer) -> dict[str, Any]:

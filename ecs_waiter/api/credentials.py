@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import math
 import os
 import re
 import threading
-import time
-from asyncio import wrap_future
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, cast
 
-from ecs_waiter.api.official_chain import OfficialChain
-from ecs_waiter.errors import AuthenticationError, EcsWaiterError
+from ecs_waiter.api.official_chain import OfficialChain, could_not_ask
+from ecs_waiter.errors import ApiError, AuthenticationError, EcsWaiterError, ServiceUnavailableError
 from ecs_waiter.forking import in_forked_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Credentials", "CredentialsProvider", "DefaultCredentials", "StaticCredentials", "check_provider"]
+__all__ = [
+    "SET_CREDENTIALS",
+    "Credentials",
+    "CredentialsProvider",
+    "DefaultCredentials",
+    "StaticCredentials",
+    "check_provider",
+]
 
 _SENDABLE = re.compile(r"[!-~]+", re.ASCII)
 
@@ -35,11 +41,14 @@ _VARIABLES = (
     "HOME",
 )
 _REFRESH = 60.0  # seconds
-_NONE_FOUND = (
-    "no credentials found: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, configure a profile of"
-    " the official command line (ALIBABA_CLOUD_PROFILE names another than the current), or pass"
-    " credentials=StaticCredentials(...)"
+# Seconds that a call waits for a refresh while it could use what it has.
+_REFRESH_WITHIN = 5.0
+
+SET_CREDENTIALS = (
+    "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, configure a profile of the official command"
+    " line (ALIBABA_CLOUD_PROFILE names another than the current), or pass credentials=StaticCredentials(...)"
 )
+"""What to do where no credentials are found: the end of the message."""
 
 _Environment = tuple[str | None, ...]
 # What an answer depends on, the environment and how often it was forgotten: under another mark it is no answer.
@@ -111,10 +120,20 @@ def _check(name: str, value: object) -> None:
 
 
 class CredentialsProvider(Protocol):
-    """Anything that gives credentials when asked; it is asked before every HTTP attempt, so it should cache."""
+    """Any object that gives credentials when asked. It is asked before every HTTP attempt, so it should cache.
+
+    When the service refuses the key, the provider is asked once more, and the call is retried if it gives another key.
+    """
 
     async def get_credentials(self) -> Credentials:
-        """Return what the next call is signed with; an exception counts as refused credentials."""
+        """Return what the next call is signed with.
+
+        Raise `AuthenticationError` if there are no credentials: it ends the waits of the region at once. Any other
+        exception means that the source could not be asked: it is retried within the policy's ``outage_budget``, and so
+        is a call that takes longer than ``call_timeout``. What is returned instead of `Credentials` ends the waits.
+
+        Let `asyncio.CancelledError` out. A provider that ignores it is left running after ``call_timeout``.
+        """
         ...
 
 
@@ -153,38 +172,54 @@ class _Chain(Protocol):
     def fetch(self) -> tuple[str, str, str | None]: ...
 
 
-_Answer = Credentials | AuthenticationError
+_Answer = Credentials | ApiError
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Held:
     credentials: Credentials
     environment: _Environment
+    since: float
     until: float
 
 
 class _Flight:
     """One fetch, which any number of callers on any number of loops await."""
 
-    __slots__ = ("answer", "mark")
+    __slots__ = ("answer", "began_at", "mark")
 
-    def __init__(self) -> None:
+    def __init__(self, began_at: float) -> None:
+        self.began_at = began_at
         self.mark: _Mark | None = None  # set as it begins
         self.answer: Future[_Answer] = Future()
         # A running future cannot be canceled: a caller who gives up takes it from no one.
         self.answer.set_running_or_notify_cancel()
 
 
+class _Joining(Executor):
+    """Lets a loop await a flight as a job of its own in a thread, for which virtual time stands still."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Return the future that `fn` returns."""
+        future: Future[Any] = fn(*args, **kwargs)
+        return future
+
+
+_JOINING = _Joining()
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
 class DefaultCredentials:
     """A provider that looks where the official tools look: the environment, profiles, the instance's RAM role, ...
 
     The environment's access key counts as it is at each call. All else is fetched in a thread, one fetch at a time for
-    all callers of all loops, and held for a minute.
+    all callers of all loops, and held for a minute. A fetch that fails leaves what is held in use.
     """
 
-    def __init__(
-        self, *, clock: Callable[[], float] = time.monotonic, chain: Callable[[], _Chain] = OfficialChain
-    ) -> None:
+    def __init__(self, *, clock: Callable[[], float] = _loop_time, chain: Callable[[], _Chain] = OfficialChain) -> None:
         self._clock = clock
         self._new_chain = chain
         self._turn = threading.Lock()  # held by the one fetch that is asking the chain
@@ -198,7 +233,8 @@ class DefaultCredentials:
         """Return the credentials as of now.
 
         Raises:
-            AuthenticationError: There are none; its cause tells where was looked, free of secrets.
+            AuthenticationError: There are none; the message gives the reason of each source, free of secrets.
+            ServiceUnavailableError: There are none yet, as a source could not be asked.
         """
         environment = _environment()
         held = self._held_for(environment)
@@ -206,10 +242,33 @@ class DefaultCredentials:
             return held
         if environment[0] and environment[1]:
             return self._of_environment(environment)
-        answer = await wrap_future(self._joined(environment).answer)
-        if isinstance(answer, AuthenticationError):
-            raise copy.copy(answer)
-        return answer
+        earlier, forgotten = self._held, self._forgotten
+        if earlier is not None and earlier.environment != environment:
+            earlier = None
+        answer = await self._fetched_within(environment, math.inf if earlier is None else _REFRESH_WITHIN)
+        if isinstance(answer, Credentials):
+            return answer
+        if earlier is not None and forgotten == self._forgotten:
+            return earlier.credentials
+        raise copy.copy(answer)
+
+    async def _fetched_within(self, environment: _Environment, patience: float) -> _Answer:
+        """Join a fetch; after `patience` seconds from its start its answer is that it takes too long."""
+        try:
+            flight = self._joined(environment)
+        except (RuntimeError, MemoryError) as error:
+            return _not_now(error)
+        answer = cast(
+            "asyncio.Future[_Answer]",
+            asyncio.get_running_loop().run_in_executor(_JOINING, lambda: flight.answer),
+        )
+        if patience == math.inf:
+            return await answer
+        try:
+            async with asyncio.timeout(min(patience, flight.began_at + patience - self._clock())):
+                return await answer
+        except TimeoutError as error:
+            return _not_now(error)
 
     def at_hand(self) -> Credentials | None:
         """Return the credentials if nobody need be asked for them, without a coroutine."""
@@ -217,11 +276,13 @@ class DefaultCredentials:
 
     def _held_for(self, environment: _Environment) -> Credentials | None:
         held = self._held
-        is_good = held is not None and held.environment == environment and self._clock() < held.until
-        return held.credentials if held is not None and is_good else None
+        # Loops may disagree about the time: one on virtual time starts its own.
+        if held is None or held.environment != environment or not held.since <= self._clock() < held.until:
+            return None
+        return held.credentials
 
     def forget(self) -> None:
-        """Let the next call fetch anew, as after the service has said that the security token is expired."""
+        """Let the next call fetch anew, by a new chain, as after the service has refused the key."""
         with self._lock:
             self._forgotten += 1
             self._held = None
@@ -232,21 +293,36 @@ class DefaultCredentials:
             credentials = Credentials(access_key_id or "", access_key_secret or "", security_token)
         except ValueError as error:
             raise AuthenticationError(None, f"the environment's credentials cannot be used: {error}") from None
-        self._held = _Held(credentials, environment, math.inf)
+        self._held = _Held(credentials, environment, -math.inf, math.inf)
         return credentials
 
     def _joined(self, environment: _Environment) -> _Flight:
         with self._lock:
             flight = self._flight
+            if (held := self._held_for(environment)) is not None:
+                # Another has landed since the caller looked.
+                flight = _Flight(self._clock())
+                flight.answer.set_result(held)
+                return flight
             # One that has not begun is as good as a new one: it will see what is now.
             if flight is None or flight.mark not in {None, (environment, self._forgotten)}:
-                flight = _Flight()
+                flight = _Flight(self._clock())
                 # A daemon, not an executor's thread: neither a loop's end nor the interpreter's waits for a slow chain.
                 threading.Thread(target=self._fly, args=(flight,), name="ecs_waiter-credentials", daemon=True).start()
                 self._flight = flight
             return flight
 
     def _fly(self, flight: _Flight) -> None:
+        try:
+            answer = self._flown(flight)
+        except Exception as error:  # noqa: BLE001 - such as no memory: nobody may wait for an answer that never comes
+            answer = _not_now(error)
+            with self._lock:
+                if self._flight is flight:
+                    self._flight = None
+        flight.answer.set_result(answer)
+
+    def _flown(self, flight: _Flight) -> _Answer:
         with self._turn:
             with self._lock:
                 flight.mark = environment, forgotten = _environment(), self._forgotten
@@ -255,36 +331,55 @@ class DefaultCredentials:
                 if self._flight is flight:
                     self._flight = None
                 if forgotten == self._forgotten:
-                    answer = self._kept(answer, environment)
-            if isinstance(answer, AuthenticationError):
+                    answer = self._kept(answer, environment, flight)
+            if isinstance(answer, ApiError):
                 self._chain = None
-        flight.answer.set_result(answer)
+        return answer
 
     def _fetched(self, mark: _Mark) -> _Answer:
         try:
-            # A chain remembers: which provider answered, what it said, and the environment it was made in.
+            # A chain remembers: which source answered, what it said, and the environment it was made in.
             if self._chain is None or self._chain[0] != mark:
                 self._chain = mark, self._new_chain()
             found = self._chain[1].fetch()
+        except ServiceUnavailableError as error:
+            return copy.copy(error)
+        except EcsWaiterError as error:
+            return _none_found(error, str(error))
+        except ImportError as error:
+            return _none_found(error, f"the official credentials package cannot be imported ({error})")
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
-            failure = AuthenticationError(None, _NONE_FOUND)
-            # Only our own errors and those of a broken installation are known to be free of secrets.
-            safe = isinstance(error, EcsWaiterError | ImportError)
-            failure.__cause__ = error.with_traceback(None) if safe else EcsWaiterError(type(error).__name__)
-            return failure
+            # The words of others may hold a secret.
+            safe = EcsWaiterError(type(error).__name__)
+            return _not_now(error) if could_not_ask(error) else _none_found(safe, type(error).__name__)
         try:
             return Credentials(*found)
         except (TypeError, ValueError) as error:
             return AuthenticationError(None, f"the credentials found cannot be used: {error}")
 
-    def _kept(self, answer: _Answer, environment: _Environment) -> _Answer:
-        if isinstance(answer, AuthenticationError):
-            if self._held is None or self._held.environment != environment:
+    def _kept(self, answer: _Answer, environment: _Environment, flight: _Flight) -> _Answer:
+        held = self._held if self._held is not None and self._held.environment == environment else None
+        if isinstance(answer, ApiError):
+            if held is None:
                 return answer
             # A refresh that failed takes nothing away: the service will say so if the earlier ones have expired.
-            answer = self._held.credentials
-        self._held = _Held(answer, environment, self._clock() + _REFRESH)
+            answer = held.credentials
+        elif held is not None and held.credentials == answer:
+            # The same object, by which a refused call knows whether anything was fetched since.
+            answer = held.credentials
+        self._held = _Held(answer, environment, flight.began_at, flight.began_at + _REFRESH)
         return answer
+
+
+def _none_found(cause: Exception, words: str) -> AuthenticationError:
+    error = AuthenticationError(None, f"no credentials found: {words}. To fix it, {SET_CREDENTIALS}")
+    error.__cause__ = cause.with_traceback(None)
+    return error
+
+
+def _not_now(error: Exception) -> ServiceUnavailableError:
+    words = f"the credentials cannot be fetched now: {type(error).__name__}"
+    return ServiceUnavailableError(None, words, sent=False)
 
 
 def _environment() -> _Environment:

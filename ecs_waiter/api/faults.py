@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Told",
+    "concerns_credentials",
     "date_of",
     "error_of",
     "is_error_object",
-    "is_expired_token",
+    "is_refused_key",
     "is_wrong_clock",
     "parsed",
     "retry_after",
@@ -39,7 +41,6 @@ _LONGEST_WAIT = 86_400.0
 
 # By the start of the code, in lower case: the service appends reasons, as in InvalidSecurityToken.Expired.
 _WRONG_CLOCK = ("invalidtimestamp", "illegaltimestamp")
-_EXPIRED_TOKEN = ("invalidsecuritytoken", "securitytokenexpired")
 _PASSING = ("serviceunavailable", "internalerror", "unknownerror", "signaturenonceused", *_WRONG_CLOCK)
 _REFUSED = (
     "accessdenied",
@@ -48,15 +49,20 @@ _REFUSED = (
     "incompletesignature",
     "invalidaccesskey",
     "invalidcredential",
+    "invalidsecuritytoken",
     "invalidsignature",
     "missingaccesskey",
     "missingsecuritytoken",
     "nopermission",
     "notauthorized",
     "signaturedoesnotmatch",
+    "securitytokenexpired",
     "unauthorized",
-    *_EXPIRED_TOKEN,
 )
+# Anywhere in the code of a refusal: it concerns the key, which may have been rotated, and not what the key may do.
+_KEY = ("accesskey", "credential", "securitytoken", "signature")
+
+_NO_CREDENTIALS = ("no credentials found", "the credentials ", "the environment's credentials ")
 
 # The parts of an error; an answer that has any other part tells of something done.
 _ERROR_KEYS = frozenset(
@@ -81,6 +87,7 @@ _HTML = r"(?i)<(?:!doctype\s+html|html|body)\b"
 # The service shows what it would have signed: our request, whole, with the security token in it.
 _ECHO = r"(?i)string ?to ?sign|canonical ?request"
 _POSITIVE = r"(?a)\s*0*([1-9][0-9]{0,14})\s*"
+_CALLS_LEFT = r"(?ai)Remain(?:ing)?:\s*0*[1-9]"
 _TIME_LEFT = r"(?ai)TimeLeft:\s*0*([1-9][0-9]{0,14})"
 
 
@@ -152,9 +159,17 @@ def is_wrong_clock(told: Told) -> bool:
     return told.code is not None and told.code.lower().startswith(_WRONG_CLOCK)
 
 
-def is_expired_token(told: Told) -> bool:
-    """Whether the service refused the security token, which fresh credentials may mend."""
-    return told.code is not None and told.code.lower().startswith(_EXPIRED_TOKEN)
+def is_refused_key(error: ApiError) -> bool:
+    """Whether the service refused the key or its token, rather than a permission: another key may be accepted."""
+    if not isinstance(error, AuthenticationError):
+        return False
+    code = (error.code or "").lower()
+    return error.http_status == _UNAUTHORIZED or any(word in code for word in _KEY)
+
+
+def concerns_credentials(error: ApiError) -> bool:
+    """Whether there were no credentials to sign with, so that no region was asked."""
+    return error.code is None and error.http_status is None and error.message.startswith(_NO_CREDENTIALS)
 
 
 def error_of(status: int, told: Told, headers: Mapping[str, str], clean: Callable[[str], str]) -> ApiError:
@@ -178,31 +193,44 @@ def error_of(status: int, told: Told, headers: Mapping[str, str], clean: Callabl
     message = shown(words) or f"HTTP status {status}"
     request_id = shown(told.request_id) if told.request_id else None
     if status == _TOO_MANY or kind.startswith("throttling"):
-        return ThrottledError(code, message, request_id, status, retry_after=retry_after(headers))
+        asked = retry_after(headers, told.date, is_throttled=True)
+        return ThrottledError(code, message, request_id, status, retry_after=asked)
     if code is None:
         # Words without a code are a gateway's, or those of a page that is no answer at all.
         words = f"HTTP status {status} without {'a readable answer' if status < _OTHER else 'a code of the service'}"
-        return ServiceUnavailableError(None, words, request_id, status, retry_after=retry_after(headers))
+        return ServiceUnavailableError(None, words, request_id, status, retry_after=retry_after(headers, told.date))
     if status not in _REFUSALS or kind.startswith(_PASSING):
-        return ServiceUnavailableError(code, message, request_id, status, retry_after=retry_after(headers))
+        return ServiceUnavailableError(code, message, request_id, status, retry_after=retry_after(headers, told.date))
     if status == _UNAUTHORIZED or kind.startswith(_REFUSED):
         return AuthenticationError(code, message, request_id, status)
     return ApiError(code, message, request_id, status)
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that the service asks to wait, a day at most; None if it does not say."""
+def retry_after(headers: Mapping[str, str], date: float | None, *, is_throttled: bool = False) -> float | None:
+    """Return the seconds that the service asks to wait, a day at most; None if it does not say.
+
+    Args:
+        headers: The answer's headers.
+        date: The service's clock, in seconds since the epoch; the local clock if None.
+        is_throttled: Whether the answer says that there are too many calls. Only then does what is left of a rate
+            limit's window mean anything, and only if no calls are left in it.
+    """
     if found := re.fullmatch(_POSITIVE, headers.get("x-acs-retry-after", "")):
         return min(int(found[1]) / 1000, _LONGEST_WAIT)
+    limits = [headers.get(name, "") for name in ("x-ratelimit-user-api", "x-ratelimit-user")] if is_throttled else []
     left = [
         int(found[1])
-        for name in ("x-ratelimit-user-api", "x-ratelimit-user")
-        if (found := re.search(_TIME_LEFT, headers.get(name, "")))
+        for limit in limits
+        if not re.search(_CALLS_LEFT, limit) and (found := re.search(_TIME_LEFT, limit))
     ]
     if left:
         return min(max(left) / 1000, _LONGEST_WAIT)
-    found = re.fullmatch(_POSITIVE, headers.get("Retry-After", ""))
-    return min(float(found[1]), _LONGEST_WAIT) if found else None
+    asked = headers.get("Retry-After", "")
+    if found := re.fullmatch(_POSITIVE, asked):
+        return min(float(found[1]), _LONGEST_WAIT)
+    until = _seconds(asked)
+    seconds = 0.0 if until is None else until - (time.time() if date is None else date)
+    return min(seconds, _LONGEST_WAIT) if seconds > 0 else None
 
 
 def date_of(headers: Mapping[str, str]) -> float | None:

@@ -1,4 +1,4 @@
-"""What is known of ECS operations: which may be repeated, and which start a task.
+"""Facts about ECS operations: which start a task, which can be repeated, and how to find out whether one started.
 
 Source: the official SDK's models of the ECS API of 2014-05-26.
 """
@@ -9,11 +9,24 @@ import re
 from typing import TYPE_CHECKING
 
 from ecs_waiter.api.endpoints import check_region, resolve_region
+from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["STARTS_TASK", "TAKES_CLIENT_TOKEN", "check_action", "is_repeatable", "region_of_call"]
+__all__ = [
+    "MAY_BE_DONE_AT_ONCE",
+    "STARTS_TASK",
+    "TAKES_CLIENT_TOKEN",
+    "asks_dry_run",
+    "check_action",
+    "client_token_of",
+    "in_doubt",
+    "is_dry_run",
+    "is_repeatable",
+    "region_of_call",
+    "wait_instead",
+]
 
 STARTS_TASK = frozenset(
     {
@@ -30,21 +43,90 @@ STARTS_TASK = frozenset(
 )
 """Operations whose answer carries a TaskId."""
 
+MAY_BE_DONE_AT_ONCE = frozenset({"ModifyDiskSpec"})
+"""Those of them whose answer carries no TaskId if the change was done at once. All others always give one."""
+
 TAKES_CLIENT_TOKEN = frozenset({"ImportImage", "ModifyInstanceClockOptions"})
 """Those of them that take a ClientToken, so that starting twice starts once."""
+
+_TAKES_DRY_RUN = frozenset(
+    {"ExportImage", "ImportImage", "ModifyDiskDeployment", "ModifyDiskSpec", "ModifyInstanceClockOptions"}
+)
+"""Those of them that take ``DryRun``."""
+
+_IMAGE = "wait until DescribeImages reports the answer's ImageId as Available"
+_SNAPSHOT = "wait until DescribeSnapshots reports the answer's SnapshotId as accomplished"
+_WAIT_INSTEAD = {
+    "CloneDisks": "poll DescribeTasks with the answer's TaskGroupId: "
+    "client.call('DescribeTasks', params={'TaskGroupId': ...})",
+    "CopyImage": f"{_IMAGE} in DestinationRegionId",
+    "CopySnapshot": f"{_SNAPSHOT} in DestinationRegionId",
+    "CreateImage": _IMAGE,
+    "CreateSnapshot": _SNAPSHOT,
+}
+_LISTED_BY = {
+    "CopyImage": "DescribeImages",
+    "CopySnapshot": "DescribeSnapshots",
+    "CreateImage": "DescribeImages",
+    "CreateSnapshot": "DescribeSnapshots",
+}
 
 _ACTION = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}", re.ASCII)
 _READS = re.compile(r"(Describe|List|Get|Query)[A-Z]")
 
 
 def is_repeatable(action: str, params: Mapping[str, object]) -> bool:
-    """Whether asking again does no harm even if the first time may have happened.
+    """Whether a call can be repeated even if an earlier attempt may have taken effect.
 
-    A read-only operation, or one with a ``ClientToken`` - unless it is known not to look at it.
+    True for a read-only operation, for a dry run, and with a ``ClientToken``, unless the operation is known to ignore
+    it.
     """
-    if _READS.match(action):
-        return True
-    return bool(params.get("ClientToken")) and (action in TAKES_CLIENT_TOKEN or action not in STARTS_TASK)
+    return bool(_READS.match(action)) or is_dry_run(action, params) or client_token_of(action, params) is not None
+
+
+def asks_dry_run(params: Mapping[str, object]) -> bool:
+    """Whether the parameters ask to check the request without executing it."""
+    return str(params.get("DryRun")).lower() == "true"
+
+
+def is_dry_run(action: str, params: Mapping[str, object]) -> bool:
+    """Whether a call only checks the request: the operation takes ``DryRun``, and it is set."""
+    return action in _TAKES_DRY_RUN and asks_dry_run(params)
+
+
+def client_token_of(action: str, params: Mapping[str, object]) -> str | None:
+    """Return the token with which a call takes effect at most once; None if there is none, or the operation ignores it.
+
+    An operation that is not listed here is assumed to take one.
+    """
+    token = params.get("ClientToken")
+    is_taken = action in TAKES_CLIENT_TOKEN or action not in STARTS_TASK
+    return str(token) if token and is_taken else None
+
+
+def in_doubt(action: str, region_id: str, params: Mapping[str, object]) -> str:
+    """Return what to say about a call that may have taken effect: that it may, and how to find out.
+
+    Empty for calls that change nothing: read-only operations and dry runs.
+    """
+    if _READS.match(action) or is_dry_run(action, params):
+        return ""
+    token = client_token_of(action, params)
+    if token is not None:
+        return (
+            f"it may have started; to find out, repeat {action} in {region_id} with the same parameters and "
+            f"ClientToken {printable(repr(token))}: that starts it at most once"
+        )
+    if action in STARTS_TASK:
+        where = f"look for {action} among the tasks of {region_id} (DescribeTasks)"
+    else:
+        where = f"look with {_LISTED_BY.get(action, 'a Describe operation')}"
+    return f"it may have started; {where} before you start it again"
+
+
+def wait_instead(action: str) -> str:
+    """Return how to wait for an operation that starts no task."""
+    return _WAIT_INSTEAD.get(action, "wait with the Describe operation for what it changes")
 
 
 def check_action(action: object) -> str:

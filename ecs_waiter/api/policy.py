@@ -40,7 +40,8 @@ class CallPolicy:
     Attributes:
         outage_budget: How long a region may fail without one good answer.
         max_in_flight: Calls of one region at the same time.
-        max_calls_per_second: The limiter's ceiling for one region; throttling lowers the rate below it for a while.
+        max_calls_per_second: Ceiling of one client for one region, all operations together. Fractions are exact.
+            Throttling lowers the rate of an operation below it for a while.
         call_timeout: One HTTP attempt, from the connection to the last byte.
     """
 

@@ -1,15 +1,17 @@
-"""Which errors of a call pass, and when it is made again: by tenacity, within the policy's outage budget."""
+"""Which errors of a call are retried, and when: by tenacity, within the policy's outage budget."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING, NoReturn
+from copy import copy
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception
 from tenacity.wait import wait_base
 
-from ecs_waiter.errors import ServiceUnavailableError, ThrottledError
+from ecs_waiter.errors import ApiError, ServiceUnavailableError, ThrottledError
+from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +24,19 @@ __all__ = ["is_passing", "retrying", "wait_backoff"]
 
 _FIRST = 0.5
 _LONGEST = 20.0
+_AT_WORK = "lasttokenprocessing"
+_MISMATCH = "idempotentparametermismatch"
+
+E = TypeVar("E", bound=ApiError)
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether the same call may go well a little later."""
-    return isinstance(error, ThrottledError | ServiceUnavailableError)
+    """Whether the same call may succeed a little later."""
+    return isinstance(error, ThrottledError | ServiceUnavailableError) or _has_code(error, _AT_WORK)
+
+
+def _has_code(error: BaseException, code: str) -> bool:
+    return isinstance(error, ApiError) and (error.code or "").lower().startswith(code)
 
 
 class wait_backoff(wait_base):  # noqa: N801 - tenacity's strategies are named like functions
@@ -49,20 +59,30 @@ class wait_backoff(wait_base):  # noqa: N801 - tenacity's strategies are named l
         return wait if asked is None else max(wait, asked)
 
 
-def retrying(policy: CallPolicy, *, repeatable: bool, on_retry: Callable[[], None] | None = None) -> AsyncRetrying:
-    """Return what makes one call again while its errors pass; the budget begins now.
+def retrying(
+    policy: CallPolicy,
+    *,
+    repeatable: bool,
+    doubt: str = "",
+    token: str | None = None,
+    on_retry: Callable[[], None] | None = None,
+) -> AsyncRetrying:
+    """Return what repeats one call while its errors are transient; the budget begins now.
 
-    It ends with a ThrottledError as it came, or with a ServiceUnavailableError whose `__cause__` is the last fault.
+    It ends with the last error. For a transient fault that is a ServiceUnavailableError whose `__cause__` is the fault.
 
     Args:
         policy: Its `outage_budget` bounds the time, in seconds, of all attempts together.
-        repeatable: Whether doing it twice does no harm. If not, only what surely did not happen is tried again.
+        repeatable: Whether a second execution is harmless. If not, only what surely did not happen is repeated.
+        doubt: What an error says if one of the attempts may have taken effect.
+        token: The call's ``ClientToken``.
         on_retry: Called before each attempt but the first.
     """
-    call = _Call(policy, repeatable=repeatable)
+    call = _Call(policy, repeatable=repeatable, doubt=doubt, token=token)
     return AsyncRetrying(
         sleep=asyncio.sleep,
-        retry=retry_if_exception(is_passing),
+        # Errors that are not retried come here too: what they say depends on the attempts before.
+        retry=retry_if_exception(lambda error: isinstance(error, Exception)),
         wait=wait_backoff(),
         stop=call.is_over,
         before_sleep=None if on_retry is None else lambda _state: on_retry(),
@@ -71,18 +91,23 @@ def retrying(policy: CallPolicy, *, repeatable: bool, on_retry: Callable[[], Non
 
 
 class _Call:
-    """What is to be known of a call's attempts when they end."""
+    """What is known of a call's attempts when they end."""
 
-    def __init__(self, policy: CallPolicy, *, repeatable: bool) -> None:
+    def __init__(self, policy: CallPolicy, *, repeatable: bool, doubt: str, token: str | None) -> None:
         self._time = asyncio.get_running_loop().time
         self._started = self._time()
         self._budget = policy.outage_budget
         self._repeatable = repeatable
+        self._doubt = doubt
+        self._token = token
         self._sent = False
 
     def is_over(self, state: RetryCallState) -> bool:
         error = _error_of(state)
-        self._sent |= isinstance(error, ServiceUnavailableError) and error.sent
+        if not is_passing(error):
+            return True
+        # The service executes the request of this token right now.
+        self._sent |= _has_code(error, _AT_WORK) or (isinstance(error, ServiceUnavailableError) and error.sent)
         if self._sent and not self._repeatable:
             return True
         # A wait that ends past the budget would be waited for nothing.
@@ -90,19 +115,43 @@ class _Call:
 
     def give_up(self, state: RetryCallState) -> NoReturn:
         error = _error_of(state)
-        if not isinstance(error, ServiceUnavailableError):
+        doubt = self._doubt if self._sent else ""
+        if not isinstance(error, ApiError):
+            if doubt:
+                error.add_note(doubt)
             raise error
-        words = (
-            f"no good answer in {state.attempt_number} attempts over {self._time() - self._started:.0f} s, at last: "
-        )
-        if state.attempt_number == 1:
-            words = ""
-        doubt = (
-            "; the operation may have started: look before trying again" if self._sent and not self._repeatable else ""
-        )
+        if isinstance(error, ServiceUnavailableError) or _has_code(error, _AT_WORK):
+            self._raise_fault(error, state.attempt_number, doubt)
+        # A refusal of a repeat says nothing about the attempt before.
+        words = error.message
+        if self._token is not None and _has_code(error, _MISMATCH):
+            words += (
+                f"; ClientToken {printable(repr(self._token))} was used before with other parameters: "
+                "use another token, or the parameters that it was used with"
+            )
+        if doubt:
+            words += f"; an earlier attempt was not answered: {doubt}"
+        if words == error.message:
+            raise error
+        raise _reworded(error, words) from error.__cause__
+
+    def _raise_fault(self, error: ApiError, attempts: int, doubt: str) -> NoReturn:
+        words = error.message
+        if attempts > 1:
+            words = f"no good answer in {attempts} attempts over {self._time() - self._started:.0f} s, at last: {words}"
+        if doubt:
+            words += f"; {doubt}"
         raise ServiceUnavailableError(
-            error.code, f"{words}{error.message}{doubt}", error.request_id, error.http_status, sent=self._sent
+            error.code, words, error.request_id, error.http_status, sent=self._sent
         ) from error
+
+
+def _reworded(error: E, message: str) -> E:
+    """Return the same error with another message."""
+    twin = copy(error)
+    twin.args = (str(error).replace(error.message, message, 1),)
+    twin.message = message
+    return twin
 
 
 def _error_of(state: RetryCallState) -> BaseException:

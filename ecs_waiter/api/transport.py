@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import inspect
 import logging
 import os
 import time
@@ -45,6 +47,7 @@ _NOTHING = faults.Told()
 _AT_HAND = (StaticCredentials, DefaultCredentials)
 
 _log = logging.getLogger("ecs_waiter.api")
+_warnings = logging.getLogger("ecs_waiter")
 
 
 def new_connector(*, force_close: bool = False) -> aiohttp.BaseConnector:
@@ -123,12 +126,21 @@ class Transport:
         self._counters: dict[str, Counters] = {}
         self._attempt: Attempt = self._send_once
         self._closed = False
+        # Questions to the provider that were canceled and have not ended, and when each is given up.
+        self._leaving: dict[asyncio.Task[Credentials], asyncio.TimerHandle] = {}
 
     async def aclose(self) -> None:
-        """Close the sessions of our own; one that was given stays open."""
+        """Close the sessions of our own; one that was given stays open.
+
+        A provider that ignores its cancellation is waited for until `call_timeout` has passed.
+        """
         self._closed = True
         while self._own:
             await self._own.popitem()[1].close()
+        if self._leaving:
+            await asyncio.wait(tuple(self._leaving), timeout=self._patience)
+            for asking in tuple(self._leaving):
+                self._abandon(asking)
 
     def counters(self, region_id: str) -> Counters:
         """Return the running counters of a region."""
@@ -152,7 +164,8 @@ class Transport:
     ) -> Answer:
         """Make one attempt at a call, for which the caller holds a place of the limiter.
 
-        A wrong local clock and an expired security token are mended, and the request is sent once more.
+        After a correction of the local clock the request is sent once more. So it is after a refusal of the key, if the
+        provider gives another key when it is asked again.
 
         Args:
             region_id: The region asked.
@@ -184,11 +197,9 @@ class Transport:
             if faults.is_wrong_clock(told) and told.date is not None and not corrected:
                 corrected = True
                 signer.correct(told.date)
-            elif faults.is_expired_token(told) and credentials.security_token is not None and not renewed:
+            elif faults.is_refused_key(result) and not renewed:
                 renewed = True
-                refused, credentials = credentials, await self._renewed(credentials)
-                if credentials == refused:
-                    raise result
+                credentials = await self._renewed(credentials, result)
             else:
                 raise result
             await limiter.pace(priority)
@@ -253,33 +264,89 @@ class Transport:
     async def _credentials(self) -> Credentials:
         if self._at_hand is not None and (at_hand := self._at_hand()) is not None:
             return at_hand
+        # In a task of its own, which can be left behind if the provider ignores its cancellation.
+        asking = asyncio.get_running_loop().create_task(self._ask())
         try:
-            async with asyncio.timeout(self._patience) as limit:
-                credentials: object = await self._provider.get_credentials()
-        except AuthenticationError:
+            done, _ = await asyncio.wait((asking,), timeout=self._patience)
+        except asyncio.CancelledError:
+            self._leave(asking)
             raise
-        except (Exception, asyncio.CancelledError) as error:
-            caller = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and (caller is None or caller.cancelling()):
+        if not done:
+            self._leave(asking)
+            raise ServiceUnavailableError(
+                None, f"the credentials provider gave nothing within {self._patience:g} s", sent=False
+            )
+        try:
+            return asking.result()
+        except AuthenticationError as error:
+            # A copy: a provider may raise the same object for another region, and each call notes its region in it.
+            raise copy.copy(error) from error.__cause__
+        except asyncio.CancelledError as error:
+            raise AuthenticationError(None, "the credentials provider raised CancelledError") from error
+        except Exception as error:
+            if self._at_hand is not None and isinstance(error, ServiceUnavailableError):
                 raise
-            if isinstance(error, TimeoutError) and limit.expired():
-                raise ServiceUnavailableError(
-                    None, f"the credentials provider gave nothing within {self._patience:g} s", sent=False
-                ) from error
-            raise AuthenticationError(None, f"the credentials provider raised {type(error).__name__}") from error
+            # Could not ask is not refused. Its own words may hold a secret.
+            raise ServiceUnavailableError(
+                None,
+                f"the credentials provider raised {type(error).__name__}",
+                sent=False,
+                retry_after=error.retry_after if isinstance(error, ThrottledError | ServiceUnavailableError) else None,
+            ) from error
+
+    async def _ask(self) -> Credentials:
+        answer: object = self._provider.get_credentials()
+        if not inspect.isawaitable(answer):
+            wrong = TypeError("get_credentials() is not a coroutine function: define it with `async def`")
+            raise AuthenticationError(None, "the credentials provider gave no Credentials") from wrong
+        credentials: object = await answer
         if not isinstance(credentials, Credentials):
-            cause = TypeError(f"get_credentials() returned {type(credentials).__name__}, not Credentials")
-            raise AuthenticationError(None, "the credentials provider gave no Credentials") from cause
+            wrong = TypeError(f"get_credentials() returned {type(credentials).__name__}, not Credentials")
+            raise AuthenticationError(None, "the credentials provider gave no Credentials") from wrong
         return credentials
 
-    async def _renewed(self, refused: Credentials) -> Credentials:
-        """Other credentials than those refused, where the provider has some."""
-        credentials = await self._credentials()
-        forget = getattr(self._provider, "forget", None)
-        if credentials == refused and callable(forget):
-            # Only now: another call may have renewed them in the meantime.
-            forget()
+    def _leave(self, asking: asyncio.Task[Credentials]) -> None:
+        """Cancel a question to the provider, and give it `call_timeout` to end."""
+        asking.cancel()
+        loop = asyncio.get_running_loop()
+        self._leaving[asking] = loop.call_later(self._patience, self._abandon, asking)
+        asking.add_done_callback(self._left)
+
+    def _left(self, asking: asyncio.Task[Credentials]) -> None:
+        timer = self._leaving.pop(asking, None)
+        if timer is not None:
+            timer.cancel()
+        if not asking.cancelled():
+            asking.exception()  # nobody is left to be told of it
+
+    def _abandon(self, asking: asyncio.Task[Credentials]) -> None:
+        timer = self._leaving.pop(asking, None)
+        if timer is None:
+            return
+        timer.cancel()
+        if not asking.done():
+            _warnings.warning(
+                "the credentials provider %s still runs %g s after its cancellation and is left behind: let"
+                " asyncio.CancelledError out of get_credentials()",
+                type(self._provider).__name__,
+                self._patience,
+            )
+
+    async def _renewed(self, refused: Credentials, refusal: ApiError) -> Credentials:
+        """Return other credentials than those refused; raise the refusal if the provider has no others."""
+        if type(self._provider) is StaticCredentials:
+            raise refusal
+        try:
             credentials = await self._credentials()
+            forget = getattr(self._provider, "forget", None)
+            if credentials is refused and callable(forget):
+                # Only now: another call may have had them renewed in the meantime, even if they are equal.
+                forget()
+                credentials = await self._credentials()
+        except AuthenticationError as error:
+            raise refusal from error
+        if credentials == refused:
+            raise refusal
         return credentials
 
 

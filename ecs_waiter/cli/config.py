@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -33,10 +32,13 @@ def use_profile(name: str) -> None:
     Raises:
         MisuseError: There is no such profile.
     """
-    profiles = _profiles()
+    from ecs_waiter.api.official_chain import read_profiles  # noqa: PLC0415 - only where a profile is asked for
+
+    document, trouble = read_profiles(str(_path()))
+    profiles = _profiles(document)
     profile = profiles.get(name)
     if profile is None:
-        known = f"it has {', '.join(sorted(profiles))}" if profiles else "it has none, or cannot be read"
+        known = f"the file {trouble}" if trouble else f"it has {', '.join(sorted(profiles)) or 'none'}"
         raise MisuseError(f"no profile {name!r} in {_path()}: {known}; `aliyun configure --profile NAME` makes one")
     for rival in _RIVALS:
         os.environ.pop(rival, None)
@@ -85,11 +87,9 @@ def _profiles(document: dict[str, Any] | None = None) -> dict[str, dict[str, Any
 
 
 def _document() -> dict[str, Any]:
-    try:
-        found = json.loads(_path().read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    from ecs_waiter.api.official_chain import read_profiles  # noqa: PLC0415 - as above
+
+    return read_profiles(str(_path()))[0]
 
 
 def _path() -> Path:

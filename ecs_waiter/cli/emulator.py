@@ -26,7 +26,15 @@ _REASONS = {
 
 
 async def emulate(  # noqa: PLR0913 - the options
-    *, region_id: str, port: int, tasks: int, failing: int, duration: float, quota: int | None, seed: int
+    *,
+    region_id: str,
+    port: int,
+    tasks: int,
+    failing: int,
+    duration: float,
+    quota: int | None,
+    seed: int,
+    keep_requests: int,
 ) -> ExitCode:
     """Listen until interrupted.
 
@@ -38,6 +46,7 @@ async def emulate(  # noqa: PLR0913 - the options
         duration: Seconds that each task takes, those started by clients too.
         quota: Calls a second that are let through for each region and operation; None for no such limit.
         seed: Makes the IDs.
+        keep_requests: How many of the last requests are kept in memory.
 
     Raises:
         MisuseError: It cannot listen there, or more tasks are to fail than there are.
@@ -47,7 +56,7 @@ async def emulate(  # noqa: PLR0913 - the options
     stop = Stop()
     with stop.on_signals():
         try:
-            async with EcsEmulator(port=port, duration=duration, seed=seed) as ecs:
+            async with EcsEmulator(port=port, duration=duration, seed=seed, keep_requests=keep_requests) as ecs:
                 ids = _add_tasks(ecs, region_id, tasks, failing, duration)
                 if quota is not None:
                     ecs.inject("quota", calls=quota)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ecs_waiter.cli.interrupt import InterruptedByUserError
 from ecs_waiter.errors import EcsWaiterError, WaitTimeoutError
+from ecs_waiter.slices import in_slices
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
     from ecs_waiter.cli.progress import Progress
     from ecs_waiter.cli.reporting import Reporter
     from ecs_waiter.cli.task_refs import TaskRef
+    from ecs_waiter.errors import ApiError
     from ecs_waiter.models import Task
     from ecs_waiter.waiter import TaskWaiter
 
 __all__ = ["End", "Following", "ticking"]
 
 _TICK = 0.25
-_SLICE = 1_000
 
 
 class End(Enum):
@@ -48,6 +49,9 @@ class Following:
         reporter: Who is told.
         on_settled: Told of each record too.
         stop: Ends the wait.
+
+    Attributes:
+        faults: The present fault of each region that was failing at the deadline.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Following:
         self._on_settled = on_settled
         self._stop = stop
         self._has_failed = asyncio.Event()
+        self.faults: Mapping[str, ApiError] = {}
 
     async def run(self, timeout: float | None, *, fail_fast: bool) -> End:
         """Wait until all have settled, or the first has failed, the time in seconds is up or the stop is set."""
@@ -97,6 +102,7 @@ class Following:
             try:
                 self._note_results(spine.result())
             except WaitTimeoutError as error:
+                self.faults = error.faults
                 self._note_results(error.results)
                 return End.TIMED_OUT
             return End.COMPLETE
@@ -106,12 +112,11 @@ class Following:
                 await asyncio.wait({spine})
 
     async def _submit(self, futures: list[asyncio.Future[Task]]) -> None:
-        for number, ref in enumerate(self._progress.refs.values(), 1):
-            future = self._waiter.submit(ref.task_id, region_id=ref.region_id)
-            future.add_done_callback(partial(self._note_future, ref))
-            futures.append(future)
-            if number % _SLICE == 0:
-                await asyncio.sleep(0)
+        async for refs in in_slices(self._progress.refs.values()):
+            for ref in refs:
+                future = self._waiter.submit(ref.task_id, region_id=ref.region_id)
+                future.add_done_callback(partial(self._note_future, ref))
+                futures.append(future)
 
     def _note_change(self, task: Task) -> None:
         if self._progress.saw(task):

@@ -34,6 +34,14 @@ __all__ = ["demo", "emulator"]
 @click.option("--quota", type=click.IntRange(min=1), help="Throttle above so many calls a second.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Makes the IDs; the same seed, the same IDs.")
 @click.option(
+    "--keep-requests",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=10_000,
+    show_default=True,
+    help="Number of the last requests to keep in memory.",
+)
+@click.option(
     "--region",
     "-r",
     metavar="REGION",
@@ -52,6 +60,7 @@ def emulator(  # noqa: PLR0913 - the options
     duration: Duration,
     quota: int | None,
     seed: int,
+    keep_requests: int,
     region: str | None,
 ) -> int:
     """Run a local ECS task API, to try things out and to test against. The first line on stdout is its URL."""
@@ -66,6 +75,7 @@ def emulator(  # noqa: PLR0913 - the options
         duration=duration.seconds,
         quota=quota,
         seed=seed,
+        keep_requests=keep_requests,
     )
     return run_work(settings, work)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ecs_waiter.api.credentials import SET_CREDENTIALS
+from ecs_waiter.api.faults import concerns_credentials
 from ecs_waiter.errors import (
     ApiError,
     AuthenticationError,
@@ -18,11 +20,11 @@ from ecs_waiter.printable import printable
 if TYPE_CHECKING:
     from ecs_waiter.errors import EcsWaiterError
 
-__all__ = ["NO_CREDENTIALS", "explain", "why_no_answer"]
+__all__ = ["explain", "no_answer", "why_no_answer"]
 
-NO_CREDENTIALS = (
-    "no credentials found: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or name a profile of"
-    " the official command line with --profile or ALIBABA_CLOUD_PROFILE"
+_SET_CREDENTIALS = (
+    "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or name a profile of the official command"
+    " line with --profile or ALIBABA_CLOUD_PROFILE"
 )
 
 # By the start of the service's code, in lower case; the first that fits.
@@ -40,6 +42,7 @@ _ADVICE = (
         "invalidsecuritytoken",
         "the security token is expired or wrong: renew ALIBABA_CLOUD_SECURITY_TOKEN, or log the profile in again",
     ),
+    ("forbidden.accesskey", "the access key is disabled: enable it, or use another access key or profile"),
     ("securitytokenexpired", "the security token is expired: renew ALIBABA_CLOUD_SECURITY_TOKEN"),
     ("invalidregionid", "the service knows no such region: check --region, REGION:ID and ALIBABA_CLOUD_REGION_ID"),
     (
@@ -49,7 +52,6 @@ _ADVICE = (
     ("invalidtaskid.incorrecttaskstatus", "the task has ended already, or cannot be canceled any more"),
     ("invalidtaskid.taskactionnotsupport", "only imports and exports of images can be canceled"),
     ("canceltaskfailed", "the service could not cancel the task: look at it with `ecs-waiter show`, and try again"),
-    ("dryrunoperation", "the request is valid; it was a dry run, so nothing was started"),
 )
 _NO_CONNECTION = re.compile(r"(\S+): \w+: Cannot connect to host \S+ ssl:\S+(?: \[(.*)\])?")
 _FORBIDDEN = "the access key may not do this: have its RAM policy allow ecs:DescribeTasks and the operation itself"
@@ -70,7 +72,16 @@ def explain(error: EcsWaiterError, *, where: str | None = None) -> str:
         )
     if isinstance(error, TaskError) or not isinstance(error, ApiError):
         return printable(str(error))
-    return printable(f"{where}: {_api(error)}" if where else _api(error))
+    # Without credentials no region was asked.
+    is_of_region = where and not concerns_credentials(_last_fault(error))
+    return printable(f"{where}: {_api(error)}" if is_of_region else _api(error))
+
+
+def no_answer(region_id: str, fault: ApiError) -> str:
+    """Return that a region gives no answer, and why."""
+    if concerns_credentials(fault):
+        return printable(f"{region_id} is not asked: {fault.message}")
+    return f"{region_id} gives no answer: {why_no_answer(fault)}"
 
 
 def why_no_answer(error: ApiError) -> str:
@@ -89,6 +100,9 @@ def why_no_answer(error: ApiError) -> str:
 def _api(error: ApiError) -> str:
     told = f"{error.code}: {error.message}" if error.code else error.message
     said = f" ({told}{f'; request ID {error.request_id}' if error.request_id else ''})"
+    if isinstance(error.__cause__, AuthenticationError):
+        # The key was refused, and there was no other.
+        said += f"; asked again, {_own_credentials(error.__cause__)}"
     code = (error.code or "").lower()
     advice = next((words for start, words in _ADVICE if code.startswith(start)), None)
     if advice is not None:
@@ -103,13 +117,19 @@ def _api(error: ApiError) -> str:
 
 
 def _own_credentials(error: AuthenticationError) -> str:
-    return NO_CREDENTIALS if error.message.startswith("no credentials found") else error.message
+    return error.message.replace(SET_CREDENTIALS, _SET_CREDENTIALS)
+
+
+def _last_fault(error: ApiError) -> ApiError:
+    return error.__cause__ if isinstance(error.__cause__, ServiceUnavailableError) else error
 
 
 def _unavailable(error: ServiceUnavailableError) -> str:
-    fault = error.__cause__ if isinstance(error.__cause__, ServiceUnavailableError) else error
+    fault = _last_fault(error)
+    if concerns_credentials(fault):
+        return f"{fault.message}; check where they come from, or {_SET_CREDENTIALS}"
     advice = "check the network, a firewall, and ECS_WAITER_ENDPOINT if it is set"
-    if error.code is None and not fault.sent:
+    if error.code is None and not (isinstance(fault, ServiceUnavailableError) and fault.sent):
         doubt = "; it may have started: look before you try again" if "may have started" in error.message else ""
         return f"no answer, {why_no_answer(fault)}; {advice}{doubt}"
     return error.message if error.code is None else f"{error.code}: {error.message}"

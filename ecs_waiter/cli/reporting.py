@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from ecs_waiter.cli.duration import format_duration
-from ecs_waiter.cli.messages import explain, why_no_answer
+from ecs_waiter.cli.messages import explain, no_answer
 from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError
 from ecs_waiter.printable import printable
 
@@ -73,7 +73,7 @@ class Outages:
                 # A fault that passes at once is not worth a line.
                 self._told.add(region_id)
                 notes.append(
-                    f"{region_id} gives no answer: {why_no_answer(region.fault)}"
+                    f"{no_answer(region_id, region.fault)}"
                     f" - trying again for {format_duration(self._budget)} (Ctrl-C stops)"
                 )
         return notes

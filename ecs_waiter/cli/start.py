@@ -1,26 +1,26 @@
-"""``ecs-waiter run``: start an operation, tell its task's ID at once, and wait for it."""
+"""``ecs-waiter run``: start an operation, report its task's ID at once, and wait for it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import shlex
-import uuid
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ecs_waiter.api.operations import TAKES_CLIENT_TOKEN, check_action
-from ecs_waiter.api.task_ids import check_task_id
 from ecs_waiter.cli.failure import CommandError, ExitCode, MisuseError
 from ecs_waiter.cli.going_on import program
 from ecs_waiter.cli.interrupt import InterruptedByUserError, Stop
+from ecs_waiter.cli.messages import explain
 from ecs_waiter.cli.results import write_json
 from ecs_waiter.cli.single_calls import tell_retries
 from ecs_waiter.cli.streams import ClosedPipeError, say
 from ecs_waiter.cli.task_refs import TaskRef
 from ecs_waiter.cli.wait import open_waiter, wait_within
-from ecs_waiter.printable import printable
+from ecs_waiter.errors import ApiError
+from ecs_waiter.start import Start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -87,63 +87,72 @@ async def run(operation: str, region_id: str, params: Mapping[str, Any], options
     Raises:
         ApiError: The service refused to start it.
         CommandError: It is not known whether it was started.
-        MisuseError: The operation or a parameter is none.
+        MisuseError: The operation starts no task, or a parameter is invalid.
     """
     try:
-        check_action(operation)
+        start = Start(operation, region_id, params)
     except ValueError as error:
         raise MisuseError(str(error)) from None
-    values = dict(params)
-    if operation in TAKES_CLIENT_TOKEN and not values.get("ClientToken"):
-        values["ClientToken"] = uuid.uuid4().hex
     stop = Stop()
     with stop.on_signals():
         loop = asyncio.get_running_loop()
         deadline = None if options.timeout is None else loop.time() + options.timeout
         async with open_waiter(options.policy) as waiter:
-            answer = await _start(waiter.client, operation, region_id, values, deadline, stop)
-            task_id = answer.get("TaskId")
-            if not task_id:
-                say(f"{operation} in {region_id} was done at once: there is nothing to wait for")
-                if options.output == "json":
-                    with suppress(ClosedPipeError):
-                        write_json([])
-                return ExitCode.FINISHED
-            ref = TaskRef(region_id, _readable(task_id, operation, region_id))
-            say(f"{operation} in {region_id} is task {ref.task_id}")
+            try:
+                task_id = start.task_id(await _start(waiter.client, start, deadline, stop))
+            except ApiError as error:
+                if start.passed_dry_run(error):
+                    return _nothing_to_wait_for(start.would_succeed, options)
+                if not start.is_in_doubt(error):
+                    raise
+                raise CommandError(f"{_without_doubt(error, start)}{_advice(start)}") from error
+            if task_id is None:
+                return _nothing_to_wait_for(start.done_at_once, options)
+            say(f"{operation} in {region_id} is task {task_id}")
             left = None if deadline is None else max(0.0, deadline - loop.time())
+            ref = TaskRef(region_id, task_id)
             return await wait_within(waiter, [ref], replace(options, timeout=left), stop)
 
 
-async def _start(  # noqa: PLR0913, PLR0917 - the call and its bounds
-    client: EcsClient, operation: str, region_id: str, params: Mapping[str, Any], deadline: float | None, stop: Stop
-) -> dict[str, Any]:
-    watch = asyncio.create_task(tell_retries(client, region_id))
+def _nothing_to_wait_for(why: str, options: WaitOptions) -> ExitCode:
+    say(why)
+    if options.output == "json":
+        with suppress(ClosedPipeError):
+            write_json([])
+    return ExitCode.FINISHED
+
+
+async def _start(client: EcsClient, start: Start, deadline: float | None, stop: Stop) -> dict[str, Any]:
+    watch = asyncio.create_task(tell_retries(client, start.region_id))
+    unanswered = f"before {start.operation} was answered"
     try:
         async with asyncio.timeout_at(deadline):
-            return await stop.stops(client.call(operation, region_id=region_id, params=params))
+            return await stop.stops(client.call(start.operation, region_id=start.region_id, params=start.params))
     except TimeoutError:
-        raise CommandError(_doubt("timed out", operation, region_id, params), ExitCode.TIMED_OUT) from None
+        raise CommandError(f"timed out {unanswered}{_advice(start)}", ExitCode.TIMED_OUT) from None
     except InterruptedByUserError:
-        raise CommandError(_doubt("interrupted", operation, region_id, params), ExitCode.INTERRUPTED) from None
+        raise CommandError(f"interrupted {unanswered}{_advice(start)}", ExitCode.INTERRUPTED) from None
     except (TypeError, ValueError) as error:
         raise MisuseError(str(error)) from None
     finally:
         watch.cancel()
 
 
-def _doubt(how: str, operation: str, region_id: str, params: Mapping[str, Any]) -> str:
-    look = f"{program()} list --region {shlex.quote(region_id)} --action {operation} --since 10m"
+def _without_doubt(error: ApiError, start: Start) -> str:
+    """Return what happened without the library's words on how to find out: they are meant for Python programs."""
+    plain = copy(error)
+    plain.message = error.message.removesuffix(start.doubt).rstrip(":; ")
+    return explain(plain)
+
+
+def _advice(start: Start) -> str:
+    """Return how to find out whether it started."""
+    if start.is_dry_run:
+        return f": {start.doubt}"
+    region = shlex.quote(start.region_id)
+    look = f"{program()} list --region {region} --action {start.operation} --since 10m"
     again = ""
-    if operation in TAKES_CLIENT_TOKEN:
-        token = shlex.quote(str(params["ClientToken"]))
+    if start.client_token is not None:
+        token = shlex.quote(start.client_token)
         again = f"; the same command with --param ClientToken={token} starts it once at most"
-    return f"{how} before {operation} was answered: it may have started, so look first: {look}{again}"
-
-
-def _readable(task_id: object, operation: str, region_id: str) -> str:
-    try:
-        return check_task_id(task_id)
-    except (TypeError, ValueError):
-        told = printable(repr(task_id))
-        raise CommandError(f"{operation} in {region_id} has started, but its TaskId cannot be read: {told}") from None
+    return f": it may have started, so look first: {look}{again}"

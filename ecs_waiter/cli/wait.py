@@ -15,19 +15,22 @@ from ecs_waiter.cli.failure import ExitCode, MisuseError
 from ecs_waiter.cli.following import End, Following
 from ecs_waiter.cli.going_on import command_for
 from ecs_waiter.cli.interrupt import Stop
+from ecs_waiter.cli.messages import why_no_answer
 from ecs_waiter.cli.outcomes import exit_code
 from ecs_waiter.cli.progress import Progress
 from ecs_waiter.cli.reporting import Outages, PlainReporter, QuietReporter
 from ecs_waiter.cli.results import summary_line, write_json, write_json_line, write_wait
 from ecs_waiter.cli.streams import ClosedPipeError, is_interactive, is_reader_gone, say, spoken_by
+from ecs_waiter.errors import few
 from ecs_waiter.waiter import TaskWaiter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from ecs_waiter.cli.outcomes import Record
     from ecs_waiter.cli.reporting import Reporter
     from ecs_waiter.cli.task_refs import TaskRef
+    from ecs_waiter.errors import ApiError
     from ecs_waiter.polling.policy import PollPolicy
 
 __all__ = ["WaitOptions", "open_waiter", "reporting", "wait", "wait_within"]
@@ -98,7 +101,7 @@ async def wait_within(waiter: TaskWaiter, refs: Sequence[TaskRef], options: Wait
         if end is End.STOPPED and options.cancel_on_interrupt and not stop.is_pipe_closed:
             reporter.say("canceling at the service what supports it (Ctrl-C again leaves that)")
             await cancel_pending(waiter.client, progress, reporter)
-    return _conclude(progress, end, options, stop)
+    return _conclude(progress, end, options, stop, following.faults)
 
 
 @contextlib.asynccontextmanager
@@ -142,12 +145,15 @@ async def _watching_pipe(options: WaitOptions, stop: Stop) -> AsyncIterator[None
             watcher.cancel()
 
 
-def _conclude(progress: Progress, end: End, options: WaitOptions, stop: Stop) -> ExitCode:
+def _conclude(
+    progress: Progress, end: End, options: WaitOptions, stop: Stop, faults: Mapping[str, ApiError]
+) -> ExitCode:
     records = progress.records()
-    pending = list(progress.pending())
+    pending = [record for record in records if record.outcome == "pending"]
     if not stop.is_pipe_closed:
         _write(records, options.output)
-        _tell_end(records, pending, end, options, progress.seconds)
+        _say_end(records, end, options, progress.seconds)
+        _say_pending(pending, options, faults)
     if end is End.STOPPED and pending:
         return ExitCode.CLOSED_PIPE if stop.is_pipe_closed else ExitCode.INTERRUPTED
     if end is End.STOPPED and options.cancel_on_interrupt and not stop.is_pipe_closed:
@@ -168,9 +174,7 @@ def _write(records: Sequence[Record], output: str) -> None:
             write_wait(records)
 
 
-def _tell_end(
-    records: Sequence[Record], pending: Sequence[TaskRef], end: End, options: WaitOptions, seconds: float
-) -> None:
+def _say_end(records: Sequence[Record], end: End, options: WaitOptions, seconds: float) -> None:
     how = {
         End.COMPLETE: "done",
         End.FIRST_FAILURE: "stopped at the first failure",
@@ -179,6 +183,18 @@ def _tell_end(
     }[end]
     if not options.is_quiet or end is not End.COMPLETE:
         say(f"{how} after {format_duration(seconds)}: {summary_line(records)}")
-    if pending:
-        say("the tasks run on at the service; this command goes on waiting for them:")
-        say(command_for(pending, options.kept))
+
+
+def _say_pending(pending: Sequence[Record], options: WaitOptions, faults: Mapping[str, ApiError]) -> None:
+    """Say why tasks are pending, as far as that is known, and how to keep waiting for them."""
+    if not pending:
+        return
+    for region_id, fault in faults.items():
+        say(f"{region_id} is failing: {why_no_answer(fault)}")
+    unlisted = [str(record.ref) for record in pending if record.task is None]
+    if unlisted:
+        say(f"never listed by the service: {few(unlisted)}")
+    running = "the other tasks" if unlisted else "the tasks"
+    start = f"{running} keep running at the service; to" if len(unlisted) < len(pending) else "to"
+    say(f"{start} keep waiting, run:")
+    say(command_for([record.ref for record in pending], options.kept))

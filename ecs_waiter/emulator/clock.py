@@ -20,36 +20,33 @@ _READABLE = (_STAMP, "%Y-%m-%dT%H:%MZ")
 class Clock:
     """Tells the time in UTC.
 
+    It reads the wall clock once, when it is made. After that only one clock counts, so freezing or moving the wall
+    clock in a test does not move it.
+
     Args:
         start: What it shows when it begins to run; None takes the wall clock's time.
-        time: A clock in seconds to follow; None takes the `time` of the first event loop that it is asked in.
+        time: A clock in seconds to follow; None takes the time of the first event loop that it is asked in.
             Until then it stands still at `start`.
     """
 
     def __init__(self, start: datetime | None = None, time: Callable[[], float] | None = None) -> None:
         if start is not None and start.tzinfo is None:
             raise ValueError("start takes an aware datetime, such as datetime(2026, 1, 1, tzinfo=UTC)")
-        self._start = start
+        self._start = start or datetime.now(UTC)
         self._time = time
-        self._began = 0.0
-        if time is not None:
-            self._begin(time)
-
-    def _begin(self, time: Callable[[], float]) -> datetime:
-        self._time = time
-        self._began = time()
-        self._start = self._start or datetime.now(UTC)
-        return self._start
+        self._began = 0.0 if time is None else time()
 
     def now(self) -> datetime:
         """Return the present time."""
-        if self._time is not None and self._start is not None:
-            return self._start + timedelta(seconds=self._time() - self._began)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return self._start or datetime.now(UTC)
-        return self._begin(loop.time)
+        if self._time is None:
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return self._start
+            # Look `loop.time` up at each reading: freezegun replaces it on a loop that runs already.
+            self._time = lambda: loop.time()  # noqa: PLW0108
+            self._began = loop.time()
+        return self._start + timedelta(seconds=self._time() - self._began)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ import aiohttp
 from aiohttp import web
 
 from ecs_waiter.emulator.clock import Clock
-from ecs_waiter.emulator.faults import Faults, Injection, When, make_fault
+from ecs_waiter.emulator.faults import Faults, Injection, When, check_whole, make_fault
 from ecs_waiter.emulator.memory import MemoryConnector
 from ecs_waiter.emulator.regions import PUBLIC_REGIONS
 from ecs_waiter.emulator.server import HttpFace
 from ecs_waiter.emulator.service import Service
 from ecs_waiter.emulator.signatures import Gatekeeper
 from ecs_waiter.emulator.starts import STARTS, Plan
-from ecs_waiter.emulator.state import EmulatedTask, Identifiers, check_plan
+from ecs_waiter.emulator.state import EmulatedTask, Identifiers, check_plan, check_seconds
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,6 +47,10 @@ class EcsEmulator:
         time: A clock in seconds; None takes the time of the event loop it is used in, virtual or real.
         seed: Makes the IDs; the same seed gives the same IDs.
         duration: How many seconds a task takes that a client starts, unless `plan` says otherwise.
+        keep_requests: How many of the last requests `requests` keeps.
+
+    Raises:
+        ValueError: An argument is invalid.
     """
 
     def __init__(  # noqa: PLR0913 - all are optional and by keyword
@@ -60,15 +64,19 @@ class EcsEmulator:
         time: Callable[[], float] | None = None,
         seed: int = 0,
         duration: float = 0,
+        keep_requests: int = 10_000,
     ) -> None:
-        check_plan(duration=duration, visible_after=0, outcome="Finished", error=None)
+        check_plan(duration=duration)
+        check_whole("keep_requests", keep_requests)
         self._host = host
         self._port = port
         self._clock = Clock(start, time)
         self._ids = Identifiers(seed)
         self._faults = Faults()
         self._service = Service(regions, self._ids, Plan(duration=duration))
-        self._face = HttpFace(self._service, self._faults, self._clock, self._ids, Gatekeeper(key_pairs))
+        self._face = HttpFace(
+            self._service, self._faults, self._clock, self._ids, Gatekeeper(key_pairs), keep_requests=keep_requests
+        )
         self._runner: web.ServerRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -137,7 +145,7 @@ class EcsEmulator:
 
     @property
     def requests(self) -> list[Request]:
-        """Every request seen, in the order of arrival."""
+        """The last requests seen, at most `keep_requests`, in the order of arrival."""
         return self._face.requests
 
     def now(self) -> datetime:
@@ -155,23 +163,28 @@ class EcsEmulator:
         task_id: str | None = None,
         visible_after: float = 0,
         resource_id: str | None = None,
+        status: str = "Processing",
+        task_group_id: str | None = None,
     ) -> str:
         """Add a task that starts now, and return its ID.
 
         Args:
             region_id: Its region, which is opened if it was unknown.
             task_action: The operation that it belongs to.
-            duration: Seconds until its outcome; ``math.inf`` never comes to it.
-            outcome: Its status then: ``Finished``, ``Failed``, or any other word.
+            duration: Seconds until its outcome, a finite number; one of ``1e9`` outlives any test.
+            outcome: Its status then: a word of `TaskStatus`.
             error: The reason of a failure: code and message.
             task_id: Its ID; None makes one up.
             visible_after: Seconds until the service lists it.
             resource_id: What it works on; None makes one up.
+            status: Its status until then: any word, also one that the service does not have.
+            task_group_id: The group that it belongs to.
 
         Raises:
-            ValueError: The ID is taken or cannot be one, a time is negative, or the outcome and the error disagree.
+            ValueError: The ID is taken or cannot be one, a time is not a finite number of seconds, a word is not a
+                status, or the outcome and the error disagree.
         """
-        check_plan(duration=duration, visible_after=visible_after, outcome=outcome, error=error)
+        check_plan(duration=duration, visible_after=visible_after, outcome=outcome, error=error, status=status)
         if not region_id:
             raise ValueError("region_id takes the name of a region, such as 'cn-hangzhou'")
         task = EmulatedTask(
@@ -184,6 +197,8 @@ class EcsEmulator:
             outcome=outcome,
             error=error,
             visible_after=visible_after,
+            running=status,
+            task_group_id=task_group_id,
         )
         self._service.tasks.add(task)
         self._service.regions.add(region_id)
@@ -197,20 +212,35 @@ class EcsEmulator:
         outcome: str = "Finished",
         error: tuple[str, str] | None = None,
         visible_after: float = 0,
+        status: str = "Processing",
         at_once: bool = False,
+        busy: float = 0,
     ) -> None:
         """Say what becomes of the next task that a client starts with the operation `task_action`.
 
         Plans queue up, one for each start. The arguments are those of `add_task`; with `at_once` the change is done
-        at once, so that the answer carries no ``TaskId``.
+        at once, so that the answer carries no ``TaskId``. For `busy` seconds the start is at work: a repeat with its
+        ``ClientToken`` is refused with ``LastTokenProcessing``. Inject a fault that loses the first answer, too.
 
         Raises:
-            ValueError: The operation starts no task, or no task can go so.
+            ValueError: The operation starts no task, or takes no token, or no task can go so.
         """
         if task_action not in STARTS:
             raise ValueError(f"{task_action!r} starts no task; these do: {', '.join(sorted(STARTS))}")
-        check_plan(duration=duration, visible_after=visible_after, outcome=outcome, error=error)
-        plan = Plan(duration=duration, outcome=outcome, error=error, visible_after=visible_after, at_once=at_once)
+        check_plan(duration=duration, visible_after=visible_after, outcome=outcome, error=error, status=status)
+        check_seconds("busy", busy)
+        if busy and not STARTS[task_action].takes_token:
+            tokens = ", ".join(sorted(name for name, start in STARTS.items() if start.takes_token))
+            raise ValueError(f"busy is for operations that take a ClientToken ({tokens}), not {task_action}")
+        plan = Plan(
+            duration=duration,
+            outcome=outcome,
+            error=error,
+            visible_after=visible_after,
+            status=status,
+            at_once=at_once,
+            busy=busy,
+        )
         self._service.plan(task_action, plan)
 
     def inject(  # noqa: PLR0913 - all but one are optional and by keyword

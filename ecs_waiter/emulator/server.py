@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from ecs_waiter.emulator import parameters
+from ecs_waiter.emulator import hosts, parameters
 from ecs_waiter.emulator.answer import Answer, ServiceError
 from ecs_waiter.emulator.clock import Clock, Moment
 from ecs_waiter.emulator.request import Request
@@ -26,21 +26,27 @@ __all__ = ["HttpFace"]
 
 _VERSION = "2014-05-26"
 _FORM = "application/x-www-form-urlencoded"
-_HOST_PREFIXES = ("ecs.", "ecs-vpc.")
-_HOST_SUFFIX = ".aliyuncs.com"
 
 
 class HttpFace:
     """Answers HTTP requests; one serves any number of connections.
 
     Attributes:
-        requests: Every request seen, in the order of arrival.
+        requests: The last requests seen, in the order of arrival.
     """
 
-    def __init__(
-        self, service: Service, faults: Faults, clock: Clock, identifiers: Identifiers, gatekeeper: Gatekeeper
+    def __init__(  # noqa: PLR0913 - each is a part of the emulator
+        self,
+        service: Service,
+        faults: Faults,
+        clock: Clock,
+        identifiers: Identifiers,
+        gatekeeper: Gatekeeper,
+        *,
+        keep_requests: int,
     ) -> None:
         self.requests: list[Request] = []
+        self._keep_requests = keep_requests
         self._gatekeeper = gatekeeper
         self._service = service
         self._faults = faults
@@ -56,6 +62,7 @@ class HttpFace:
             refusal = ServiceError(413, "RequestEntityTooLarge", "The request body is too large.")
         request = self._read(http, body)
         self.requests.append(request)
+        del self.requests[: -self._keep_requests or None]
         answer = self._answer(http, request, body, refusal)
         if answer.delay:
             await asyncio.sleep(answer.delay)
@@ -74,7 +81,7 @@ class HttpFace:
         headers = {name.lower(): value for name, value in http.headers.items()}
         return Request(
             action=headers.get("x-acs-action") or params.get("Action", ""),
-            region_id=params.get("RegionId") or _region_of(headers.get("host", "")),
+            region_id=params.get("RegionId") or hosts.region_of(headers.get("host", "")),
             task_ids=parameters.task_ids(params),
             params=params,
             method=http.method,
@@ -95,6 +102,7 @@ class HttpFace:
                     raise refusal
                 _check_call(http, request)
                 self._gatekeeper.check(_signed(http, request, body), moment.public)
+                _check_host(request)
                 content = self._service.answer(request, moment)
                 answer = Answer(200, {"RequestId": request_id, **content}, name=f"{request.action}Response")
             except ServiceError as error:
@@ -125,6 +133,16 @@ def _check_call(http: web.BaseRequest, request: Request) -> None:
         raise ServiceError(400, "InvalidVersion", "Specified parameter Version is not valid.")
 
 
+def _check_host(request: Request) -> None:
+    if not hosts.serves(request.headers.get("host", ""), request.region_id):
+        raise ServiceError(
+            404,
+            "InvalidOperation.NotSupportedEndpoint",
+            "The specified endpoint can't operate this region. Please use API DescribeRegions to get the appropriate "
+            "endpoint, or upgrade your SDK to latest version.",
+        )
+
+
 def _signed(http: web.BaseRequest, request: Request, body: bytes) -> SignedRequest:
     return SignedRequest(
         method=http.method,
@@ -138,11 +156,3 @@ def _signed(http: web.BaseRequest, request: Request, body: bytes) -> SignedReque
 def _usual_headers(moment: Moment, request_id: str) -> Mapping[str, str]:
     # aiohttp would write the machine's time and its own name.
     return {"Date": moment.date, "Server": "ecs-emulator", "x-acs-request-id": request_id}
-
-
-def _region_of(host: str) -> str:
-    name = host.partition(":")[0]
-    for prefix in _HOST_PREFIXES:
-        if name.startswith(prefix) and name.endswith(_HOST_SUFFIX):
-            return name[len(prefix) : -len(_HOST_SUFFIX)]
-    return ""

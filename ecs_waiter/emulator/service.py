@@ -11,6 +11,7 @@ from ecs_waiter.emulator.state import EmulatedTask, Identifiers, Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from ecs_waiter.emulator.clock import Moment
     from ecs_waiter.emulator.request import Request
@@ -59,7 +60,8 @@ class Service:
         self._ids = identifiers
         self._plan = plan
         self._plans: dict[str, list[Plan]] = {}
-        self._tokens: dict[tuple[str, str, str], tuple[Mapping[str, str], dict[str, Any]]] = {}
+        # What each token was used for: the parameters, the answer, when that was, and the seconds that it is at work.
+        self._tokens: dict[tuple[str, str, str], tuple[Mapping[str, str], dict[str, Any], datetime, float]] = {}
 
     def plan(self, task_action: str, plan: Plan) -> None:
         """Say what becomes of the next task that a client starts with this operation."""
@@ -94,7 +96,7 @@ class Service:
         region_id = self._region(request.params)
         task = self.tasks.get(region_id, parameters.required(request.params, "TaskId"), moment.now)
         if task is None:
-            raise ServiceError(404, "InvalidTaskId.NotFound", "The specified task ID does not exist.")
+            raise ServiceError(400, "InvalidTaskId.NotFound", "The specified task ID does not exist.")
         return task
 
     def _describe_tasks(self, request: Request, moment: Moment) -> dict[str, Any]:
@@ -114,6 +116,10 @@ class Service:
 
     def _matching(self, request: Request, region_id: str, moment: Moment) -> Iterable[EmulatedTask]:
         params, now = request.params, moment.now
+        if group := params.get("TaskGroupId"):
+            # The other conditions are then ignored, those that would be refused too.
+            yield from (task for task in self.tasks.listed(region_id, now) if task.task_group_id == group)
+            return
         if len(request.task_ids) > _MOST_IDS:
             raise parameters.invalid("TaskIds", f"it takes at most {_MOST_IDS} task IDs")
         since = parameters.time(params, "StartTime", moment)
@@ -175,33 +181,35 @@ class Service:
         params["RegionId"] = request.region_id or _FALLBACK_REGION
         region_id = self._region(params)
         resource_id = parameters.required(params, start.resource) if start.resource else self._ids.resource("m")
-        if params.get("DryRun", "").lower() == "true":
+        if start.takes_dry_run and params.get("DryRun", "").lower() == "true":
             raise ServiceError(400, "DryRunOperation", "Request validation has been passed with DryRun flag set.")
         token = params.get("ClientToken", "") if start.takes_token else ""
         if len(token) > _LONGEST_TOKEN or not token.isascii():
             raise parameters.invalid("ClientToken", f"it takes at most {_LONGEST_TOKEN} ASCII characters")
         key = (region_id, request.action, token)
         if token and key in self._tokens:
-            first, answer = self._tokens[key]
+            first, answer, began, busy = self._tokens[key]
             if first != params:
                 raise ServiceError(
                     400,
                     "IdempotentParameterMismatch",
                     "The specified clientToken is used, and the request parameters differ from the first request's.",
                 )
+            if (moment.now - began).total_seconds() < busy:
+                raise ServiceError(403, "LastTokenProcessing", "The last token request is processing.")
             return dict(answer)
-        answer = self._started(request.action, region_id, resource_id, moment)
+        planned = self._plans.get(request.action)
+        plan = planned.pop(0) if planned else self._plan
+        answer = self._started(plan, request.action, region_id, resource_id, moment)
         if start.tells_region:
             answer["RegionId"] = region_id
         if request.action == "ImportImage":
             answer["ImageId"] = resource_id
         if token:
-            self._tokens[key] = (params, answer)
+            self._tokens[key] = (params, answer, moment.now, plan.busy)
         return dict(answer)
 
-    def _started(self, action: str, region_id: str, resource_id: str, moment: Moment) -> dict[str, Any]:
-        planned = self._plans.get(action)
-        plan = planned.pop(0) if planned else self._plan
+    def _started(self, plan: Plan, action: str, region_id: str, resource_id: str, moment: Moment) -> dict[str, Any]:
         if plan.at_once:
             return {}
         task = EmulatedTask(
@@ -214,6 +222,7 @@ class Service:
             outcome=plan.outcome,
             error=plan.error,
             visible_after=plan.visible_after,
+            running=plan.status,
         )
         self.tasks.add(task)
         return {"TaskId": task.task_id}

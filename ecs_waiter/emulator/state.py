@@ -2,38 +2,76 @@
 
 from __future__ import annotations
 
-import math
+import difflib
 import random
 import string
+import sys
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-__all__ = ["EmulatedTask", "Identifiers", "Tasks", "check_plan"]
+from ecs_waiter.models import TaskStatus
+
+__all__ = ["EmulatedTask", "Identifiers", "Tasks", "check_plan", "check_seconds"]
 
 CANCELABLE = frozenset({"ImportImage", "ExportImage"})
 
 _ALPHABET = string.digits + string.ascii_lowercase
 _CANCELED = "Deleted"  # the word that the service has for it
+_RUNNING = "Processing"
+_OUTCOMES = {word.casefold(): word.value for word in TaskStatus}
+# A task that comes to one of these words is still not at its end.
+_GOES_ON = frozenset({TaskStatus.PROCESSING, TaskStatus.WAITING, TaskStatus.PENDING, TaskStatus.PAUSED})
 
 
-def check_plan(*, duration: float, visible_after: float, outcome: str, error: tuple[str, str] | None) -> None:
+def check_plan(
+    *,
+    duration: float = 0,
+    visible_after: float = 0,
+    outcome: str = "Finished",
+    error: tuple[str, str] | None = None,
+    status: str = _RUNNING,
+) -> None:
     """Refuse the plan of a task that cannot be.
 
     Raises:
-        ValueError: A time is negative or NaN, the outcome is no word, or there is a reason without a failure.
+        ValueError: A time is not a finite number of seconds, the outcome is not a word of the service, the status is
+            not a word, or there is a reason without a failure.
     """
     for name, seconds in (("duration", duration), ("visible_after", visible_after)):
-        if not seconds >= 0:
-            raise ValueError(f"{name} takes seconds, 0 or more, not {seconds}")
-    if not isinstance(outcome, str) or not outcome.strip():
-        raise ValueError(f"outcome takes a status such as 'Finished' or 'Failed', not {outcome!r}")
+        check_seconds(name, seconds)
+    _check_outcome(outcome)
+    if not isinstance(status, str) or not status.strip():
+        raise ValueError(f"status takes a word such as 'Waiting', not {status!r}")
     if error is None:
         return
     if outcome != "Failed":
         raise ValueError(f"error is the reason of a failure, so it needs outcome='Failed', not {outcome!r}")
     if isinstance(error, str) or len(error) != 2 or not all(isinstance(part, str) for part in error):  # noqa: PLR2004
         raise ValueError(f"error takes a pair (code, message), not {error!r}")
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Refuse what is not a finite number of seconds, 0 or more; raises ValueError."""
+    told = f"{name} takes seconds, 0 or more, not {value!r}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{told}: use a number such as 3600")  # noqa: TRY004 - like every other setting
+    if value > sys.float_info.max:
+        raise ValueError(f"{told}: for a task that outlives the test use a finite number such as 1e9")
+    if not value >= 0:
+        raise ValueError(told)
+
+
+def _check_outcome(outcome: object) -> None:
+    if isinstance(outcome, str) and outcome in _OUTCOMES.values():
+        return
+    told = f"outcome takes a status such as 'Finished' or 'Failed', not {outcome!r}"
+    near = difflib.get_close_matches(outcome.casefold(), _OUTCOMES, n=1) if isinstance(outcome, str) else []
+    if near:
+        told += f": did you mean {_OUTCOMES[near[0]]!r}?"
+    else:
+        told += f"; the words are {', '.join(_OUTCOMES.values())}; only status= takes any other word"
+    raise ValueError(told)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +87,8 @@ class EmulatedTask:
     outcome: str
     error: tuple[str, str] | None
     visible_after: float
+    running: str = _RUNNING
+    task_group_id: str | None = None
     canceled: datetime | None = None
 
     def age(self, now: datetime) -> float:
@@ -63,13 +103,13 @@ class EmulatedTask:
         """Return the service's word for its state."""
         if self.canceled is not None:
             return _CANCELED
-        return self.outcome if self.age(now) >= self.duration else "Processing"
+        return self.outcome if self.age(now) >= self.duration else self.running
 
     def finished(self, now: datetime) -> datetime | None:
         """Return when it ended; None while it runs."""
         if self.canceled is not None:
             return self.canceled
-        if self.age(now) < self.duration:
+        if self.age(now) < self.duration or self.outcome in _GOES_ON:
             return None
         return self.created + timedelta(seconds=self.duration)
 
@@ -77,8 +117,6 @@ class EmulatedTask:
         """Return its progress; it stays short of 100 unless it finished well."""
         if self.status(now) == "Finished":
             return 100
-        if math.isinf(self.duration):
-            return 0
         elapsed = self.age(self.canceled or now)
         return 99 if elapsed >= self.duration else int(100 * elapsed / self.duration)
 

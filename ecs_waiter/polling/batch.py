@@ -26,17 +26,19 @@ class Entry:
         task_id: The ID.
         watchers: Who waits: the poller's business, the schedule does not look.
         status: The status last seen, or None.
+        action: The operation that started the task, once it was seen.
         born: When the task was created, on the clock that the schedule is told; when the ID was added until it is seen.
         missing: Set while the answers lack the ID.
         batch: The batch that holds the ID, in the queue or in flight; None if it is new or has left.
     """
 
-    __slots__ = ("batch", "born", "missing", "status", "task_id", "watchers")
+    __slots__ = ("action", "batch", "born", "missing", "status", "task_id", "watchers")
 
     def __init__(self, task_id: str, born: float) -> None:
         self.task_id = task_id
         self.watchers: Any = None
         self.status: str | None = None
+        self.action = ""
         self.born = born
         self.missing: Missing | None = None
         self.batch: Batch | None = None
@@ -120,6 +122,7 @@ class Batch:
     def part(self, entries: list[Entry], *, due: float) -> Batch:
         """Some of its entries as a batch of their own, with the same history."""
         part = Batch(entries, due=due, polls=self.polls, answered=self.answered)
+        part.asked_at = self.asked_at
         part.trail, part.heard = self.trail, self.heard
         part.heard_first, part.failed_first = self.heard_first, self.failed_first
         return part

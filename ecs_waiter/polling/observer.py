@@ -20,13 +20,21 @@ class Observer(Protocol):
         """A call made for these has come back to the running task, well or not; nobody was told of it yet."""
         ...
 
-    def settled(self, region_id: str, outcome: str, tasks: Sequence[Task | None], date: float | None) -> None:
+    def settled(
+        self,
+        region_id: str,
+        outcome: str,
+        tasks: Sequence[Task | None],
+        watched: Sequence[float],
+        date: float | None,
+    ) -> None:
         """Tasks have ended.
 
         Args:
             region_id: Their region.
             outcome: finished, failed, canceled, not_found, or error where the service refused an ID.
             tasks: The last state of each, where it is known.
+            watched: For how many seconds each was waited for; infinite for one that was seen running.
             date: The service's clock when it told so, in seconds since the epoch; None if it did not say.
         """
         ...

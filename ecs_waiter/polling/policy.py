@@ -71,7 +71,7 @@ class PollPolicy(CallPolicy):
         not_found_grace: How long an ID may be absent from the answers: a new task can take a while to be listed.
         outage_budget: How long a region may fail without one good answer.
         max_in_flight: Calls of one region at the same time.
-        max_calls_per_second: The limiter's ceiling for one region.
+        max_calls_per_second: Ceiling of one waiter for one region, all operations together. Fractions are exact.
         call_timeout: One HTTP attempt.
 
     Raises:

@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.answers import age_of
+from ecs_waiter.api.faults import concerns_credentials
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.api.retry import wait_backoff
 from ecs_waiter.errors import (
@@ -17,6 +18,7 @@ from ecs_waiter.errors import (
     AuthenticationError,
     EcsWaiterError,
     ServiceUnavailableError,
+    TaskNotFoundError,
     ThrottledError,
 )
 from ecs_waiter.polling.policy import ask
@@ -137,6 +139,11 @@ class RegionPoller:
             if not self._schedule:
                 self._stir()
 
+    def last_known(self, task_id: str) -> Task | None:
+        """A task that is waited for as it was last seen; None if it never was."""
+        entry = self._schedule.find(task_id)
+        return None if entry is None else self._teller.last_known(entry)
+
     def known_failures(self, task_ids: list[str], watcher: Watcher) -> list[Task]:
         """Those of a watcher's tasks that are known to have failed, while the reasons are being looked up."""
         return self._reasons.known_failures(task_ids, watcher)
@@ -145,6 +152,8 @@ class RegionPoller:
         """Stop: those whose tasks are known to have failed are told so; returns what has yet to end."""
         self._is_closed = True
         self._reasons.give_up()
+        # Before anything is awaited: whoever comes while this closes counts the calls that were made.
+        self._limiter.retire()
         for task in self._tasks:
             task.cancel()
         return tuple(task for task in self._tasks if not task.done())
@@ -152,8 +161,8 @@ class RegionPoller:
     # -- the loop -----------------------------------------------------------------------------------------------------
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        # An empty context: what runs for all belongs to none of those who happened to come first.
-        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+        # Don't inherit the first caller's context variables. Task factories need not know `create_task(context=)`.
+        task = contextvars.Context().run(asyncio.get_running_loop().create_task, work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -242,8 +251,6 @@ class RegionPoller:
         return ends if self._limiter.blocked_until > ends else ends + self._policy.call_timeout
 
     async def _pass_gate(self, patience_ends: float) -> bool:
-        if self._policy.max_in_flight == 1:
-            self._reasons.make_way()
         if patience_ends == math.inf:
             await self._limiter.acquire(Priority.POLL)
             return True
@@ -282,7 +289,7 @@ class RegionPoller:
         finally:
             self._schedule.abandon(batch)
         if self._teller.looks_once:
-            self._teller.looked_at(filter(self._is_looked_at, batch.entries))
+            self._report_looks(batch)
         self._stir()
 
     # -- what came of it ----------------------------------------------------------------------------------------------
@@ -292,8 +299,11 @@ class RegionPoller:
             self._told_outage = False
             logger.info("%s answers again", self._region_id, extra={"region_id": self._region_id})
         news = self._schedule.same_answer(batch, now) if snapshot is None else self._take_in_tasks(batch, snapshot, now)
-        if news.error is not None:
-            self._fail_region(_caused(news.error, f"the wait strategy failed, so {self._region_id} is not polled"))
+        self._check_strategy(news.error)
+
+    def _check_strategy(self, error: Exception | None) -> None:
+        if error is not None:
+            self._fail_region(_caused(error, f"the wait strategy failed, so {self._region_id} is not polled"))
 
     def _take_in_tasks(self, batch: Batch, snapshot: Snapshot, now: float) -> News:
         self._teller.service_clock = snapshot.date
@@ -303,6 +313,7 @@ class RegionPoller:
             [task.task_id for task in tasks],
             [task.task_status for task in tasks],
             total_count=snapshot.total_count,
+            unread=snapshot.unread,
             fingerprint=snapshot.fingerprint,
             age_of=lambda index: age_of(tasks[index], snapshot.date),
             now=now,
@@ -311,6 +322,8 @@ class RegionPoller:
             self._teller.changes(news.changes, tasks)
             for entry in news.gone:
                 self._teller.gone(entry)
+            for entry in news.unlisted:
+                self._teller.error(entry, self._unlisted(entry))
         except Exception as error:
             self._tell_those_who_left(news, self._died(error))
             raise
@@ -320,7 +333,7 @@ class RegionPoller:
         """The schedule has forgotten those who have settled already: whoever was not told yet is told of the error."""
         self._reasons.give_up()
         copies = Copies(error)
-        for entry in [*(entry for entry, _, _ in news.changes), *news.gone]:
+        for entry in [*(entry for entry, _, _ in news.changes), *news.gone, *news.unlisted]:
             if entry.task_id not in self._schedule:
                 self._teller.only(entry, copies)
 
@@ -343,8 +356,11 @@ class RegionPoller:
             verdict = self._schedule.rejected(batch, error, now)
             for entry in verdict.guilty:
                 self._teller.error(entry, error)
+            for entry in verdict.gone:
+                self._teller.gone(entry)
             if verdict.is_regional:
                 self._fail_region(error)
+            self._check_strategy(verdict.error)
         if self._schedule.is_spent(now):
             self._fail_region(self._outage())
             return
@@ -353,12 +369,27 @@ class RegionPoller:
             self._told_outage, self._outage_told_at = True, now
             budget = self._policy.outage_budget
             logger.warning(
-                "%s gives no good answer, and is given %g s to recover: %s",
+                "%s is not asked for lack of credentials, and is given up after %g s: %s"
+                if concerns_credentials(error)
+                else "%s gives no good answer, and is given %g s to recover: %s",
                 self._region_id,
                 budget,
                 error,
                 extra={"region_id": self._region_id},
             )
+
+    def _report_looks(self, batch: Batch) -> None:
+        """Tell those who want no more than one look that it has been had."""
+        for entry in [entry for entry in batch.entries if self._is_looked_at(entry)]:
+            # Without any grace, one whole answer that lacks the ID is all there is to wait for.
+            is_gone = self._policy.not_found_grace == 0 and entry.missing is not None and entry.missing.is_absent
+            for watcher in [watcher for watcher in watchers_of(entry) if watcher.looks_once]:
+                if is_gone:
+                    self.discard(entry.task_id, watcher)
+                    error = TaskNotFoundError(entry.task_id, self._region_id, self._teller.last_known(entry))
+                    watcher.task_failed(entry.task_id, error, is_regional=False)
+                else:
+                    watcher.task_looked_at(entry.task_id)
 
     def _is_looked_at(self, entry: Entry) -> bool:
         # A look that was asked for during the call is yet to come; and a refused batch comes again in parts, whose own
@@ -371,18 +402,32 @@ class RegionPoller:
         """End all waits of the region with one error: once for each of those who wait."""
         self._failures += 1
         self._told_outage = False
-        self._teller.all_failed(self._schedule.clear(), error, self._spawn)
+        self._teller.all_failed(self._schedule.clear(), error)
 
     def _outage(self) -> ServiceUnavailableError:
-        return self._unavailable(f"{self._region_id} gave no good answer for {self._policy.outage_budget:g} s")
+        budget = self._policy.outage_budget
+        if concerns_credentials(self._last_fault):
+            return self._unavailable(f"no credentials for {self._region_id} in {budget:g} s")
+        return self._unavailable(f"{self._region_id} gave no good answer for {budget:g} s")
 
     def _unavailable(self, what: str) -> ServiceUnavailableError:
         last = self._last_fault
         error = ServiceUnavailableError(
-            last.code, f"{what}; the last fault: {last.message}", last.request_id, last.http_status
+            last.code,
+            f"{what}; the last fault: {last.message}",
+            last.request_id,
+            last.http_status,
+            region_id=self._region_id,
         )
         error.__cause__ = last
         return error
+
+    def _unlisted(self, entry: Entry) -> ServiceUnavailableError:
+        return ServiceUnavailableError(
+            None,
+            f"{self._region_id} counts {entry.task_id} but has not listed it for {self._policy.outage_budget:g} s",
+            region_id=self._region_id,
+        )
 
     def _die(self, cause: BaseException) -> None:
         """Tell everyone: should our own code raise, nobody hangs."""

@@ -23,9 +23,6 @@ __all__ = ["REASON_WITHIN", "Reasons"]
 REASON_WITHIN = 30.0
 """Seconds that a failure is held back at most while its reason is looked up."""
 
-_MAKES_WAY_WITHIN = 5.0
-"""Seconds that a look-up may keep the only place of a region from a poll that wants it."""
-
 _AT_ONCE = 4
 """Look-ups of a region under way at the same time; the limiter decides how many of them may be calls."""
 
@@ -67,7 +64,6 @@ class Reasons:
         self._failures: dict[str, Failure] = {}
         self._queue: deque[Failure] = deque()
         self._workers = 0
-        self._limits: set[asyncio.Timeout] = set()
 
     def __len__(self) -> int:
         return len(self._failures)
@@ -115,14 +111,6 @@ class Reasons:
             known = [self._failures[task_id] for task_id in task_ids if task_id in self._failures]
         return [failure.task for failure in known if watcher in failure.watchers]
 
-    def make_way(self) -> None:
-        """A poll wants the only place there is: a look-up that holds it has little time left."""
-        soon = asyncio.get_running_loop().time() + _MAKES_WAY_WITHIN
-        for limit in self._limits:
-            when = limit.when()
-            if when is not None and when > soon:
-                limit.reschedule(soon)
-
     def give_up(self) -> None:
         """Tell every failure without its reason, now."""
         self._queue.clear()
@@ -143,14 +131,12 @@ class Reasons:
 
     async def _look_up(self, failure: Failure) -> TaskDetail | None:
         try:
-            async with asyncio.timeout_at(failure.until) as limit:
-                self._limits.add(limit)
+            async with asyncio.timeout_at(failure.until):
                 try:
                     return await self._source.describe_task_attribute(
                         self._region_id, failure.task.task_id, priority=Priority.LOOKUP
                     )
                 finally:
-                    self._limits.discard(limit)
                     if self._observer is not None:
                         self._observer.served(failure.watchers)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the failure itself is known and is told

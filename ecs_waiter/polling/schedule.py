@@ -21,13 +21,16 @@ from ecs_waiter.polling.queue import BatchQueue
 from ecs_waiter.polling.suspicion import Suspicion, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ecs_waiter.errors import ApiError
 
 __all__ = ["Change", "News", "PollSchedule", "is_settled"]
 
 _SETTLED = frozenset(word for word in TaskStatus if word.is_canceled) | {TaskStatus.FINISHED, TaskStatus.FAILED}
+
+
+_NEW_IN_A_ROW = 3
 
 
 def is_settled(status: str) -> bool:
@@ -43,13 +46,21 @@ It is not where nothing changed, but somebody who joined late has yet to see it.
 
 
 class News:
-    """What an answer brought; `error` is the wait strategy's, which ends the region's waits."""
+    """What an answer brought.
 
-    __slots__ = ("changes", "error", "gone")
+    Attributes:
+        changes: Entries whose state is to be told.
+        gone: Entries whose grace is over.
+        unlisted: Entries that the service has counted but not listed for the whole outage budget.
+        error: The wait strategy's, which ends the region's waits.
+    """
+
+    __slots__ = ("changes", "error", "gone", "unlisted")
 
     def __init__(self, error: Exception | None = None) -> None:
         self.changes: list[Change] = []
         self.gone: list[Entry] = []
+        self.unlisted: list[Entry] = []
         self.error = error
 
 
@@ -72,11 +83,12 @@ class PollSchedule:
         # First come, first asked. Those who left since are skipped: `_entries` no longer holds them.
         self._new: deque[Entry] = deque()
         self._new_count = 0
+        self._new_in_a_row = 0
         self._queue = BatchQueue()
         self._left_in_flight: dict[str, Entry] = {}
         self._shown_next: set[str] = set()
         self._hurried: set[str] = set()
-        self._in_flight = 0
+        self._flying: set[Batch] = set()
         self._outage = Outage(policy.outage_budget, backoff)
 
     # -- who waits ----------------------------------------------------------------------------------------------------
@@ -88,7 +100,7 @@ class PollSchedule:
         return task_id in self._entries
 
     def __repr__(self) -> str:
-        return f"PollSchedule({len(self._entries)} IDs, {self._new_count} new, {self._in_flight} calls in flight)"
+        return f"PollSchedule({len(self._entries)} IDs, {self._new_count} new, {len(self._flying)} calls in flight)"
 
     def find(self, task_id: str) -> Entry | None:
         """Return the entry of an ID that is waited for."""
@@ -96,7 +108,7 @@ class PollSchedule:
 
     def add(self, task_ids: Iterable[str], now: float) -> list[Entry]:
         """Take IDs up, or find the entries they already have: one poll serves all."""
-        if not self._entries and not self._in_flight:
+        if not self._entries and not self._flying:
             self._outage.start_anew(now)
         known = self._entries
         entries: list[Entry] = []
@@ -168,11 +180,19 @@ class PollSchedule:
         else:
             entry.batch = None
 
-    def clear(self) -> list[Entry]:
-        """Forget all IDs, and return them: the region has failed."""
-        entries = list(self._entries.values())
-        for entry in entries:
-            self.remove(entry)
+    def clear(self) -> dict[str, Entry]:
+        """Forget all IDs, and return their entries: the region has failed. Costs what is in flight, not what waits."""
+        entries, self._entries = self._entries, {}
+        self._new, self._new_count = deque(), 0
+        self._queue = BatchQueue()
+        self._left_in_flight, self._shown_next, self._hurried = {}, set(), set()
+        for batch in self._flying:
+            # New entries: who comes back meanwhile is served by the call under way, but not by the old entry's error.
+            batch.entries = [Entry(entry.task_id, entry.born) for entry in batch.entries]
+            batch.live = 0
+            for entry in batch.entries:
+                entry.batch = batch
+                self._left_in_flight[entry.task_id] = entry
         self._suspicion = Suspicion(self._backoff)
         self._outage = Outage(self._policy.outage_budget, self._backoff)
         return entries
@@ -201,15 +221,25 @@ class PollSchedule:
         if now < self._outage.paused_until - TICK:
             return None
         by = math.inf if self._outage.is_spent(now) else now
-        batch = self._batch_of_new(now) if self._new_count else self._queue.pop(by)
+        batch = self._batch_of_new(now) if self._comes_new_first(now) else self._queue.pop(by)
         if batch is None:
             return None
         if not batch.alone and batch.live < BATCH_SIZE:
             batch = self._with_riders(batch)
         batch.in_flight = True
         batch.asked_at = now
-        self._in_flight += 1
+        self._flying.add(batch)
         return batch
+
+    def _comes_new_first(self, now: float) -> bool:
+        """Whether new IDs have the next call. After three such calls in a row others that are overdue have one."""
+        is_first = self._new_count > 0
+        if is_first and self._queue.due_at() < now:
+            self._new_in_a_row += 1
+            is_first = self._new_in_a_row <= _NEW_IN_A_ROW
+        if not is_first:
+            self._new_in_a_row = 0
+        return is_first
 
     def _batch_of_new(self, now: float) -> Batch:
         # It would raise at the end, which `_new_count` keeps it from.
@@ -258,6 +288,7 @@ class PollSchedule:
         statuses: list[str],
         *,
         total_count: int | None,
+        unread: int = 0,
         fingerprint: int | None,
         age_of: Callable[[int], float | None],
         now: float,
@@ -268,18 +299,26 @@ class PollSchedule:
             batch: The batch that was asked.
             task_ids: The rows' IDs.
             statuses: The rows' statuses, "" for one that could not be read.
-            total_count: How many tasks the service says there are: above the rows' number, the answer is cut short.
+            total_count: How many tasks the service says there are. An ID is absent only from an answer whose count is
+                that of its rows.
+            unread: Rows that could not be read: any missing ID may be in one of them.
             fingerprint: What the same answer would have again.
             age_of: The age in seconds of the task in a row of that index; None if the row does not say.
             now: The time.
 
         Returns:
-            The changes to tell, the IDs whose grace is over, and the wait strategy's error if it raised one.
+            The changes to tell, the IDs whose wait is over, and the wait strategy's error if it raised one.
         """
+        asked = set(batch.task_ids)
         self._answered(batch, now)
         news = News()
+        index_of = _rows_by_id(task_ids, statuses)
+        # With rows unread, or for other IDs, or not as many as the service counts, a missing ID may exist. An answer
+        # without a count is believed when it is about one ID.
+        is_counted = len(asked) == 1 if total_count is None else total_count <= len(index_of)
+        is_cut = unread > 0 or not is_counted or not asked.issuperset(index_of)
         try:
-            is_whole = self._sort_out(news, batch, task_ids, statuses, total_count, age_of, now)
+            is_whole = self._sort_out(news, batch, index_of, statuses, age_of, now, is_cut=is_cut)
         except Exception as error:  # noqa: BLE001 - the strategy is the user's code; what the answer brought stays true
             news.error = error
         else:
@@ -295,16 +334,15 @@ class PollSchedule:
         self,
         news: News,
         batch: Batch,
-        task_ids: list[str],
+        index_of: Mapping[str, int],
         statuses: list[str],
-        total_count: int | None,
         age_of: Callable[[int], float | None],
         now: float,
+        *,
+        is_cut: bool,
     ) -> bool:
         """Returns whether the answer held all of the batch, and the batch stays as it was."""
         batch.fingerprint = batch.youngest = None
-        index_of = _rows_by_id(task_ids, statuses)
-        cut_short = total_count is not None and total_count > len(index_of)
         shown_next = self._shown_next
         changes = news.changes
         settled: list[Entry] = []
@@ -316,10 +354,12 @@ class PollSchedule:
             task_id = entry.task_id
             index = index_of.get(task_id)
             if index is None:
-                if self._is_gone(entry, batch, cut_short=cut_short):
-                    news.gone.append(entry)
-                else:
+                if not self._is_over(entry, batch, is_cut=is_cut):
                     missing.append(entry)
+                elif is_cut:
+                    news.unlisted.append(entry)
+                else:
+                    news.gone.append(entry)
                 continue
             entry.missing = None
             status = statuses[index]
@@ -337,23 +377,27 @@ class PollSchedule:
                 # One word for all who are in this status, instead of a copy in each row.
                 entry.status = sys.intern(status) if type(status) is str else status
         self._forget_landed(settled)
-        self._forget_landed(news.gone)
+        self._forget_landed([*news.gone, *news.unlisted])
         self._regroup(batch, staying, missing, now)
         return not missing and batch.live == len(batch.entries)
 
-    def _is_gone(self, entry: Entry, batch: Batch, *, cut_short: bool) -> bool:
-        """Whether a missing ID's grace is over. Only time between whole answers that lack it counts.
+    def _is_over(self, entry: Entry, batch: Batch, *, is_cut: bool) -> bool:
+        """Whether the wait for a missing ID is over: absent for the grace, or counted but unlisted for the budget.
 
-        An answer, however late it comes, tells of the time when it was asked for.
+        Only time between answers counts. An answer, however late it comes, shows the time when it was asked for.
         """
+        is_first = entry.missing is None or entry.missing.since is None
         missing = entry.missing = entry.missing or Missing()
-        healthy = self._outage.healthy(batch.asked_at)
-        since_last = healthy - batch.answered
-        # Asked alone, an ID that does not come is absent, whatever the answer says of its own length.
-        if cut_short and not (batch.alone and batch.live == 1):
-            missing.from_cut_answer(since_last)
-            return False
-        return missing.from_whole_answer(healthy, since_last if batch.trail else 0.0, self._policy.not_found_grace)
+        asked_at = self._outage.healthy(batch.asked_at)
+        since_last = asked_at - batch.answered
+        if is_cut:
+            missing.from_cut_answer(asked_at, since_last)
+            # Among others an ID may have been cut off; asked alone, it would have been listed.
+            may_end = batch.live == 1
+        else:
+            missing.from_whole_answer(asked_at, since_last if batch.trail else 0.0)
+            may_end = not is_first
+        return may_end and asked_at >= missing.ends(self._policy.not_found_grace, self._policy.outage_budget) - TICK
 
     def _regroup(self, batch: Batch, staying: list[Entry], missing: list[Entry], now: float) -> None:
         """Put those who still wait back, in batches of one pace; the same batch again if nobody left it."""
@@ -375,7 +419,7 @@ class PollSchedule:
     def _ask_on_their_own(self, batch: Batch, entries: list[Entry], *, progress: bool, now: float) -> None:
         own = Batch(entries, due=now, polls=batch.polls, answered=self._outage.healthy(now))
         is_cut = any(entry.missing is not None and entry.missing.cuts for entry in entries)
-        if not is_cut:
+        if not is_cut or len(batch.entries) == 1:
             own.alone = True
             self._put_back(own, now)
             return
@@ -396,9 +440,9 @@ class PollSchedule:
         batch.due = now + ask(self._policy.wait, polls=batch.polls, age=max(0.0, now - batch.youngest))
         if batch.fingerprint is None:
             for entry in batch.entries:
-                if entry.missing is not None and entry.missing.since is not None:
-                    left = entry.missing.since + self._policy.not_found_grace - batch.answered
-                    batch.due = min(batch.due, now + max(left, 0.0))
+                if entry.missing is not None:
+                    ends = entry.missing.ends(self._policy.not_found_grace, self._policy.outage_budget)
+                    batch.due = min(batch.due, now + max(ends - batch.answered, 0.0))
         self._queue.push(batch)
 
     # -- faults -------------------------------------------------------------------------------------------------------
@@ -427,7 +471,23 @@ class PollSchedule:
         verdict = self._suspicion.rejected(batch, error, now, only=self._is_all(batch))
         for part in verdict.again:
             part.is_refused = True
+        try:
+            for part in verdict.unknown:
+                verdict.gone += self._not_known(part, now)
+        except Exception as failure:  # noqa: BLE001 - the strategy is the user's code
+            verdict.error = failure
         return self._carry_out(verdict, now)
+
+    def _not_known(self, batch: Batch, now: float) -> list[Entry]:
+        """The service says that it does not know the batch's only ID: an absence. Returns the entry if it is gone."""
+        self._outage.answered(now)
+        (entry,) = batch.entries
+        if self._is_over(entry, batch, is_cut=False):
+            self._forget_landed([entry])
+            return [entry]
+        batch.alone = True
+        self._put_back(batch, now)
+        return []
 
     def _is_all(self, batch: Batch) -> bool:
         return batch.live == len(self._entries)
@@ -463,13 +523,13 @@ class PollSchedule:
     @property
     def in_flight(self) -> int:
         """Calls under way."""
-        return self._in_flight
+        return len(self._flying)
 
     def _land(self, batch: Batch) -> None:
         if not batch.in_flight:
             return
         batch.in_flight = False
-        self._in_flight -= 1
+        self._flying.discard(batch)
         if self._left_in_flight:
             for entry in batch.entries:
                 if self._left_in_flight.get(entry.task_id) is entry:

@@ -18,7 +18,7 @@ class TaskSource(Protocol):
     """EcsClient, or anything like it."""
 
     def limiter(self, region_id: str) -> RegionLimiter:
-        """Return the gate of a region."""
+        """Return the gate that the polls of a region pass."""
         ...
 
     def prepare(self, region_id: str, task_ids: Sequence[str]) -> Any:

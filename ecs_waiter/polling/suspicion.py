@@ -31,6 +31,8 @@ _REST_WAITS = 3.0
 
 # Compiled by `re` when first used: most programs never meet a refusal.
 _ABOUT_IDS = r"(?i)task[ _-]?ids?(?![a-z])"
+_UNKNOWN_ID = "invalidtaskid.notfound"
+_WORD = r"[\w.*~-]+"
 _ABOUT_REGION = r"(?i)region|^(MissingParameter|InvalidAction|InvalidVersion|UnsupportedOperation)"
 
 
@@ -41,12 +43,18 @@ class Verdict:
     Attributes:
         again: Batches to ask again, when they are due.
         guilty: The entry that is to blame; it alone gets the error.
+        unknown: Batches of one entry each that the service says it does not know.
+        gone: Entries of these whose grace is over.
         is_regional: Whether the error is about the region, so that it ends all its waits.
+        error: The wait strategy's, which ends the region's waits.
     """
 
     again: list[Batch] = field(default_factory=list)
     guilty: list[Entry] = field(default_factory=list)
+    unknown: list[Batch] = field(default_factory=list)
+    gone: list[Entry] = field(default_factory=list)
     is_regional: bool = False
+    error: Exception | None = None
 
 
 class Suspicion:
@@ -113,6 +121,8 @@ class Suspicion:
         The error's words decide where they can. Where they cannot, two IDs are asked alone: if the region answers
         anything, the words are about IDs from then on; if it refuses both alike, they are about the region.
         """
+        if (error.code or "").lower() == _UNKNOWN_ID:
+            return _unknown(batch, error, now)
         if error.code not in self._codes_about_ids and not _is_about_ids(error):
             if re.search(_ABOUT_REGION, error.code or "") or (batch.live == 1 and only):
                 return Verdict(is_regional=True)
@@ -139,6 +149,19 @@ class Suspicion:
             return Verdict(guilty=[entry])
         batch.due = now + _PROBE_AGAIN
         return Verdict(again=[batch])
+
+
+def _unknown(batch: Batch, error: ApiError, now: float) -> Verdict:
+    """The batch holds an ID that the service does not know: the message may name it, else halves are asked."""
+    words = set(re.findall(_WORD, error.message))
+    named = [entry for entry in batch.entries if entry.task_id in words] if batch.live > 1 else batch.entries
+    if not named:
+        return Verdict(again=batch.halves(due=now))
+    others = [entry for entry in batch.entries if entry not in named]
+    return Verdict(
+        again=[batch.part(others, due=now)] if others else [],
+        unknown=[batch.part([entry], due=now) for entry in named],
+    )
 
 
 def _is_about_ids(error: ApiError) -> bool:

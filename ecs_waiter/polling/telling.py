@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import sys
 import weakref
-from collections import defaultdict
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections import OrderedDict, defaultdict
+from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.errors import EcsWaiterError, TaskCanceledError, TaskError, TaskNotFoundError
 from ecs_waiter.models import Task, TaskStatus
 from ecs_waiter.polling.schedule import is_settled
 from ecs_waiter.polling.transitions import log_finished, log_seen, log_settled
 from ecs_waiter.polling.watch import Copies, Watcher, attach, detach, watchers_of
+from ecs_waiter.slices import do_in_slices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from ecs_waiter.polling.batch import Entry
     from ecs_waiter.polling.observer import Observer
@@ -24,11 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Teller"]
 
-_SLICE = 2_000
 # Names of ours, for the enum looks its own up by Python code.
 _FINISHED, _FAILED = TaskStatus.FINISHED, TaskStatus.FAILED
 _MOST_KEPT = 500
-"""Tasks that are kept as last seen, for the error of one that vanishes; of more, only the status is."""
+"""Tasks of a region that are kept with all fields: those that changed last. Of others, status and action are kept."""
+_LONGEST_ACTION = 100
 
 
 class Teller:
@@ -52,7 +55,7 @@ class Teller:
         self._observer = observer
         self._late: dict[str, dict[Watcher, None]] = {}
         # By ID; the fields alone, for a whole Task holds three times as much.
-        self._last_seen: dict[str, dict[str, Any]] = {}
+        self._last_seen: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._shows_changes = False
         self._once: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self.settled = 0
@@ -97,11 +100,24 @@ class Teller:
         self._last_seen.pop(entry.task_id, None)
         return True
 
+    def last_known(self, entry: Entry) -> Task | None:
+        """A task as it was last seen; None if it never was. At least its ID, status and action are known."""
+        if entry.status is None:
+            return None
+        sketch = {
+            "region_id": self._region_id,
+            "task_id": entry.task_id,
+            "task_status": entry.status,
+            "task_action": entry.action,
+        }
+        return Task(**self._last_seen.get(entry.task_id, sketch))
+
     # -- what is told -------------------------------------------------------------------------------------------------
 
     def changes(self, changes: Iterable[Change], tasks: Sequence[Task]) -> None:
         """Tell what an answer says of its tasks: all who wait, or only those who joined late of one that is not new."""
         finished: list[Task] = []
+        ended: list[Entry] = []
         by_watcher: defaultdict[Watcher, list[Task]] = defaultdict(list)
         others: list[tuple[Entry, Task, bool]] = []
         for entry, index, is_new in changes:
@@ -110,6 +126,7 @@ class Teller:
                 self._show(entry, task, is_new=is_new)
             if task.task_status == _FINISHED:
                 finished.append(task)
+                ended.append(entry)
                 # Most have one who waits, and few are worth a call for each.
                 held = entry.watchers
                 if isinstance(held, dict):
@@ -122,14 +139,13 @@ class Teller:
         for watcher, theirs in by_watcher.items():
             watcher.tasks_finished(theirs)
         if finished:
-            self._note_finished(finished)
+            self._note_finished(finished, ended)
         for entry, task, is_new in others:
             self._other(entry, task, is_new=is_new)
 
     def gone(self, entry: Entry) -> None:
         """Tell that a task's grace is over: the region does not know it."""
-        last = None if entry.status is None else self._last_known(entry)
-        self.error(entry, TaskNotFoundError(entry.task_id, self._region_id, last))
+        self.error(entry, TaskNotFoundError(entry.task_id, self._region_id, self.last_known(entry)))
 
     def error(self, entry: Entry, error: EcsWaiterError) -> None:
         """Tell the error that ended the wait for one task."""
@@ -145,28 +161,19 @@ class Teller:
         for watcher in watchers_of(entry):
             watcher.task_failed(entry.task_id, copies.for_(watcher), is_regional=False)
 
-    def looked_at(self, entries: Iterable[Entry]) -> None:
-        """Tell that a call that asked about these has come back, to those who want no more than one look."""
-        for entry in entries:
-            for watcher in watchers_of(entry):
-                if watcher.looks_once:
-                    watcher.task_looked_at(entry.task_id)
-
-    def all_failed(
-        self, entries: list[Entry], error: EcsWaiterError, spawn: Callable[[Coroutine[Any, Any, None]], object]
-    ) -> None:
-        """Tell everybody the one error of the region: once for each of those who wait, a crowd slice by slice."""
-        self._late.clear()
-        self._last_seen.clear()
-        crowd: _Crowd = []
-        for entry in entries:
-            crowd.append((entry.task_id, watchers_of(entry)))
-            # Now: whoever comes before the others are told may be given this very entry.
-            entry.watchers = None
+    def all_failed(self, entries: dict[str, Entry], error: EcsWaiterError) -> None:
+        """Report the region's error to everyone who waits, one copy for each, and empty `entries`."""
+        late, self._late = self._late, {}
+        self._last_seen = OrderedDict()
         copies = Copies(error)
-        _tell_failed(crowd[:_SLICE], copies)
-        if len(crowd) > _SLICE:
-            spawn(_tell_the_rest(crowd, copies))
+
+        def notify(piece: list[str]) -> None:
+            for task_id in piece:
+                late.pop(task_id, None)
+                for watcher in watchers_of(entries.pop(task_id)):
+                    watcher.task_failed(task_id, copies.for_(watcher), is_regional=True)
+
+        do_in_slices(list(entries), notify)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -176,14 +183,20 @@ class Teller:
             if watcher.sees_changes:
                 watcher.task_changed(task)
 
-    def _note_finished(self, tasks: list[Task]) -> None:
+    @staticmethod
+    def _watched(entry: Entry) -> float:
+        """Seconds for which a task was waited for; infinite once it was seen running."""
+        return math.inf if entry.status is not None else asyncio.get_running_loop().time() - entry.born
+
+    def _note_finished(self, tasks: list[Task], entries: list[Entry]) -> None:
         self.settled += len(tasks)
         if self._last_seen:
             for task in tasks:
                 self._last_seen.pop(task.task_id, None)
         log_finished(self._region_id, tasks)
         if self._observer is not None:
-            self._observer.settled(self._region_id, "finished", tasks, self.service_clock)
+            watched = list(map(self._watched, entries))
+            self._observer.settled(self._region_id, "finished", tasks, watched, self.service_clock)
 
     def _other(self, entry: Entry, task: Task, *, is_new: bool) -> None:
         """A task that goes on, or that has ended otherwise than it was meant to."""
@@ -196,8 +209,12 @@ class Teller:
         else:
             if is_new:
                 log_seen(self._region_id, entry.task_id, status)
-            if entry.task_id in self._last_seen or len(self._last_seen) < _MOST_KEPT:
-                self._last_seen[entry.task_id] = vars(task)
+            # One copy of the word for all tasks of an operation, instead of one in each entry.
+            entry.action = sys.intern(task.task_action[:_LONGEST_ACTION])
+            self._last_seen[entry.task_id] = vars(task)
+            self._last_seen.move_to_end(entry.task_id)
+            if len(self._last_seen) > _MOST_KEPT:
+                self._last_seen.popitem(last=False)
             self._odd_words.note(task)
 
     def _note(self, entry: Entry, outcome: str, task: Task | None) -> None:
@@ -205,25 +222,4 @@ class Teller:
         self._last_seen.pop(entry.task_id, None)
         log_settled(self._region_id, entry.task_id, outcome, task)
         if self._observer is not None:
-            self._observer.settled(self._region_id, outcome, (task,), self.service_clock)
-
-    def _last_known(self, entry: Entry) -> Task:
-        """A task as it was last seen; of one that was not kept, what the schedule knows by itself."""
-        sketch = {"region_id": self._region_id, "task_id": entry.task_id, "task_status": entry.status or ""}
-        return Task(**self._last_seen.get(entry.task_id, sketch))
-
-
-_Crowd: TypeAlias = "list[tuple[str, Iterable[Watcher]]]"
-
-
-async def _tell_the_rest(crowd: _Crowd, copies: Copies) -> None:
-    """Tell a crowd slice by slice, so that the loop breathes."""
-    for start in range(_SLICE, len(crowd), _SLICE):
-        await asyncio.sleep(0)
-        _tell_failed(crowd[start : start + _SLICE], copies)
-
-
-def _tell_failed(crowd: _Crowd, copies: Copies) -> None:
-    for task_id, watchers in crowd:
-        for watcher in watchers:
-            watcher.task_failed(task_id, copies.for_(watcher), is_regional=True)
+            self._observer.settled(self._region_id, outcome, (task,), (self._watched(entry),), self.service_clock)

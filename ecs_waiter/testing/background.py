@@ -28,11 +28,17 @@ def serve() -> Iterator[EcsEmulator]:
             started.set_result((ecs, lambda: loop.call_soon_threadsafe(stop.set)))
             await stop.wait()
 
+    ended: Future[None] = Future()
+
     def run() -> None:
+        # Whatever ends this thread, KeyboardInterrupt and SystemExit included, is raised to the caller.
         try:
-            asyncio.run(main())
-        except OSError as error:
-            started.set_exception(error)
+            with asyncio.Runner() as runner:
+                runner.run(main())
+        except BaseException as error:  # noqa: BLE001
+            (ended if started.done() else started).set_exception(error)
+        else:
+            ended.set_result(None)
 
     thread = threading.Thread(target=run, name="ecs-emulator", daemon=True)
     thread.start()
@@ -40,5 +46,7 @@ def serve() -> Iterator[EcsEmulator]:
     try:
         yield ecs
     finally:
-        stop()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the thread has ended by itself
+            stop()
         thread.join()
+        ended.result()

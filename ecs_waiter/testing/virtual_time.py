@@ -22,11 +22,17 @@ __all__ = ["VirtualTime", "virtual_time"]
 
 # As on a machine that has been up for a day: some code takes a time near zero for "never".
 _START = 100_000.0
+# The real one of a nanosecond is lost in a float of more than 2**24 seconds; a timer would then never be ready.
+_RESOLUTION = 1e-6
 _SHOWN_TASKS = 10
+_LONGEST_RUN_DAYS = 366
 
 
 class VirtualTime:
     """A clock that event loops share and move on by their timers alone.
+
+    One run of a loop takes at most 366 days; then it raises a RuntimeError, because what waits for longer than that
+    is waiting for something that never happens.
 
     It works on asyncio's own loops. Jobs that a loop starts in threads (`run_in_executor`, `asyncio.to_thread`) are
     waited for really, while the clock stands still. Sockets, processes and threads of other makers are none of its
@@ -35,6 +41,7 @@ class VirtualTime:
 
     def __init__(self) -> None:
         self._now = _START
+        self._run_ends = _START
         self._loops: list[_Reins] = []
 
     def time(self) -> float:
@@ -48,6 +55,7 @@ class VirtualTime:
             TypeError: It is none of asyncio's own loops.
             RuntimeError: It runs on another virtual clock.
         """
+        self._run_ends = self._now + _LONGEST_RUN_DAYS * 86_400
         if not self.drives(loop):
             self._loops.append(_Reins(self, loop))
 
@@ -61,9 +69,10 @@ class VirtualTime:
             reins.drop()
         self._loops.clear()
 
-    def jump(self, seconds: float) -> None:
-        """Move the clock on."""
+    def jump(self, seconds: float) -> bool:
+        """Move the clock on; return False if the run of the loop takes too long."""
         self._now += seconds
+        return self._now <= self._run_ends
 
     @contextlib.contextmanager
     def rule(self) -> Iterator[VirtualTime]:
@@ -103,7 +112,9 @@ class _Reins:
         self._real_select: Callable[[float | None], Any] = self.loop._selector.select
         self._real_run_in_executor: Callable[..., asyncio.Future[Any]] = self.loop.run_in_executor
         self._real_shutdown: Callable[..., Any] = self.loop.shutdown_default_executor
+        self._real_resolution: float = self.loop._clock_resolution
         self._shift_timers(clock.time() - loop.time())
+        self.loop._clock_resolution = _RESOLUTION
         self.loop.time = clock.time
         self.loop.run_in_executor = self._run_in_executor
         self.loop.shutdown_default_executor = self._shut_down_executor
@@ -113,6 +124,7 @@ class _Reins:
         loop = self.loop
         for name in ("time", "run_in_executor", "shutdown_default_executor"):
             delattr(loop, name)
+        loop._clock_resolution = self._real_resolution
         if loop._selector is not None:  # a closed loop has none
             del loop._selector.select
         self._shift_timers(loop.time() - self._clock.time())
@@ -129,17 +141,28 @@ class _Reins:
             return self._real_select(None)
         if timeout is None:
             raise RuntimeError(self._deadlock())
-        self._clock.jump(timeout)
+        if not self._clock.jump(timeout):
+            raise RuntimeError(self._endless())
         return events
 
     def _deadlock(self) -> str:
+        return (
+            "on virtual time nothing will ever happen: no timer is set, and no job of the loop runs in a thread "
+            f"(other threads, processes and sockets are not waited for). {self._what_waits()}"
+        )
+
+    def _endless(self) -> str:
+        return (
+            f"on virtual time {_LONGEST_RUN_DAYS} days have passed in one run of the event loop, so nothing seems to "
+            "end it: pass a timeout, or give the emulator's tasks a duration and an outcome that end them. "
+            f"{self._what_waits()}"
+        )
+
+    def _what_waits(self) -> str:
         tasks = sorted(map(repr, asyncio.all_tasks(self.loop)))
         listed = "".join(f"\n  {task}" for task in tasks[:_SHOWN_TASKS])
         more = f"\n  and {len(tasks) - _SHOWN_TASKS} more" if len(tasks) > _SHOWN_TASKS else ""
-        return (
-            "on virtual time nothing will ever happen: no timer is set, and no job of the loop runs in a thread "
-            f"(other threads, processes and sockets are not waited for). What waits:{listed}{more}"
-        )
+        return f"What waits:{listed}{more}"
 
     def _run_in_executor(self, *args: Any) -> asyncio.Future[Any]:
         future = self._real_run_in_executor(*args)
@@ -162,6 +185,6 @@ def virtual_time() -> contextlib.AbstractContextManager[VirtualTime]:
     """Let every event loop that runs in this thread within the `with` block run on virtual time.
 
     A wait of hours takes no time. If nothing could ever happen any more, as no timer is set, the loop raises a
-    RuntimeError that tells which tasks wait.
+    RuntimeError that names the tasks that wait; so it does after 366 virtual days in one run of the loop.
     """
     return VirtualTime().rule()

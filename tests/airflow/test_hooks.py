@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ecs_waiter.airflow import EcsTaskHook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ecs_waiter.emulator import EcsEmulator
 
@@ -121,3 +123,33 @@ async def test_reading_a_connection_leaves_the_loop_alone(
     await hook().get_async_access()
     assert threads
     assert loop_thread not in threads
+
+
+@pytest.mark.asyncio
+async def test_keys_of_the_machine_may_be_rotated(
+    virtual: EcsEmulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A hook without keys signs with the machine's profile as it is now, after a refusal and within a minute."""
+    file = tmp_path / ".aliyun" / "config.json"
+    file.parent.mkdir()
+
+    def rotate(key_id: str) -> None:
+        profile = {"name": "default", "mode": "AK", "access_key_id": key_id, "access_key_secret": "secret"}
+        file.write_text(json.dumps({"current": "default", "profiles": [profile]}))
+
+    for name in ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET"):
+        monkeypatch.delenv(f"ALIBABA_CLOUD_{name}", raising=False)
+    monkeypatch.setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    rotate("first")
+    async with await hook(None, region_id="cn-hangzhou").get_async_conn() as client:
+        await client.describe_tasks("cn-hangzhou")
+        rotate("second")
+        await asyncio.sleep(60)
+        await client.describe_tasks("cn-hangzhou")
+        rotate("third")
+        virtual.inject(
+            "refuse", code="InvalidAccessKeyId.NotFound", status=404, where=lambda sent: sent.access_key_id == "second"
+        )
+        await client.describe_tasks("cn-hangzhou")
+    assert [sent.access_key_id for sent in virtual.requests] == ["first", "second", "second", "third"]

@@ -169,7 +169,7 @@ async def test_shared_work_is_in_no_ones_context(virtual: EcsEmulator) -> None:
         def emit(self, record: logging.LogRecord) -> None:
             seen.append((record.name, whose.get()))
 
-    odd = virtual.add_task(duration=30, outcome="Frobnicated")
+    odd = virtual.add_task(duration=1e9, status="Frobnicated")
     logger, handler = logging.getLogger("ecs_waiter"), Handler()
     logger.addHandler(handler)
     try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ecs_waiter.api.credentials import Credentials, DefaultCredentials
-from ecs_waiter.errors import AuthenticationError, EcsWaiterError
+from ecs_waiter.errors import AuthenticationError, EcsWaiterError, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,6 +198,47 @@ async def test_a_refresh_that_fails_keeps_what_was_held(chains: Chains) -> None:
     clock.now += 60
     assert id_of(await provider.get_credentials()) == "LTAI2"
     assert chains.made == 1
+
+
+@pytest.mark.asyncio
+async def test_a_refresh_that_hangs_keeps_what_was_held(slow: Chains, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call waits a little for a refresh; then it uses what is held, and so do all after it without waiting."""
+    monkeypatch.setattr("ecs_waiter.api.credentials._REFRESH_WITHIN", 0.0)
+    clock = Clock()
+    slow.may_end.release()
+    provider = DefaultCredentials(clock=clock, chain=slow)
+    held = await provider.get_credentials()
+    await slow.begun()
+    clock.now += 60
+    assert await provider.get_credentials() is held
+    await slow.begun()
+    assert await provider.get_credentials() is held
+    assert slow.asked == 2
+    slow.may_end.release()
+    monkeypatch.setattr("ecs_waiter.api.credentials._REFRESH_WITHIN", PATIENCE)
+    assert id_of(await provider.get_credentials()) == "LTAI1"
+
+
+@pytest.mark.asyncio
+async def test_a_fault_is_told_as_one(chains: Chains) -> None:
+    """A chain that could not ask makes a ServiceUnavailableError, before anything was sent; then it is asked again."""
+    chains.answers = [ServiceUnavailableError(None, "down", sent=False), OSError("words of others")]
+    provider = DefaultCredentials(chain=chains)
+    for words in ("^down$", "^the credentials cannot be fetched now: OSError$"):
+        with pytest.raises(ServiceUnavailableError, match=words) as caught:
+            await provider.get_credentials()
+        assert not caught.value.sent
+    assert id_of(await provider.get_credentials()) == "LTAI2"
+
+
+@pytest.mark.asyncio
+async def test_a_clock_that_is_set_back_holds_nothing_for_ever(chains: Chains) -> None:
+    """What was held by a clock that is ahead, such as that of another loop, is fetched again."""
+    clock = Clock()
+    provider = DefaultCredentials(clock=clock, chain=chains)
+    await provider.get_credentials()
+    clock.now -= 1
+    assert id_of(await provider.get_credentials()) == "LTAI1"
 
 
 @pytest.mark.asyncio

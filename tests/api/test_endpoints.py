@@ -20,7 +20,16 @@ from yarl import URL
 from ecs_waiter.api.endpoints import base_url, check_region, resolve_endpoint, resolve_region
 
 EXCEPTIONS = json.loads((Path(__file__).parents[1] / "data" / "endpoints.json").read_text(encoding="utf-8"))
-ORDINARY = ["cn-beijing", "cn-shanghai", "cn-hongkong", "us-west-1", "eu-central-1", "ap-southeast-1", "me-east-1"]
+ORDINARY = [
+    "cn-beijing",
+    "cn-beijing-finance-1",
+    "cn-shanghai",
+    "cn-hongkong",
+    "us-west-1",
+    "eu-central-1",
+    "ap-southeast-1",
+    "me-east-1",
+]
 NO_REGIONS = [
     "",
     "cn",

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecs_waiter.api.limiter import Priority, RegionLimiter
+from ecs_waiter.api.limiter import PlaceTakenError, Priority, RegionLimiter
 from ecs_waiter.api.policy import CallPolicy
+from ecs_waiter.api.quotas import Quota
 from ecs_waiter.testing.virtual_time import virtual_time
 
 if TYPE_CHECKING:
@@ -94,6 +95,17 @@ class TestRate:
 
         assert run(main()) == [0.0] * 10 + [1.0] * 10 + [2.0]
 
+    @pytest.mark.parametrize("rate", [1.25, 1.9, 2.5, 9.99])
+    def test_a_rate_is_exact(self, rate: float) -> None:
+        """A rate between two whole numbers is kept to the fraction."""
+
+        async def main() -> float:
+            began = now()
+            times = await grants(RegionLimiter(CallPolicy(max_calls_per_second=rate)), 400)
+            return times[-1] - began
+
+        assert run(main()) == pytest.approx(400 / rate, abs=1.5)
+
     def test_a_rate_below_one_spaces_calls(self) -> None:
         """With a call every four seconds there is no burst."""
 
@@ -111,7 +123,10 @@ class TestRate:
     )
     @settings(max_examples=60, deadline=None)
     def test_no_second_sees_more_than_the_rate(self, start: float, rate: float, pauses: list[float]) -> None:
-        """Whatever the pauses between the calls and wherever the clock stands, no one-second window is overfull."""
+        """Whatever the pauses between the calls and wherever the clock stands, no window is overfull.
+
+        At a rate r that is at most ceil(r) calls in any one second, and r a second over time.
+        """
 
         async def main() -> list[float]:
             limiter = RegionLimiter(CallPolicy(max_calls_per_second=rate))
@@ -124,11 +139,11 @@ class TestRate:
             return times
 
         times = run(main(), start=start)
-        most = max(1, int(rate))
-        assert all(later - earlier >= 1.0 for earlier, later in zip(times, times[most:], strict=False))
+        for most in {max(1, math.floor(rate)), math.ceil(rate)}:
+            assert all(later - earlier >= most / rate for earlier, later in zip(times, times[most:], strict=False))
 
     def test_the_window_does_not_grow(self) -> None:
-        """Calls older than a second are forgotten, however high the ceiling."""
+        """Calls older than two seconds are forgotten, however high the ceiling."""
 
         async def main() -> int:
             limiter = RegionLimiter(CallPolicy(max_calls_per_second=1e9))
@@ -136,9 +151,9 @@ class TestRate:
                 await limiter.acquire()
                 limiter.release()
                 await asyncio.sleep(0.5)
-            return len(limiter._granted)
+            return len(limiter._region.calls)
 
-        assert run(main()) <= 3
+        assert run(main()) <= 5
 
 
 class TestPlaces:
@@ -176,22 +191,25 @@ class TestPlaces:
 
         assert run(main()) == [0.0, 0.0, 1.0]
 
-    def test_pacing_takes_no_place(self) -> None:
-        """The holder of the last place sends once more as soon as the rate allows, ahead of those without a place."""
+    def test_pacing_holds_no_place(self) -> None:
+        """Whoever waits to send once more leaves its place to others meanwhile, and is the first of its priority."""
 
-        async def main() -> None:
+        async def main() -> tuple[float, list[str]]:
             limiter = RegionLimiter(CallPolicy(max_in_flight=1, max_calls_per_second=1))
             began = now()
-            await limiter.acquire(LOOKUP)
-            order = Order(limiter)
+            await limiter.acquire(CALL)
+            order = Order(limiter, hold=0.5)
             order.ask(POLL, "poll")
-            order.ask(LOOKUP, "look-up")
+            order.ask(CALL, "call")
             await settled()
-            await limiter.pace(LOOKUP)
-            assert (now() - began, limiter.in_flight, order.served) == (1.0, 1, [])
-            await order.leave()
+            await limiter.pace(CALL)
+            paced = now() - began
+            limiter.release(CALL)
+            await asyncio.gather(*order.tasks)
+            assert limiter.in_flight == 0
+            return paced, order.served
 
-        run(main())
+        assert run(main()) == (2.0, ["poll", "call"])
 
 
 class TestPriority:
@@ -446,6 +464,171 @@ class TestThrottling:
         assert run(main()) <= 1
 
 
+class TestOperations:
+    def test_rate_and_pause_are_the_operations_own(self) -> None:
+        """A throttled operation waits alone."""
+
+        async def main() -> tuple[float, float]:
+            polls = RegionLimiter(CallPolicy(max_in_flight=1))
+            lookups = polls.beside("DescribeTaskAttribute")
+            lookups.throttled(30)
+            assert (polls.rate, lookups.rate) == (10, 5)
+            began = now()
+            waiting = asyncio.create_task(lookups.acquire(LOOKUP))
+            await settled()
+            await polls.acquire(POLL)
+            at = now() - began
+            polls.release(POLL)
+            await waiting
+            return at, now() - began
+
+        assert run(main()) == (0.0, 30.0)
+
+    def test_places_and_ceiling_are_for_all_of_them(self) -> None:
+        """All operations of a region together keep the ceiling and the places."""
+
+        async def main() -> tuple[list[float], list[float]]:
+            limiter = RegionLimiter(CallPolicy(max_calls_per_second=4, max_in_flight=2))
+            began = now()
+            first, second = await asyncio.gather(*(grants(limiter.beside(name), 3, hold=0.25) for name in ("A", "B")))
+            return [time - began for time in first], [time - began for time in second]
+
+        assert run(main()) == ([0.0, 0.0, 0.25], [0.25, 1.0, 1.0])
+
+    def test_in_the_order_they_came(self) -> None:
+        """Waiters of one priority are served in the order they came, whatever their operations."""
+
+        async def main() -> list[str]:
+            limiter = RegionLimiter(CallPolicy(max_calls_per_second=1))
+            await limiter.acquire()
+            limiter.release()
+            served: list[str] = []
+
+            async def call(name: str) -> None:
+                await limiter.beside(name[0]).acquire()
+                served.append(name)
+                limiter.beside(name[0]).release()
+
+            await asyncio.gather(*map(call, ("A1", "B1", "A2", "C1", "B2")))
+            return served
+
+        assert run(main()) == ["A1", "B1", "A2", "C1", "B2"]
+
+    @pytest.mark.parametrize("waiters", [2, 3, 5])
+    def test_waiters_that_share_a_quota_take_turns(self, waiters: int) -> None:
+        """Of the waiters whose calls count by one throttled quota none goes short."""
+
+        async def main() -> list[int]:
+            quota = Quota()
+            policy = CallPolicy(max_calls_per_second=2)
+            limiters = [RegionLimiter(policy, quota_of=lambda name: quota if name else Quota()) for _ in range(waiters)]
+            limiters[0].throttled()
+            served = [0] * waiters
+
+            async def calls(index: int) -> None:
+                while True:
+                    await limiters[index].acquire()
+                    served[index] += 1
+                    limiters[index].release()
+
+            tasks = [asyncio.create_task(calls(index)) for index in range(waiters)]
+            await asyncio.sleep(20 * waiters - 0.5)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            return served
+
+        assert run(main()) == [20] * waiters
+
+    def test_rates_of_different_ceilings(self) -> None:
+        """What one waiter's throttling taught never speeds up another one, and each recovers to its own ceiling."""
+
+        async def main() -> list[float]:
+            quota = Quota()
+            slow, quick = (
+                RegionLimiter(CallPolicy(max_calls_per_second=rate), quota_of=lambda _: quota) for rate in (1, 640)
+            )
+            rates = [slow.rate, quick.rate]
+            slow.throttled()
+            rates += [slow.rate, quick.rate]
+            await asyncio.sleep(1)
+            quick.throttled()
+            rates += [slow.rate, quick.rate]
+            for _ in range(30):
+                await asyncio.sleep(1)
+                slow.succeeded()
+            return [*rates, slow.rate, quick.rate]
+
+        assert run(main()) == [1, 640, 0.5, 0.5, 0.5, 0.5, 1, 1]
+
+
+class TestTakingPlaces:
+    def test_a_poll_takes_the_place_of_the_oldest_look_up(self) -> None:
+        """Where all places are taken, a poll ends the oldest look-up, which may wait anew; a call waits its turn."""
+
+        async def main() -> list[str]:
+            limiter = RegionLimiter(CallPolicy(max_in_flight=2))
+            told: list[str] = []
+
+            async def look_up(name: str, priority: Priority) -> None:
+                try:
+                    async with limiter.place(priority):
+                        await asyncio.sleep(5)
+                    told.append(f"{name} done")
+                except PlaceTakenError:
+                    told.append(f"{name} ended at {now() - began:g}")
+
+            began = now()
+            tasks = [asyncio.create_task(look_up("first", LOOKUP)), asyncio.create_task(look_up("call", CALL))]
+            await asyncio.sleep(1)
+            tasks.append(asyncio.create_task(look_up("other call", CALL)))
+            await asyncio.sleep(1)
+            await limiter.acquire(POLL)
+            assert (now() - began, limiter.in_flight) == (2, 2)
+            limiter.release(POLL)
+            await asyncio.gather(*tasks)
+            return told
+
+        assert run(main()) == ["first ended at 2", "call done", "other call done"]
+
+    def test_no_more_than_are_needed(self) -> None:
+        """One look-up ends for each poll that waits for a place."""
+
+        async def main() -> tuple[list[int], int]:
+            limiter = RegionLimiter(CallPolicy())
+            ended: list[int] = []
+
+            async def look_up(number: int) -> None:
+                try:
+                    async with limiter.place(LOOKUP):
+                        await asyncio.sleep(math.inf)
+                except PlaceTakenError:
+                    ended.append(number)
+
+            tasks = [asyncio.create_task(look_up(number)) for number in range(3)]
+            await settled()
+            await asyncio.gather(*(limiter.acquire(POLL) for _ in range(3)))
+            in_flight = limiter.in_flight
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            return ended, in_flight
+
+        assert run(main()) == ([0, 1], 4)
+
+    def test_a_timeout_of_ones_own(self) -> None:
+        """A TimeoutError from within is no taken place."""
+
+        async def main() -> int:
+            limiter = RegionLimiter(CallPolicy())
+            with pytest.raises(TimeoutError):
+                async with limiter.place(LOOKUP):
+                    raise TimeoutError
+            return limiter.in_flight
+
+        assert run(main()) == 0
+
+
 class TestCancellation:
     def test_a_waiter_that_leaves_lets_the_next_go(self) -> None:
         """A canceled waiter is skipped and takes nothing with it."""
@@ -532,7 +715,7 @@ class TestCancellation:
             await asyncio.gather(*itertools.starmap(bounded, steps))
             await asyncio.sleep(1)
             assert limiter.in_flight == 0
-            assert not any(limiter._waiting.values())
+            assert limiter._region.is_idle()
             began = now()
             assert [time - began for time in await grants(limiter, 6)] == [0.0] * 5 + [1.0]
 
@@ -579,6 +762,6 @@ class TestAnatomy:
             loop: Any = asyncio.get_running_loop()
             timers = len([handle for handle in loop._scheduled if not handle.cancelled()])
             await order.leave()
-            return timers, limiter._timer is None
+            return timers, limiter._region._timer is None
 
         assert run(main()) == (1, True)

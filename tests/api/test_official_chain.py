@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import http.server
 import json
 import logging
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -15,9 +17,10 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from ecs_waiter.api import official_chain
 from ecs_waiter.api.credentials import Credentials, DefaultCredentials
-from ecs_waiter.api.official_chain import OfficialChain, _present_providers
-from ecs_waiter.errors import AuthenticationError
+from ecs_waiter.api.official_chain import OfficialChain, _present_sources, could_not_ask
+from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,7 +179,7 @@ def test_a_key_that_left_the_environment_is_gone(home: Path, monkeypatch: pytest
     """Though the official package may have seen it at its import, not even a profile without a key gets it."""
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI-old")
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET)
-    _present_providers()
+    _present_sources()
     monkeypatch.delenv("ALIBABA_CLOUD_ACCESS_KEY_ID")
     monkeypatch.delenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET")
     write_profiles(home, {"name": "empty", "mode": "AK"})
@@ -224,9 +227,9 @@ def test_the_chain_is_the_official_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1:9/")
     for name in ("OIDC_TOKEN_FILE", "ROLE_ARN", "OIDC_PROVIDER_ARN"):
         monkeypatch.setenv(f"ALIBABA_CLOUD_{name}", "given")
-    ours = _present_providers()
+    ours = _present_sources()
     official = DefaultCredentialsProvider()._DefaultCredentialsProvider__providers_chain
-    assert [type(provider) for provider in ours] == [type(provider) for provider in official[1:]]
+    assert [type(source.make()) for source in ours] == [type(provider) for provider in official[1:]]
     assert type(official[0]).__name__ == "EnvironmentVariableCredentialsProvider"
 
 
@@ -234,14 +237,14 @@ def test_no_thread_is_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
     """The official chain leaves a scheduler's thread as soon as the metadata service is not disabled."""
     monkeypatch.setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "false")
     before = set(threading.enumerate())
-    _present_providers()
+    _present_sources()
     assert set(threading.enumerate()) == before
 
 
 def broken_service(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A credentials service that is not there: the error quotes the URL."""
     monkeypatch.setenv("ALIBABA_CLOUD_CREDENTIALS_URI", f"http://127.0.0.1:9/?token={SECRET}")
-    return "URLCredentialsProvider: RetryError"
+    return "ALIBABA_CLOUD_CREDENTIALS_URI: cannot be reached (Connection refused)"
 
 
 def nameless_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -249,14 +252,14 @@ def nameless_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     file = home / "credentials.ini"
     file.write_text(f"access_key_secret = {SECRET}\n")
     monkeypatch.setenv("ALIBABA_CLOUD_CREDENTIALS_FILE", str(file))
-    return "ProfileCredentialsProvider: MissingSectionHeaderError"
+    return "credentials.ini: is not a profile file (MissingSectionHeaderError)"
 
 
 def failing_command(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A command that fails: the error quotes what it wrote."""
     command = f"{sys.executable} -c 'import sys; sys.exit(\"{SECRET}\")'"
     write_profiles(home, {"name": "external", "mode": "External", "process_command": command})
-    return "CLIProfileCredentialsProvider: failed to execute external command"
+    return 'profile "external" (External) in '
 
 
 def unreachable_oidc(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -266,7 +269,7 @@ def unreachable_oidc(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("ALIBABA_CLOUD_OIDC_TOKEN_FILE", str(file))
     monkeypatch.setenv("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/r")
     monkeypatch.setenv("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/p")
-    return "OIDCRoleArnCredentialsProvider: RetryError"
+    return "OIDC token (ALIBABA_CLOUD_OIDC_TOKEN_FILE): cannot be reached (Connection refused)"
 
 
 @pytest.mark.parametrize("trouble", [broken_service, nameless_file, failing_command, unreachable_oidc])
@@ -279,9 +282,9 @@ def test_trouble_is_told_without_secrets(
 ) -> None:
     """Each provider's reason stands in the cause; no error, log or stream says more, whatever the official ones do."""
     reason = trouble(home, monkeypatch)
-    with pytest.raises(AuthenticationError) as caught:
+    with pytest.raises(ApiError) as caught:
         found()
-    assert reason in str(caught.value.__cause__)
+    assert reason in str(caught.value)
     error: BaseException | None = caught.value
     while error is not None:
         assert SECRET not in repr(error)
@@ -295,12 +298,12 @@ def test_a_bad_answer_is_told_without_secrets(
 ) -> None:
     """The official package quotes it whole, and logs it."""
     service.status = 500
-    with pytest.raises(AuthenticationError) as caught:
+    with pytest.raises(ServiceUnavailableError) as caught:
         found()
-    cause = caught.value.__cause__
-    assert "URLCredentialsProvider: error refreshing credentials from" in str(cause)
-    assert SECRET not in str(cause)
-    assert TOKEN not in str(cause)
+    told = str(caught.value)
+    assert "ALIBABA_CLOUD_CREDENTIALS_URI: error refreshing credentials (HTTP status 500)" in told
+    assert SECRET not in told
+    assert TOKEN not in told
     assert caplog.records == [record for record in caplog.records if record.name == "asyncio"]
     assert capfd.readouterr() == ("", "")
 
@@ -319,3 +322,238 @@ def test_other_threads_may_log_as_ever(service: Server, caplog: pytest.LogCaptur
     found()
     logging.getLogger("urllib3.connectionpool").debug("of someone else")
     assert "of someone else" in caplog.text
+
+
+# -- files that change -------------------------------------------------------------------------------------------------
+
+
+def counting_command(home: Path, key_id: str) -> dict[str, Any]:
+    """A profile whose command writes a line each time that it runs, and gives a key for an hour."""
+    keys = {"mode": "StsToken", "access_key_id": key_id, "access_key_secret": SECRET, "sts_token": TOKEN}
+    keys["expiration"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    script = home / f"{key_id}.py"
+    script.write_text(f"print({json.dumps(keys)!r})\nopen({str(home / 'ran')!r}, 'a').write('{key_id} ')\n")
+    return {"name": "default", "mode": "External", "process_command": f"{sys.executable} {script}"}
+
+
+def test_a_session_that_is_good_is_kept(home: Path) -> None:
+    """A command is not run again while its key is good, though the official package writes that key into the file."""
+    write_profiles(home, counting_command(home, "FIRST"))
+    chain = OfficialChain()
+    assert [chain.fetch()[0] for _ in range(3)] == ["FIRST"] * 3
+    assert (home / "ran").read_text() == "FIRST "
+    write_profiles(home, counting_command(home, "SECOND"))
+    assert [chain.fetch()[0] for _ in range(3)] == ["SECOND"] * 3
+    assert (home / "ran").read_text() == "FIRST SECOND "
+
+
+def test_another_current_profile_counts(home: Path) -> None:
+    """`aliyun configure switch` counts at the next fetch."""
+    write_profiles(home, key_profile("one"), key_profile("two"))
+    chain = OfficialChain()
+    assert chain.fetch()[0] == "LTAI-one"
+    write_profiles(home, key_profile("two"), key_profile("one"))
+    assert chain.fetch()[0] == "LTAI-two"
+
+
+# -- sources that could not be asked -----------------------------------------------------------------------------------
+
+
+class Metadata:
+    """The instance's metadata service: it says what `script` says, an exception or a status; then it gives a token."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from alibabacloud_credentials.provider import ecs_ram_role  # noqa: PLC0415 - slow to import
+        from Tea.exceptions import RetryError  # noqa: PLC0415 - as above
+
+        self.unreachable = RetryError("Connection to 100.100.100.200 timed out")
+        self.says: int | Exception = self.unreachable
+        self.role = "role"
+        monkeypatch.setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "false")
+        monkeypatch.setattr(ecs_ram_role, "TeaCore", MagicMock(do_action=self.answer))
+        monkeypatch.setattr(official_chain, "_known", set())
+
+    def answer(self, request: Any, options: Any) -> Any:
+        """Answer a request of the official package."""
+        if isinstance(self.says, Exception):
+            raise self.says
+        expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+        keys = {"AccessKeyId": "LTAI-role", "AccessKeySecret": SECRET, "SecurityToken": TOKEN}
+        body = json.dumps({"Code": "Success", "Expiration": expires, **keys})
+        is_key = request.pathname.endswith(f"/{self.role}")
+        return MagicMock(status_code=self.says, body=(body if is_key else self.role).encode())
+
+
+@pytest.fixture
+def metadata(monkeypatch: pytest.MonkeyPatch) -> Metadata:
+    """The metadata service, out of reach at first."""
+    return Metadata(monkeypatch)
+
+
+def test_a_machine_off_the_cloud(metadata: Metadata) -> None:
+    """Where no metadata service ever answered there is none: a refusal at once."""
+    metadata.says = metadata.unreachable
+    with pytest.raises(AuthenticationError, match=r"RAM role of the instance: cannot be reached \(timed out\)"):
+        found()
+
+
+def test_a_machine_off_the_cloud_behind_a_proxy(metadata: Metadata, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a proxy cannot reach the metadata service says no more than silence."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    metadata.says = 503
+    with pytest.raises(AuthenticationError):
+        found()
+
+
+def test_an_instance_without_a_role(metadata: Metadata) -> None:
+    """A metadata service that knows no role has nothing here."""
+    metadata.says = 404
+    with pytest.raises(AuthenticationError, match=r"RAM role of the instance: .* \(HTTP status 404\)"):
+        found()
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_metadata_service_in_trouble(metadata: Metadata, status: int) -> None:
+    """A metadata service that answers so exists: it is asked again, and then its silence is trouble as well."""
+    metadata.says = status
+    with pytest.raises(ServiceUnavailableError, match=f"HTTP status {status}") as caught:
+        found()
+    assert not caught.value.sent
+    metadata.says = metadata.unreachable
+    with pytest.raises(ServiceUnavailableError):
+        found()
+    metadata.says = 200
+    assert found().access_key_id == "LTAI-role"
+
+
+def test_a_metadata_service_that_has_answered_before(metadata: Metadata) -> None:
+    """Once it has given a role's credentials its silence passes."""
+    metadata.says = 200
+    found()
+    metadata.says = metadata.unreachable
+    with pytest.raises(ServiceUnavailableError, match="RAM role of the instance: cannot be reached"):
+        found()
+
+
+@pytest.mark.parametrize("way", ["environment", "profile"])
+def test_a_role_that_is_configured(metadata: Metadata, home: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """Who names a role is on an instance: the metadata service's silence passes from the start."""
+    metadata.says = metadata.unreachable
+    if way == "environment":
+        monkeypatch.setenv("ALIBABA_CLOUD_ECS_METADATA", "role")
+    else:
+        monkeypatch.setattr("alibabacloud_credentials.provider.ecs_ram_role.BackgroundScheduler", MagicMock())
+        write_profiles(home, {"name": "default", "mode": "EcsRamRole", "ram_role_name": "role"})
+    with pytest.raises(ServiceUnavailableError, match="cannot be reached"):
+        found()
+
+
+def test_a_source_that_stands_in(metadata: Metadata, service: Server) -> None:
+    """While one source cannot be asked the next one's credentials are used, and the first is asked again."""
+    metadata.says = 503
+    chain = OfficialChain()
+    assert chain.fetch()[0] == "LTAI-service"
+    metadata.says = 200
+    assert chain.fetch()[0] == "LTAI-role"
+
+
+def test_a_command_that_has_worked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An external command that fails is a refusal, but one that has given a key before is in trouble that passes."""
+    monkeypatch.setattr(official_chain, "_known", set())
+    working = counting_command(home, "LTAI")
+    failing = {**working, "process_command": f"{sys.executable} -c 'raise SystemExit(3)'"}
+    write_profiles(home, failing)
+    with pytest.raises(AuthenticationError):
+        found()
+    write_profiles(home, working)
+    found()
+    write_profiles(home, failing)
+    with pytest.raises(ServiceUnavailableError, match="exit status 3"):
+        found()
+
+
+def test_trouble_that_is_local(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Too little memory, too many files or processes pass; a missing file does not."""
+    passing: list[Exception] = [MemoryError(), OSError(errno.EMFILE, "x"), RuntimeError("can't start new thread")]
+    lasting: list[Exception] = [FileNotFoundError(2, "x"), PermissionError(13, "x"), ValueError("x"), KeyError()]
+    assert [could_not_ask(error) for error in passing + lasting] == [True] * 3 + [False] * 4
+    monkeypatch.setattr(subprocess, "run", MagicMock(side_effect=OSError(errno.ENOMEM, "x")))
+    write_profiles(home, counting_command(home, "LTAI"))
+    with pytest.raises(ServiceUnavailableError, match="Cannot allocate memory"):
+        found()
+
+
+# -- why a source has none ---------------------------------------------------------------------------------------------
+
+PAST = 1_000_000_000
+
+BROKEN_PROFILES = [
+    (
+        {"mode": "CloudSSO", "access_token": SECRET, "cloud_sso_access_token_expire": PAST},
+        'profile "prod" (CloudSSO) in {file}: the login has expired: log in again with `aliyun configure`',
+    ),
+    (
+        {"mode": "CloudSSO", "access_token": SECRET},
+        'profile "prod" (CloudSSO) in {file}: the profile is incomplete or malformed (TypeError): run `aliyun configure`',
+    ),
+    (
+        {"mode": "External", "process_command": f"{sys.executable} -c 'import sys; sys.exit(\"{SECRET}\")'"},
+        'profile "prod" (External) in {file}: the external command failed (exit status 1): run its process_command',
+    ),
+    (
+        {"mode": "External", "process_command": "/nowhere/at-all"},
+        'profile "prod" (External) in {file}: the external command failed (No such file or directory): run',
+    ),
+    (
+        {"mode": "External", "process_command": f"{sys.executable} -c 'print(\"{SECRET}\")'"},
+        'profile "prod" (External) in {file}: failed to parse external command output',
+    ),
+    (
+        {"mode": "Quantum", "access_key_secret": SECRET},
+        'profile "prod" (Quantum) in {file}: this mode is not supported: use one of AK, StsToken,',
+    ),
+    ({"mode": "AK", "access_key_id": "LTAI"}, 'profile "prod" (AK) in {file}: the access key secret is empty'),
+    ({"mode": "StsToken", "access_key_id": "LTAI", "access_key_secret": SECRET}, "the security token is empty"),
+]
+
+BROKEN_FILES = [
+    ('{"current": "prod",\n  "profiles": [' + SECRET, "{file}: is not JSON (line 2, column 16)"),
+    ("", "{file}: is not JSON (line 1, column 1)"),
+    ("[]", "{file}: is not a configuration of the official command line"),
+    ('{"profiles": []}', "{file}: names no current profile"),
+    ('{"current": "prod", "profiles": [{"name": "other", "mode": "AK"}]}', "{file}: has no profile 'prod'"),
+]
+
+
+@pytest.mark.parametrize(("profile", "words"), BROKEN_PROFILES)
+def test_why_a_profile_has_none(home: Path, profile: dict[str, Any], words: str) -> None:
+    """The message names the profile, its mode and what is wrong with it, and gives no secret away."""
+    write_profiles(home, {"name": "prod", **profile})
+    assert_told_safely(words.format(file=home / ".aliyun" / "config.json"))
+
+
+@pytest.mark.parametrize(("text", "words"), BROKEN_FILES)
+def test_why_a_file_has_none(home: Path, text: str, words: str) -> None:
+    """The message names the file and what is wrong with it, and quotes nothing of it."""
+    file = home / ".aliyun" / "config.json"
+    file.parent.mkdir()
+    file.write_text(text)
+    assert_told_safely(words.format(file=file))
+
+
+def assert_told_safely(words: str) -> None:
+    """The error of a fetch has these words and no secret."""
+    with pytest.raises(AuthenticationError) as caught:
+        found()
+    assert words in str(caught.value)
+    assert "To fix it, set ALIBABA_CLOUD_ACCESS_KEY_ID" in str(caught.value)
+    assert SECRET not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+def test_a_service_that_refuses_says_why(service: Server) -> None:
+    """The status and the code of a source's answer are shown, and nothing else of it."""
+    service.status = 403
+    service.answer = json.dumps({"Code": "EntityNotExist.Role", "Message": SECRET, "RequestId": TOKEN})
+    assert_told_safely(
+        "ALIBABA_CLOUD_CREDENTIALS_URI: error refreshing credentials (HTTP status 403, EntityNotExist.Role)"
+    )

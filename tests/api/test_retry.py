@@ -137,8 +137,8 @@ async def test_without_a_budget_there_is_one_attempt() -> None:
 async def test_what_may_have_happened_is_not_repeated() -> None:
     """A start whose request may have arrived is not made again, and the error says so."""
     call = Call(FAULT)
-    with pytest.raises(ServiceUnavailableError, match="may have started") as caught:
-        await retrying(CallPolicy(), repeatable=False)(call)
+    with pytest.raises(ServiceUnavailableError, match="broken; it may have started") as caught:
+        await retrying(CallPolicy(), repeatable=False, doubt="it may have started")(call)
     assert caught.value.__cause__ is FAULT
     assert caught.value.sent
     assert len(call.times) == 1
@@ -153,7 +153,7 @@ async def test_what_surely_did_not_happen_is_repeated(clock: VirtualTime) -> Non
 async def test_what_never_left_did_not_start(clock: VirtualTime) -> None:
     """If no attempt got through, the error does not say that something may have started."""
     with pytest.raises(ServiceUnavailableError, match="no connection") as caught:
-        await retrying(CallPolicy(), repeatable=False)(Call(UNSENT))
+        await retrying(CallPolicy(), repeatable=False, doubt="it may have started")(Call(UNSENT))
     assert not caught.value.sent
     assert "started" not in str(caught.value)
 
@@ -163,6 +163,45 @@ async def test_one_that_left_is_remembered(clock: VirtualTime) -> None:
     with pytest.raises(ServiceUnavailableError) as caught:
         await retrying(CallPolicy(), repeatable=True)(Call(FAULT, UNSENT))
     assert caught.value.sent
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        ApiError("QuotaExceeded", "too many", "R-3", 400),
+        AuthenticationError("Forbidden.RAM", "no", "R-3", 403),
+        ThrottledError("Throttling", "slow down", "R-3", 429, retry_after=900),
+    ],
+)
+async def test_a_refused_repeat_leaves_the_first_attempt_in_doubt(clock: VirtualTime, last: ApiError) -> None:
+    """A refusal of a repeat keeps its type and fields, and says that the first attempt may have started."""
+    with pytest.raises(type(last)) as caught:
+        await retrying(CallPolicy(), repeatable=True, doubt="it may have started")(Call(FAULT, last))
+    error = caught.value
+    assert (type(error), error.code, error.request_id, error.http_status) == (
+        type(last), last.code, "R-3", last.http_status,
+    )  # fmt: skip
+    assert error.message == f"{last.message}; an earlier attempt was not answered: it may have started"
+    assert error.message in str(error)
+    assert getattr(error, "retry_after", None) == getattr(last, "retry_after", None)
+
+
+async def test_another_error_of_a_repeat_leaves_the_first_attempt_in_doubt(clock: VirtualTime) -> None:
+    """An error that is not the service's, such as a closed session, gets the doubt as a note."""
+    with pytest.raises(RuntimeError) as caught:
+        await retrying(CallPolicy(), repeatable=True, doubt="it may have started")(Call(FAULT, RuntimeError("closed")))
+    assert caught.value.__notes__ == ["it may have started"]
+
+
+async def test_a_request_at_work_is_repeated(clock: VirtualTime) -> None:
+    """LastTokenProcessing is retried with backoff; at the end of the budget the start is in doubt."""
+    at_work = ApiError("LastTokenProcessing", "processing", "R-4", 403)
+    call = Call(at_work, at_work, "started")
+    assert await retrying(CallPolicy(), repeatable=True)(call) == "started"
+    assert call.waits[1] > 0.5
+    with pytest.raises(ServiceUnavailableError, match="processing; it may have started") as caught:
+        await retrying(CallPolicy(), repeatable=True, doubt="it may have started")(Call(at_work))
+    assert (caught.value.code, caught.value.sent, caught.value.__cause__) == ("LastTokenProcessing", True, at_work)
 
 
 async def test_repeats_are_counted(clock: VirtualTime) -> None:

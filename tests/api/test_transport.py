@@ -579,16 +579,49 @@ class TestCodes:
             ({"x-ratelimit-user-api": "Limit:10,Remain:0,TimeLeft:1500,Reset:20"}, 1.5),
             ({"x-ratelimit-user": "TimeLeft:700", "x-ratelimit-user-api": "TimeLeft:300"}, 0.7),
             ({"x-ratelimit-user": "TimeLeft:0"}, None),
-            ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+            ({"x-ratelimit-user-api": "Limit:10,Remain:3,TimeLeft:1500,TimeWindow:60000"}, None),
+            ({"x-ratelimit-user-api": "TimeLeft:1500, Remain: 3"}, None),
+            ({"x-ratelimit-user": "Remain:1,TimeLeft:700", "x-ratelimit-user-api": "Remain:0,TimeLeft:300"}, 0.3),
+            ({"x-ratelimit-user": "Remain:1,TimeLeft:700", "Retry-After": "9"}, 9),
+            ({"Retry-After": "0"}, None),
+            ({"Retry-After": "-5"}, None),
+            ({"Retry-After": "Wed, 21 Oct 2026 07:28:30 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 30),
+            ({"Retry-After": "Wednesday, 21-Oct-26 07:28:30 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 30),
+            ({"Retry-After": "Wed Oct 21 07:28:30 2026", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 30),
+            ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+            ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT", "Date": "Wed, 21 Oct 2026 07:29:00 GMT"}, None),
+            ({"Retry-After": "Wed, 21 Oct 2099 07:28:00 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 86_400),
+            ({"Retry-After": "Wed, 99 Oct 2099 07:28:00 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
         ],
     )
     async def test_how_long_to_wait(self, wire: Wire, headers: dict[str, str], seconds: float | None) -> None:
-        """The service's wait is in milliseconds; what is no positive number says nothing."""
+        """The service's wait is in milliseconds, HTTP's own in seconds or a date; anything else says nothing."""
         wire.answer(coded("Throttling"), status=400, headers=headers)
         async with opened(None) as transport:
             error = await failed(transport)
         assert isinstance(error, ThrottledError)
         assert error.retry_after == seconds
+
+    async def test_a_date_without_the_services_clock(self, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The date of a wait counts from the answer's own Date, or from the local clock where it has none."""
+        monkeypatch.setattr("time.time", lambda: 784_111_777.0 - 12)
+        wire.answer(coded("Throttling"), status=400, headers={"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"})
+        async with opened(None) as transport:
+            error = await failed(transport)
+        assert isinstance(error, ThrottledError)
+        assert error.retry_after == 12
+
+    @pytest.mark.parametrize("status", [500, 503])
+    async def test_a_rate_limit_is_for_throttling_alone(self, wire: Wire, status: int) -> None:
+        """A fault that is no throttling asks for no wait by what it says of the rate limit's window."""
+        limit = "Limit:100,Remain:0,TimeLeft:30000,TimeWindow:60000"
+        wire.answer(coded("ServiceUnavailable"), status=status, headers={"x-ratelimit-user-api": limit})
+        wire.answer("", status=status, headers={"x-ratelimit-user-api": limit, "x-acs-retry-after": "2000"})
+        async with opened(None) as transport:
+            first, second = await failed(transport), await failed(transport)
+        assert isinstance(first, ServiceUnavailableError)
+        assert isinstance(second, ServiceUnavailableError)
+        assert (first.retry_after, second.retry_after) == (None, 2)
 
     async def test_the_limiter_and_the_counters_are_told(self, wire: Wire, clock: VirtualTime) -> None:
         """A throttled answer slows the region down at once; good ones win the rate back."""
@@ -722,9 +755,19 @@ class TestCredentials:
             assert await called(transport) == GOOD
         assert len(service.sent) == 3
 
-    async def test_without_a_token_nothing_is_renewed(self, service: Service) -> None:
-        """An access key does not expire."""
-        service.answer(self.EXPIRED, status=400)
+    @pytest.mark.parametrize("code", ["InvalidAccessKeyId.NotFound", "SignatureDoesNotMatch", "InvalidSecurityToken.X"])
+    async def test_a_key_without_a_token_is_renewed_too(self, service: Service, code: str) -> None:
+        """A key may have been rotated."""
+        service.answer(coded(code), status=400)
+        service.answer(GOOD)
+        provider = Provider(Credentials(ID, SECRET), Credentials(ID, "another"))
+        async with opened(service.url, provider=provider) as transport:
+            assert await called(transport) == GOOD
+        assert provider.forgotten == 1
+
+    async def test_a_permission_is_not_renewed(self, service: Service) -> None:
+        """What the key may not do no other key of its user may."""
+        service.answer(coded("Forbidden.RAM"), status=403)
         provider = Provider(Credentials(ID, SECRET), Credentials(ID, "another"))
         async with opened(service.url, provider=provider) as transport:
             assert type(await failed(transport)) is AuthenticationError
@@ -732,18 +775,23 @@ class TestCredentials:
 
     @pytest.mark.parametrize("error", [ValueError("words of theirs"), TimeoutError(), KeyError("AccessKey")])
     async def test_a_provider_that_raises(self, error: Exception) -> None:
-        """It counts as refused, with its error as the cause and its words nowhere else."""
+        """It could not be asked: a fault, with its error as the cause and its words nowhere else."""
         async with opened(None, provider=Failing(error)) as transport:
             caught = await failed(transport)
-        assert type(caught) is AuthenticationError
+        assert isinstance(caught, ServiceUnavailableError)
+        assert not caught.sent
         assert caught.__cause__ is error
         assert str(caught) == f"the credentials provider raised {type(error).__name__}"
 
     async def test_a_provider_that_raises_ours(self) -> None:
-        """An error of our own is told as it is."""
-        error = AuthenticationError(None, "no credentials anywhere")
+        """An error of our own is told as it is, by a copy for each call: a call may note its region in its own."""
+        error = AuthenticationError("NoRole", "no credentials anywhere", "R-1", 403)
+        error.__cause__ = LookupError("sealed")
         async with opened(None, provider=Failing(error)) as transport:
-            assert await failed(transport) is error
+            caught = [await failed(transport) for _ in range(2)]
+        assert len({id(one) for one in (error, *caught)}) == 3
+        for one in caught:
+            assert (type(one), str(one), one.__cause__) == (AuthenticationError, str(error), error.__cause__)
 
     async def test_a_provider_that_is_canceled(self) -> None:
         """A cancellation that nobody asked for is an error of the provider's like any other."""

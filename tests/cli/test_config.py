@@ -94,10 +94,33 @@ def test_a_profile_of_the_instances_role(configure: Configure) -> None:
     assert resolve_region(None) == "us-west-1"
 
 
-@pytest.mark.parametrize("text", [TWO, "", "[]", '{"profiles": {}}', '{"profiles": [1, {"name": 2}]}', "[" * 100_000])
-def test_unknown_profile(configure: Configure, text: str) -> None:
-    """An unknown profile is misuse, whatever the file holds."""
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (TWO, "it has bare, default, role;"),
+        ('{"profiles": {}}', "it has none;"),
+        ('{"profiles": [1, {"name": 2}]}', "it has none;"),
+        ("", r"the file is not JSON \(line 1, column 1\)"),
+        ("[]", "the file is not a configuration"),
+        ("[" * 100_000, "the file is not JSON"),
+    ],
+    ids=range(6),
+)
+def test_unknown_profile(configure: Configure, text: str, told: str) -> None:
+    """An unknown profile is misuse, whatever the file holds; the message says what the file has or why it has none."""
     configure(text)
-    with pytest.raises(MisuseError, match=r"no profile 'nope' in .*config.json: it has "):
+    with pytest.raises(MisuseError, match=rf"no profile 'nope' in .*config.json: {told}"):
         use_profile("nope")
     assert profile_names() == (["bare", "default", "role"] if text == TWO else [])
+
+
+def test_no_file_of_profiles(configure: Configure, tmp_path: Path) -> None:
+    """Where there is no file, or none that can be read, the message says so."""
+    configure("")
+    file = tmp_path / ".aliyun" / "config.json"
+    file.unlink()
+    with pytest.raises(MisuseError, match="the file does not exist"):
+        use_profile("nope")
+    file.mkdir()
+    with pytest.raises(MisuseError, match=r"the file cannot be read \(Is a directory\)"):
+        use_profile("nope")

@@ -7,7 +7,13 @@ import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from unittest import mock
 from urllib.parse import urlsplit
+
+import pytest
+
+from ecs_waiter.cli import emulator
+from ecs_waiter.cli.app import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +48,24 @@ def test_port_in_use(ecs: EcsEmulator, command: Command) -> None:
     done = command("emulator", "--port", port)
     assert done.returncode == 2
     assert f"port {port} of 127.0.0.1 is in use" in done.stderr
+
+
+@pytest.mark.parametrize("duration", ["inf", "nan", "-1", "1e400", "failed"])
+def test_duration_that_cannot_be(command: Command, duration: str) -> None:
+    """A duration that is not a finite time is refused with the forms that it can have."""
+    done = command("emulator", "--tasks", "1", f"--duration={duration}")
+    assert done.returncode == 2
+    assert repr(duration) in done.stderr
+    assert "2h" in done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "kept"), [((), 10_000), (("--keep-requests", "7"), 7)])
+def test_requests_kept(arguments: tuple[str, ...], kept: int) -> None:
+    """The emulator keeps as many requests as `--keep-requests` says, 10,000 by default."""
+    made = mock.Mock(side_effect=OSError("made"))
+    with mock.patch.object(emulator, "EcsEmulator", made):
+        assert run(["emulator", *arguments]) == 2
+    assert made.call_args.kwargs["keep_requests"] == kept
 
 
 def test_demo_without_the_extra(environment: dict[str, str]) -> None:

@@ -28,14 +28,82 @@ def closed_port() -> int:
         return port
 
 
-def test_no_credentials(command: Command) -> None:
-    """Without credentials the message names the variables."""
-    done = command("list", ALIBABA_CLOUD_ACCESS_KEY_ID=None, ALIBABA_CLOUD_ACCESS_KEY_SECRET=None)
+NO_KEY = {"ALIBABA_CLOUD_ACCESS_KEY_ID": None, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": None}
+SECRET = "S3cr3tK3y0123456789"
+
+
+def test_no_credentials(command: Command, tmp_path: Path) -> None:
+    """Without credentials the message names what was looked at, and what to set."""
+    done = command("list", **NO_KEY)
     assert done.returncode == 3
     assert done.stderr == (
-        "ecs-waiter: no credentials found: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or name"
-        " a profile of the official command line with --profile or ALIBABA_CLOUD_PROFILE\n"
+        f"ecs-waiter: no credentials found: {tmp_path}/.aliyun/config.json: does not exist;"
+        f" {tmp_path}/.alibabacloud/credentials.ini: does not exist."
+        " To fix it, set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or name a profile of the"
+        " official command line with --profile or ALIBABA_CLOUD_PROFILE\n"
     )
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["wait", "t-1"], ["list", "--profile", "prod"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("profile", "told"),
+    [
+        (
+            {"mode": "CloudSSO", "access_token": SECRET, "cloud_sso_access_token_expire": 1_000_000_000},
+            'profile "prod" (CloudSSO) in {}: the login has expired: log in again with `aliyun configure`',
+        ),
+        (
+            {"mode": "External", "process_command": f"{sys.executable} -c 'raise SystemExit(\"{SECRET}\")'"},
+            'profile "prod" (External) in {}: the external command failed (exit status 1): run its process_command',
+        ),
+        (
+            {"mode": "Quantum", "access_key_secret": SECRET},
+            'profile "prod" (Quantum) in {}: this mode is not supported: use one of AK, StsToken',
+        ),
+    ],
+    ids=lambda value: value["mode"] if isinstance(value, dict) else "",
+)
+def test_a_profile_without_credentials(
+    command: Command, tmp_path: Path, arguments: list[str], profile: dict[str, object], told: str
+) -> None:
+    """A profile that gives no credentials is named with the reason and what to do; no region is blamed."""
+    file = tmp_path / ".aliyun" / "config.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"current": "prod", "profiles": [{"name": "prod", **profile}]}))
+    done = command(*arguments, **NO_KEY)
+    assert done.returncode == 3
+    assert told.format(file) in done.stderr
+    assert SECRET not in done.stderr
+    assert "cn-hangzhou: " not in done.stderr
+    assert "credentials.ini" in done.stderr or "--profile" in arguments
+
+
+def test_a_configuration_that_is_not_json(command: Command, tmp_path: Path) -> None:
+    """A file that is broken is named with the place, with and without `--profile`."""
+    file = tmp_path / ".aliyun" / "config.json"
+    file.parent.mkdir()
+    file.write_text('{"current": "prod",\n')
+    done = command("list", **NO_KEY)
+    assert done.returncode == 3
+    assert f"{file}: is not JSON (line 2, column 1)" in done.stderr
+    asked = command("list", "--profile", "prod", **NO_KEY)
+    assert asked.returncode == 2
+    assert f"no profile 'prod' in {file}: the file is not JSON (line 2, column 1)" in asked.stderr
+
+
+def test_a_source_of_credentials_in_trouble(command: Command) -> None:
+    """While credentials cannot be fetched stderr says why and blames no region; so does the error in the end."""
+    uri = f"http://127.0.0.1:{closed_port()}/?token={SECRET}"
+    done = command("wait", "t-1", "--outage-budget", "3s", **NO_KEY, ALIBABA_CLOUD_CREDENTIALS_URI=uri)
+    assert done.returncode == 3
+    during, end, _ = done.stderr.splitlines()
+    reason = "ALIBABA_CLOUD_CREDENTIALS_URI: cannot be reached (Connection refused)"
+    assert during.startswith("cn-hangzhou is not asked: the credentials cannot be fetched now: ")
+    assert reason in during
+    assert end.startswith("the credentials cannot be fetched now: ")
+    assert reason in end
+    assert "check where they come from" in end
+    assert SECRET not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -43,6 +111,7 @@ def test_no_credentials(command: Command) -> None:
     [
         ("InvalidAccessKeyId.NotFound", "check ALIBABA_CLOUD_ACCESS_KEY_ID"),
         ("SignatureDoesNotMatch", "check ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
+        ("Forbidden.AccessKeyDisabled", "the access key is disabled"),
     ],
 )
 def test_wrong_keys(ecs: EcsEmulator, command: Command, code: str, told: str) -> None:

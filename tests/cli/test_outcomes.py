@@ -123,6 +123,15 @@ def test_known_failures_settle() -> None:
     assert progress.counts() == {"unseen": 1, "failed": 1}
 
 
+def test_a_refused_key_without_another() -> None:
+    """Where a refused key has no successor both are said: the refusal and why there is no other key."""
+    error = AuthenticationError("InvalidAccessKeyId.NotFound", "no such key", "R-1", 404)
+    error.__cause__ = AuthenticationError(None, "no credentials found: the login has expired")
+    told = explain(error)
+    assert "InvalidAccessKeyId.NotFound: no such key; request ID R-1" in told
+    assert told.endswith("; asked again, no credentials found: the login has expired")
+
+
 def fault(words: str, *, sent: bool = True) -> ServiceUnavailableError:
     """A passing fault."""
     return ServiceUnavailableError(None, words, sent=sent)

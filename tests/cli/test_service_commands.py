@@ -53,6 +53,89 @@ def test_run_done_at_once(ecs: EcsEmulator, command: Command) -> None:
     assert done.stderr == "ModifyDiskSpec in us-west-1 was done at once: there is nothing to wait for\n"
 
 
+@pytest.mark.parametrize("content", [{}, {"RequestId": "r-1"}, {"TaskId": 7}])
+def test_run_answered_without_a_task(ecs: EcsEmulator, command: Command, content: dict[str, object]) -> None:
+    """An answer without the TaskId that the operation always gives is exit code 3, and how to look is told."""
+    answer = ecs.inject("body", content=content, action="ImportImage")
+    done = command("run", "ImportImage", "-p", "ClientToken=mine", "--output", "json")
+    answer.remove()
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("ecs-waiter: the answer to ImportImage in cn-hangzhou has ")
+    assert "TaskId" in done.stderr
+    assert ": it may have started, so look first: " in done.stderr
+    assert "list --region cn-hangzhou --action ImportImage --since 10m" in done.stderr
+    assert "--param ClientToken=mine starts it once at most" in done.stderr
+    assert done.stderr.count("\n") == done.stderr.count("may have started") == 1
+
+
+@pytest.mark.parametrize("operation", ["CopyImage", "CreateSnapshot", "CloneDisks", "RunInstances", "DescribeTasks"])
+def test_run_of_what_starts_no_task(ecs: EcsEmulator, command: Command, operation: str) -> None:
+    """An operation that is not known to start a task is a usage error before any call; the line says what to do."""
+    before = len(ecs.requests)
+    done = command("run", operation, "-p", "ImageId=m-1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"ecs-waiter: {operation} is not known to start a task")
+    assert f"client.call('{operation}', ...)" in done.stderr
+    assert "Describe" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert len(ecs.requests) == before
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_run_dry(ecs: EcsEmulator, command: Command, output: str) -> None:
+    """A dry run that would succeed is exit code 0 and says so; it starts nothing and uses no token up."""
+    done = command("run", "ImportImage", "-p", "DryRun=true", "--output", output)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "ImportImage in cn-hangzhou: the request would succeed; it was a dry run, so nothing was started\n"
+    )
+    assert (json.loads(done.stdout) if output == "json" else done.stdout) == (
+        {"tasks": [], "summary": {}} if output == "json" else ""
+    )
+    assert "ClientToken" not in ecs.requests[-1].params
+    refused = command("run", "ExportImage", "-p", "DryRun=true", "--output", output)
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert "MissingParameter" in refused.stderr
+
+
+def test_run_with_a_used_token(command: Command) -> None:
+    """A token that was used with other parameters is exit code 3; the line names it and says what to do."""
+    assert command("run", "ImportImage", "-p", "ClientToken=used", "-p", "ImageName=a").returncode == 0
+    done = command("run", "ImportImage", "-p", "ClientToken=used", "-p", "ImageName=b")
+    assert done.returncode == 3
+    assert "ClientToken 'used' was used before with other parameters: use another token" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_run_refused_at_the_repeat(ecs: EcsEmulator, command: Command) -> None:
+    """A refusal after an attempt without an answer tells how to find out what that attempt did."""
+    first = ecs.inject("status", status=500, executed=True, action="ImportImage", times=1)
+    then = ecs.inject(
+        "status", status=403, code="QuotaExceeded", action="ImportImage", where=lambda _: first.struck > 0
+    )
+    done = command("run", "ImportImage", "-p", "ClientToken=lost")
+    then.remove()
+    assert done.returncode == 3
+    assert "QuotaExceeded" in done.stderr
+    assert "an earlier attempt was not answered" in done.stderr
+    assert "--param ClientToken=lost starts it once at most" in done.stderr
+    assert done.stderr.count("may have started") == 1
+
+
+def test_run_whose_start_is_at_work(ecs: EcsEmulator, command: Command) -> None:
+    """A start whose answer was lost is asked for again until the service has its task."""
+    ecs.plan("ImportImage", busy=1)
+    ecs.inject("status", status=500, executed=True, action="ImportImage", times=1)
+    before = len(ecs.requests)
+    done = command("run", "ImportImage", "--output", "json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["summary"] == {"finished": 1}
+    answers = [request.answered for request in ecs.requests[before:] if request.action == "ImportImage"]
+    assert answers[0] == 500
+    assert 403 in answers
+    assert answers[-1] == 200
+
+
 def test_run_refused(command: Command) -> None:
     """The service's refusal to start is one line and exit code 3."""
     done = command("run", "ExportImage")

@@ -115,6 +115,28 @@ def test_timeout(command: Command) -> None:
     assert done.returncode == 124
     assert outcomes(done.stdout) == {"t-done0": "finished", "t-slow": "pending"}
     assert done.stderr.splitlines()[-1].endswith("wait --region cn-hangzhou --timeout 0.5s --output json t-slow")
+    assert done.stderr.splitlines()[-2] == "the tasks keep running at the service; to keep waiting, run:"
+
+
+def test_a_timeout_does_not_claim_that_unlisted_tasks_run(command: Command) -> None:
+    """At a timeout, IDs that the service never listed are named, and not said to run."""
+    done = command("wait", "t-slow", "t-nowhere", "--timeout", "0")
+    assert done.returncode == 124
+    unlisted, running = done.stderr.splitlines()[-3:-1]
+    assert unlisted == "never listed by the service: cn-hangzhou:t-nowhere"
+    assert running == "the other tasks keep running at the service; to keep waiting, run:"
+    alone = command("wait", "t-nowhere", "--timeout", "0")
+    assert alone.stderr.splitlines()[-2] == "to keep waiting, run:"
+    assert "keep running" not in alone.stderr
+
+
+def test_a_timeout_names_the_fault(command: Command, ecs: EcsEmulator) -> None:
+    """At a timeout in an outage the present fault of the region is named."""
+    fault = ecs.inject("status", message="Maintenance until noon.")
+    done = command("wait", "t-slow", "--timeout", "0.5s")
+    fault.remove()
+    assert done.returncode == 124
+    assert "cn-hangzhou is failing: ServiceUnavailable: Maintenance until noon." in done.stderr.splitlines()
 
 
 def test_one_look(command: Command) -> None:
@@ -228,7 +250,7 @@ def test_heredoc_for_many(command: Command) -> None:
     asked = [f"t-many{number}" for number in range(60)]
     done = command("wait", *asked, "--timeout", "0.1", "--quiet")
     assert done.returncode == 124
-    going_on = done.stderr.partition("waiting for them:\n")[2]
+    going_on = done.stderr.partition("to keep waiting, run:\n")[2]
     assert going_on.endswith("\nt-many59\nEND\n")
     listing = subprocess.run(  # noqa: S603 - what our own command printed
         ["/bin/sh", "-c", f"cat {going_on.partition(' - ')[2]}"], capture_output=True, text=True, check=True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -115,7 +114,7 @@ async def test_filters_narrow_the_list(virtual_ecs: EcsEmulator) -> None:
     """Action, status and resource IDs each narrow the list; together they narrow it more."""
     done = virtual_ecs.add_task(resource_id="m-1")
     failed = virtual_ecs.add_task(outcome="Failed", resource_id="m-2")
-    running = virtual_ecs.add_task(duration=math.inf, task_action="ExportImage", resource_id="m-3")
+    running = virtual_ecs.add_task(duration=1e9, task_action="ExportImage", resource_id="m-3")
     for params, expected in (
         ({"TaskAction": "ImportImage"}, {done, failed}),
         ({"TaskAction": "NoSuchAction"}, set()),
@@ -159,6 +158,34 @@ async def test_task_is_listed_late(virtual_ecs: EcsEmulator) -> None:
     assert (await curl(virtual_ecs, "DescribeTaskAttribute", TaskId=task_id)).code == "InvalidTaskId.NotFound"
     await asyncio.sleep(1)
     assert (await curl(virtual_ecs, "DescribeTasks", TaskIds=task_id)).task_ids == [task_id]
+
+
+async def test_group_ignores_the_other_conditions(virtual_ecs: EcsEmulator) -> None:
+    """TaskGroupId lists the tasks of a group in the region, whatever else is asked for; pages still apply."""
+    ids = [virtual_ecs.add_task(task_group_id="tg-1", outcome=word) for word in ("Finished", "Failed")]
+    virtual_ecs.add_task(task_group_id="tg-2")
+    virtual_ecs.add_task(task_group_id="tg-1", region_id="us-west-1")
+    other = virtual_ecs.add_task()
+    for params in (
+        {},
+        {"TaskIds": other},
+        {"TaskIds": ",".join(f"t-{n}" for n in range(101))},
+        {"TaskStatus": "Processing", "TaskAction": "ExportImage", "ResourceIds.1": "m-1", "StartTime": "yesterday"},
+    ):
+        assert sorted((await curl(virtual_ecs, "DescribeTasks", TaskGroupId="tg-1", **params)).task_ids) == sorted(ids)
+    page = await curl(virtual_ecs, "DescribeTasks", TaskGroupId="tg-1", PageSize=1)
+    assert (len(page.task_ids), page.data["TotalCount"]) == (1, 2)
+    assert (await curl(virtual_ecs, "DescribeTasks", TaskGroupId="tg-none")).task_ids == []
+    assert (await curl(virtual_ecs, "DescribeTasks", TaskGroupId="tg-1", region=None)).code == "MissingParameter"
+
+
+async def test_archived_snapshots_are_tasks(virtual_ecs: EcsEmulator) -> None:
+    """ArchiveSnapshot is a TaskAction like the others."""
+    task_id = virtual_ecs.add_task(task_action="ArchiveSnapshot", resource_id="s-1")
+    virtual_ecs.add_task()
+    reply = await curl(virtual_ecs, "DescribeTasks", TaskAction="ArchiveSnapshot")
+    assert reply.task_ids == [task_id]
+    assert (await curl(virtual_ecs, "CancelTask", TaskId=task_id)).code == "InvalidTaskId.TaskActionNotSupport"
 
 
 async def test_region_is_mandatory(virtual_ecs: EcsEmulator) -> None:

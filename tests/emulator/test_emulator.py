@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from curling import curl
 
+from ecs_waiter import TaskStatus
 from ecs_waiter.emulator import EcsEmulator, Request
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -141,7 +142,20 @@ def test_same_seed_same_ids() -> None:
     [
         ({"duration": -1}, "duration takes seconds, 0 or more, not -1"),
         ({"duration": math.nan}, "duration takes seconds, 0 or more, not nan"),
+        ({"duration": math.inf}, "duration takes seconds, 0 or more, not inf: .* use a finite number such as 1e9"),
+        ({"duration": 10**400}, "duration takes seconds, 0 or more, not 1000.* use a finite number such as 1e9"),
+        ({"duration": "1h"}, "duration takes seconds, 0 or more, not '1h': use a number such as 3600"),
+        ({"duration": timedelta(hours=1)}, "duration takes seconds, .*: use a number such as 3600"),
+        ({"duration": None}, "duration takes seconds, 0 or more, not None: use a number such as 3600"),
+        ({"duration": True}, "duration takes seconds, 0 or more, not True: use a number such as 3600"),
         ({"visible_after": -1}, "visible_after takes seconds"),
+        ({"visible_after": math.inf}, "visible_after takes seconds, 0 or more, not inf"),
+        ({"visible_after": "1m"}, "visible_after takes seconds, 0 or more, not '1m'"),
+        ({"outcome": "failed"}, "outcome takes a status .*, not 'failed': did you mean 'Failed'\\?"),
+        ({"outcome": "Finshed"}, "outcome takes a status .*, not 'Finshed': did you mean 'Finished'\\?"),
+        ({"outcome": "Weird"}, "not 'Weird'; the words are Processing, Finished, Failed, .*; only status= takes any"),
+        ({"status": ""}, "status takes a word such as 'Waiting', not ''"),
+        ({"status": None}, "status takes a word such as 'Waiting', not None"),
         ({"outcome": ""}, "outcome takes a status such as 'Finished' or 'Failed', not ''"),
         ({"outcome": None}, "outcome takes a status"),
         ({"error": ("Code", "message")}, "error is the reason of a failure, so it needs outcome='Failed'"),
@@ -158,6 +172,58 @@ def test_task_that_cannot_be_is_refused(settings: dict[str, Any], message: str) 
     """Each thing that a task cannot have is refused with what it can."""
     with pytest.raises(ValueError, match=message):
         EcsEmulator().add_task(**settings)
+
+
+@pytest.mark.parametrize("outcome", [*TaskStatus, *(str(word) for word in TaskStatus)], ids=repr)
+def test_every_word_of_the_service_can_be_the_outcome(outcome: str) -> None:
+    """A task can come to each status that the library knows."""
+    EcsEmulator().add_task(outcome=outcome)
+
+
+@pytest.mark.parametrize("duration", [math.inf, math.nan, -1, "1h"])
+def test_time_that_cannot_be_is_refused_everywhere(duration: Any) -> None:
+    """A plan and the emulator's own duration refuse what `add_task` refuses."""
+    with pytest.raises(ValueError, match="duration takes seconds"):
+        EcsEmulator().plan("ImportImage", duration=duration)
+    with pytest.raises(ValueError, match="duration takes seconds"):
+        EcsEmulator(duration=duration)
+
+
+def test_word_that_cannot_be_is_refused_in_a_plan() -> None:
+    """A plan refuses an unknown outcome and a status that is not a word."""
+    with pytest.raises(ValueError, match="did you mean 'Failed'"):
+        EcsEmulator().plan("ImportImage", outcome="failed")
+    with pytest.raises(ValueError, match="status takes a word"):
+        EcsEmulator().plan("ImportImage", status="")
+
+
+@pytest.mark.asyncio
+async def test_requests_are_the_last_ten_thousand(virtual_ecs: EcsEmulator) -> None:
+    """By default the last 10,000 requests are kept, in a list like any other."""
+    assert virtual_ecs.requests == []
+    async with virtual_ecs.session() as session:
+        for number in range(10_002):
+            (await session.get(virtual_ecs.url, params={"Number": str(number)})).release()
+    kept = virtual_ecs.requests
+    assert len(kept) == 10_000
+    assert [request.params["Number"] for request in (kept[0], *kept[1:3], kept[-1])] == ["2", "3", "4", "10001"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("keep", "expected"), [(0, []), (1, ["2"]), (2, ["1", "2"]), (50, ["0", "1", "2"])])
+async def test_requests_kept_can_be_chosen(virtual_ecs: EcsEmulator, keep: int, expected: list[str]) -> None:
+    """`keep_requests` says how many requests are kept."""
+    ecs = EcsEmulator(keep_requests=keep)
+    for number in range(3):
+        await curl(ecs, "DescribeTasks", Number=number)
+    assert [request.params["Number"] for request in ecs.requests] == expected
+
+
+@pytest.mark.parametrize("keep", [-1, 1.5, None, "10", math.inf])
+def test_requests_kept_that_cannot_be_are_refused(keep: Any) -> None:
+    """`keep_requests` takes a whole number."""
+    with pytest.raises(ValueError, match=r"keep_requests takes a (whole )?number"):
+        EcsEmulator(keep_requests=keep)
 
 
 def test_duplicate_task_id_is_refused() -> None:

@@ -12,6 +12,8 @@ import aiohttp
 import pytest
 from curling import curl
 
+from ecs_waiter.emulator.faults.refusals import Quota
+
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator
 
@@ -27,14 +29,18 @@ pytestmark = pytest.mark.asyncio
             {"retry_after": 2, "older_header": True},
             ("x-ratelimit-user-api", "Limit:100,Remain:0,TimeLeft:2000,TimeWindow:60000"),
         ),
+        ({"retry_after": 1.5, "retry_form": "seconds"}, ("Retry-After", "2")),
+        ({"retry_after": 90, "retry_form": "date"}, ("Retry-After", "Thu, 01 Jan 2026 00:01:30 GMT")),
+        ({"retry_after": 0.5, "retry_form": "date"}, ("Retry-After", "Thu, 01 Jan 2026 00:00:01 GMT")),
+        ({"retry_form": "date"}, None),
     ],
 )
 async def test_throttle(virtual_ecs: EcsEmulator, settings: dict[str, Any], header: tuple[str, str] | None) -> None:
-    """Throttling is a code and, where asked, a header with the wait in milliseconds."""
+    """Throttling is a code and, where asked, a header with the wait in one of the forms that gateways use."""
     virtual_ecs.inject("throttle", **settings)
     reply = await curl(virtual_ecs, "DescribeTasks")
     assert (reply.status, reply.code) == (400, "Throttling.User")
-    told = [(name, value) for name, value in reply.headers.items() if "retry" in name or "ratelimit" in name]
+    told = [(name, value) for name, value in reply.headers.items() if "retry" in name.lower() or "ratelimit" in name]
     assert told == ([header] if header else [])
 
 
@@ -60,6 +66,56 @@ async def test_quota(virtual_ecs: EcsEmulator) -> None:
     await asyncio.sleep(1)
     assert await ask(3) == [200, 200, 400]
     assert handle.struck == 4
+
+
+async def test_quota_of_aligned_windows(virtual_ecs: EcsEmulator) -> None:
+    """A quota used up in ten seconds throttles the other fifty, and is there again when the next minute begins."""
+    virtual_ecs.inject("quota", calls=2, per=60, aligned=True)
+
+    async def ask(count: int, action: str = "DescribeTasks", region: str = "cn-hangzhou") -> list[int]:
+        return [(await curl(virtual_ecs, action, region=region)).status for _ in range(count)]
+
+    await asyncio.sleep(50)
+    assert await ask(3) == [200, 200, 400]
+    assert await ask(1, region="us-west-1") == [200]
+    assert await ask(1, action="ImportImage") == [200]
+    await asyncio.sleep(9.9)
+    assert await ask(1) == [400]
+    await asyncio.sleep(0.1)  # a minute begins
+    assert await ask(3) == [200, 200, 400]
+    await asyncio.sleep(59.9)
+    assert await ask(1) == [400]
+    await asyncio.sleep(0.1)
+    assert await ask(1) == [200]
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+async def test_quota_forgets_what_is_over(virtual_ecs: EcsEmulator, aligned: bool) -> None:
+    """What a quota remembers does not grow with the regions and operations that were ever asked."""
+    handle = virtual_ecs.inject("quota", calls=5, per=60, aligned=aligned)
+    for number in range(5):
+        await curl(virtual_ecs, f"Action{number}", region=f"cn-{number}")
+    await asyncio.sleep(120)
+    await curl(virtual_ecs, "DescribeTasks")
+    assert isinstance(handle.fault, Quota)
+    assert list(handle.fault._passed) == [("cn-hangzhou", "DescribeTasks")]
+
+
+async def test_calls_that_remain(virtual_ecs: EcsEmulator) -> None:
+    """Good answers can say how many calls remain; a throttled one keeps what it says of its own wait."""
+    virtual_ecs.inject("ratelimit", remain=42, time_left=7)
+    virtual_ecs.inject(
+        "throttle", retry_after=2, older_header=True, times=1, where=lambda request: bool(request.task_ids)
+    )
+    good = await curl(virtual_ecs, "DescribeTasks")
+    assert good.status == 200
+    assert good.headers["x-ratelimit-user-api"] == "Limit:100,Remain:42,TimeLeft:7000,TimeWindow:60000"
+    throttled = await curl(virtual_ecs, "DescribeTasks", TaskIds="t-1")
+    assert throttled.status == 400
+    assert throttled.headers["x-ratelimit-user-api"] == "Limit:100,Remain:0,TimeLeft:2000,TimeWindow:60000"
+    virtual_ecs.clear_faults()
+    virtual_ecs.inject("ratelimit", header="x-ratelimit-user")
+    assert "Remain:99" in (await curl(virtual_ecs, "DescribeTasks")).headers["x-ratelimit-user"]
 
 
 @pytest.mark.parametrize(
@@ -126,6 +182,59 @@ async def test_drop(virtual_ecs: EcsEmulator) -> None:
     assert len((await curl(virtual_ecs, "DescribeTasks")).task_ids) == 2
     virtual_ecs.inject("drop")
     assert (await curl(virtual_ecs, "DescribeTasks")).task_ids == []
+
+
+async def test_drop_that_is_counted(virtual_ecs: EcsEmulator) -> None:
+    """An ID can be counted but not listed, also when it is asked alone."""
+    hidden, other = virtual_ecs.add_task(), virtual_ecs.add_task()
+    virtual_ecs.inject("drop", task_id=hidden, counted=True)
+    reply = await curl(virtual_ecs, "DescribeTasks", TaskIds=f"{hidden},{other}")
+    assert (reply.task_ids, reply.data["TotalCount"]) == ([other], 2)
+    reply = await curl(virtual_ecs, "DescribeTasks", TaskIds=hidden)
+    assert (reply.task_ids, reply.data["TotalCount"]) == ([], 1)
+
+
+async def test_old_shape(virtual_ecs: EcsEmulator) -> None:
+    """The documented shape of 2018 to 2020: a list of one object, a bare boolean, no resource."""
+    virtual_ecs.add_task(task_id="t-1")
+    virtual_ecs.add_task(task_id="t-2", task_action="RedeployInstance")
+    virtual_ecs.inject("old_shape")
+    virtual_ecs.inject("drop", task_id="t-none")
+    reply = await curl(virtual_ecs, "DescribeTasks")
+    ((group,)) = reply.data["TaskSet"]
+    assert list(group) == ["Task"]
+    assert [(row["TaskId"], row["TaskStatus"], row["SupportCancel"]) for row in group["Task"]] == [
+        ("t-1", "Finished", True),
+        ("t-2", "Finished", False),
+    ]
+    assert not any("ResourceId" in row for row in group["Task"])
+    assert reply.data["TotalCount"] == 2
+
+
+@pytest.mark.parametrize("row", [None, {}, [], "t-1", 5, {"TaskId": None}])
+async def test_unreadable_row(virtual_ecs: EcsEmulator, row: object) -> None:
+    """Something else stands in a task's place, and TotalCount counts it."""
+    bad, good = virtual_ecs.add_task(), virtual_ecs.add_task()
+    virtual_ecs.inject("unreadable", task_id=bad, row=row)
+    virtual_ecs.inject("double", task_id=good)  # other faults of rows leave it alone
+    reply = await curl(virtual_ecs, "DescribeTasks", TaskIds=f"{bad},{good}")
+    first, *others = reply.data["TaskSet"]["Task"]
+    assert first == row
+    assert [other["TaskId"] for other in others] == [good, good]
+    assert reply.data["TotalCount"] == 2
+
+
+@pytest.mark.parametrize("fault", ["drop", "double", "foreign", "backwards", "unreadable", "old_shape", "cut_short"])
+@pytest.mark.parametrize("content", [{}, {"TaskSet": None}, {"TaskSet": []}, {"TaskSet": {"Task": "x"}}])
+async def test_faults_of_rows_leave_what_has_none(
+    virtual_ecs: EcsEmulator, fault: str, content: dict[str, Any]
+) -> None:
+    """Where another fault has left no rows, those of rows change nothing."""
+    virtual_ecs.inject("rewrite", change=lambda _fields: {"RegionId": "x", **content})
+    virtual_ecs.inject(fault)
+    reply = await curl(virtual_ecs, "DescribeTasks")
+    assert reply.status == 200
+    assert {name: reply.data[name] for name in content} == content
 
 
 async def test_cut_short(virtual_ecs: EcsEmulator) -> None:

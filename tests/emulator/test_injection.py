@@ -59,7 +59,7 @@ async def test_by_filters_and_predicate(virtual_ecs: EcsEmulator) -> None:
     assert await _statuses(virtual_ecs, 1, region="us-west-1", TaskIds="t-1") == [400]
     assert await _statuses(virtual_ecs, 1, region="us-west-1", TaskIds="t-2") == [200]
     assert await _statuses(virtual_ecs, 1, TaskIds="t-1") == [200]
-    assert (await curl(virtual_ecs, "CancelTask", region="us-west-1", TaskId="t-1")).status == 404
+    assert (await curl(virtual_ecs, "CancelTask", region="us-west-1", TaskId="t-1")).code == "InvalidTaskId.NotFound"
 
 
 @pytest.mark.asyncio
@@ -100,6 +100,14 @@ async def test_probability_of_the_extremes(virtual_ecs: EcsEmulator) -> None:
         ("throttle", {"retry_after": -1}, "retry_after takes a number, 0 or more, not -1"),
         ("throttle", {"status": 200}, "status takes a number, from 400 to 599, not 200"),
         ("quota", {"calls": -1}, "calls takes a number, 0 or more, not -1"),
+        ("throttle", {"retry_after": math.inf}, "retry_after takes a number, from 0 to 1e"),
+        ("throttle", {"retry_form": "weeks"}, "retry_form takes one of milliseconds, seconds, date, not 'weeks'"),
+        ("throttle", {"retry_form": "date", "older_header": True}, "older_header needs retry_form='milliseconds'"),
+        ("quota", {"per": 0, "aligned": True}, "aligned windows take per as a number of seconds above 0, not 0"),
+        ("quota", {"per": math.inf, "aligned": True}, "aligned windows take per as a number of seconds above 0"),
+        ("ratelimit", {"remain": -1}, "remain takes a number, 0 or more, not -1"),
+        ("ratelimit", {"header": "x-other"}, "header takes one of x-ratelimit-user-api, x-ratelimit-user"),
+        ("unreadable", {"row": {1, 2}}, "row takes what JSON can hold"),
         ("quota", {"per": -1}, "per takes a number, 0 or more, not -1"),
         ("status", {"status": 99}, "status takes a number, from 200 to 599, not 99"),
         ("status", {"body": "yaml"}, "body takes one of json, xml, html, not 'yaml'"),

@@ -124,6 +124,29 @@ def test_async_life_of_an_export(service: Service) -> None:
     asyncio.run(live())
 
 
+def test_tasks_of_a_group(service: Service) -> None:
+    """The SDK lists the tasks of a group, and those that archive snapshots."""
+    client = _client(service)
+    grouped = service.ecs.add_task(task_group_id="tg-1", task_action="ArchiveSnapshot", resource_id="s-1")
+    service.ecs.add_task()
+    for condition in ({"task_group_id": "tg-1", "task_ids": "t-none"}, {"task_action": "ArchiveSnapshot"}):
+        request = models.DescribeTasksRequest(region_id="cn-hangzhou", **condition)
+        (task,) = client.describe_tasks(request).body.task_set.task
+        assert (task.task_id, task.task_action, task.resource_id) == (grouped, "ArchiveSnapshot", "s-1")
+
+
+def test_unknown_task(service: Service) -> None:
+    """An unknown task is an error of status 400 in the operations on one task."""
+    client = _client(service)
+    for call, model in (
+        (client.describe_task_attribute, models.DescribeTaskAttributeRequest),
+        (client.cancel_task, models.CancelTaskRequest),
+    ):
+        with pytest.raises(ClientException) as refused:
+            call(_one(model, "t-none"))
+        assert (refused.value.code, refused.value.status_code) == ("InvalidTaskId.NotFound", 400)
+
+
 def test_errors_arrive_as_the_services(service: Service) -> None:
     """The SDK reads code, message and request ID out of a refusal, and the wait out of a throttling."""
     with pytest.raises(ClientException) as refused:
@@ -137,6 +160,13 @@ def test_errors_arrive_as_the_services(service: Service) -> None:
     with pytest.raises(ThrottlingException) as throttled:
         _client(service).describe_tasks(_tasks("t-1"))
     assert throttled.value.retry_after == 5000
+    service.ecs.clear_faults()
+    service.ecs.inject("quota", calls=1, per=60, aligned=True, retry_after=60)
+    _client(service).describe_tasks(_tasks("t-1"))
+    with pytest.raises(ThrottlingException):
+        _client(service).describe_tasks(_tasks("t-1"))
+    service.seconds += 60
+    assert _client(service).describe_tasks(_tasks("t-1")).body.total_count == 0
 
 
 def test_older_sdk(service: Service) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -105,8 +107,48 @@ async def test_long_client_token_is_refused(virtual_ecs: EcsEmulator) -> None:
     assert (await curl(virtual_ecs, "ImportImage", ClientToken="ü")).code == "InvalidParameter"
 
 
+_TAKE_DRY_RUN = {
+    "ExportImage",
+    "ImportImage",
+    "ModifyDiskDeployment",
+    "ModifyDiskSpec",
+    "ModifyInstanceClockOptions",
+}
+
+
 @pytest.mark.asyncio
-async def test_dry_run_starts_nothing(virtual_ecs: EcsEmulator) -> None:
-    """A dry run that would pass is the error DryRunOperation, and no task."""
-    assert (await curl(virtual_ecs, "ImportImage", DryRun="true")).code == "DryRunOperation"
-    assert (await curl(virtual_ecs, "DescribeTasks")).task_ids == []
+@pytest.mark.parametrize(("action", "resource"), [("ImportImage", "ImageName"), *_RESOURCES.items()])
+async def test_dry_run_starts_nothing(virtual_ecs: EcsEmulator, action: str, resource: str) -> None:
+    """A dry run that would pass is the error DryRunOperation, and no task; other operations ignore the parameter."""
+    reply = await curl(virtual_ecs, action, DryRun="True", **{resource: "r-1"})
+    started = (await curl(virtual_ecs, "DescribeTasks")).task_ids
+    if action in _TAKE_DRY_RUN:
+        assert (reply.status, reply.code, started) == (400, "DryRunOperation", [])
+    else:
+        assert (reply.status, [reply.data["TaskId"]]) == (200, started)
+
+
+@pytest.mark.asyncio
+async def test_dry_run_uses_no_token_up(virtual_ecs: EcsEmulator) -> None:
+    """The token of a dry run can start a task afterwards."""
+    await curl(virtual_ecs, "ImportImage", ClientToken="c-1", DryRun="true")
+    assert (await curl(virtual_ecs, "ImportImage", ClientToken="c-1")).status == 200
+
+
+@pytest.mark.asyncio
+async def test_start_at_work(virtual_ecs: EcsEmulator) -> None:
+    """While a start is at work, a repeat with its token is refused; then it is answered as the first request was."""
+    virtual_ecs.plan("ImportImage", busy=5)
+    first = await curl(virtual_ecs, "ImportImage", ClientToken="c-1")
+    again = await curl(virtual_ecs, "ImportImage", ClientToken="c-1")
+    assert (again.status, again.code) == (403, "LastTokenProcessing")
+    assert (await curl(virtual_ecs, "ImportImage", ClientToken="c-2")).status == 200
+    await asyncio.sleep(5)
+    assert (await curl(virtual_ecs, "ImportImage", ClientToken="c-1")).data["TaskId"] == first.data["TaskId"]
+
+
+@pytest.mark.parametrize(("action", "busy"), [("ExportImage", 1), ("ImportImage", -1), ("ImportImage", math.nan)])
+def test_start_cannot_be_at_work(virtual_ecs: EcsEmulator, action: str, busy: float) -> None:
+    """Only a start with a token can be at work, and only for a time."""
+    with pytest.raises(ValueError, match=r"^busy "):
+        virtual_ecs.plan(action, busy=busy)

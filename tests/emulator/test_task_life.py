@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,8 +32,8 @@ async def test_progress_moves(virtual_ecs: EcsEmulator) -> None:
 
 
 async def test_endless_task_stands_at_zero(virtual_ecs: EcsEmulator) -> None:
-    """A task of infinite duration never gets anywhere."""
-    task_id = virtual_ecs.add_task(duration=math.inf)
+    """A task of thirty years makes no progress during a test."""
+    task_id = virtual_ecs.add_task(duration=1e9)
     await asyncio.sleep(1e6)
     reply = await curl(virtual_ecs, "DescribeTaskAttribute", TaskId=task_id)
     assert (reply.data["TaskProcess"], reply.data["TaskStatus"]) == ("0%", "Processing")
@@ -61,10 +60,28 @@ async def test_failure_tells_its_reason(virtual_ecs: EcsEmulator) -> None:
     assert b"qcow2" not in (await curl(virtual_ecs, "DescribeTasks")).body
 
 
-async def test_any_word_can_be_the_outcome(virtual_ecs: EcsEmulator) -> None:
-    """A task can come to a status that no page names."""
-    virtual_ecs.add_task(outcome="Paused")
-    assert (await curl(virtual_ecs, "DescribeTasks")).data["TaskSet"]["Task"][0]["TaskStatus"] == "Paused"
+async def test_outcome_that_goes_on(virtual_ecs: EcsEmulator) -> None:
+    """A task whose outcome is not an end has no FinishedTime and can be canceled."""
+    task_id = virtual_ecs.add_task(outcome="Paused")
+    (row,) = (await curl(virtual_ecs, "DescribeTasks")).data["TaskSet"]["Task"]
+    assert row["TaskStatus"] == "Paused"
+    assert "FinishedTime" not in row
+    assert (await curl(virtual_ecs, "CancelTask", TaskId=task_id)).status == 200
+
+
+@pytest.mark.parametrize("word", ["Waiting", "finished", "Weird"])
+async def test_any_word_can_be_the_status(virtual_ecs: EcsEmulator, word: str) -> None:
+    """A task shows any status, also one that the service does not have, until it comes to its outcome."""
+    virtual_ecs.add_task(status=word, duration=60)
+    virtual_ecs.plan("ImportImage", status=word, duration=60)
+    await curl(virtual_ecs, "ImportImage")
+
+    async def statuses() -> list[str]:
+        return [row["TaskStatus"] for row in (await curl(virtual_ecs, "DescribeTasks")).data["TaskSet"]["Task"]]
+
+    assert await statuses() == [word, word]
+    await asyncio.sleep(60)
+    assert await statuses() == ["Finished", "Finished"]
 
 
 async def test_cancel_deletes_a_running_task(virtual_ecs: EcsEmulator) -> None:
@@ -81,11 +98,11 @@ async def test_cancel_deletes_a_running_task(virtual_ecs: EcsEmulator) -> None:
 
 
 async def test_cancel_refuses_with_the_documented_codes(virtual_ecs: EcsEmulator) -> None:
-    """An unknown task is 404, an ended one and one of another kind 403, each with its own code."""
+    """An unknown task is 400, an ended one and one of another kind 403, each with its own code."""
     ended = virtual_ecs.add_task()
     other = virtual_ecs.add_task(task_action="RedeployInstance", duration=60)
     for task_id, expected in (
-        ("t-none", (404, "InvalidTaskId.NotFound")),
+        ("t-none", (400, "InvalidTaskId.NotFound")),
         (ended, (403, "InvalidTaskId.IncorrectTaskStatus")),
         (other, (403, "InvalidTaskId.TaskActionNotSupport")),
     ):

@@ -68,6 +68,39 @@ async def test_refusals_are_in_the_services_words(
     assert (reply.status, reply.code) == expected
 
 
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("ecs.us-west-1.aliyuncs.com", "cn-hangzhou"),
+        ("ecs-vpc.us-west-1.aliyuncs.com", "cn-hangzhou"),
+        ("ECS.us-west-1.aliyuncs.com:443", "cn-hangzhou"),
+        ("ecs-cn-hangzhou.aliyuncs.com", "us-west-1"),
+        ("ecs.aliyuncs.com", "cn-beijing-finance-1"),
+    ],
+)
+async def test_wrong_host_is_refused(virtual_ecs: EcsEmulator, host: str, region: str) -> None:
+    """A host of the service serves its own regions only."""
+    reply = await curl(virtual_ecs, "DescribeTasks", region=region, headers={"Host": host})
+    assert (reply.status, reply.code) == (404, "InvalidOperation.NotSupportedEndpoint")
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("ecs.cn-hangzhou.aliyuncs.com", "cn-hangzhou"),
+        ("ecs-vpc.cn-hangzhou.aliyuncs.com", "cn-hangzhou"),
+        ("ecs-cn-hangzhou.aliyuncs.com", "cn-shenzhen-finance-1"),
+        ("ecs.aliyuncs.com", "cn-north-2-gov-1"),
+        ("ecs.cn-beijing-finance-1.aliyuncs.com", "cn-beijing-finance-1"),
+        ("127.0.0.1:8042", "us-west-1"),
+        ("gateway.example.com", "us-west-1"),
+    ],
+)
+async def test_right_host_answers(virtual_ecs: EcsEmulator, host: str, region: str) -> None:
+    """A region's own hosts serve it; a host that is not the service's serves all."""
+    assert (await curl(virtual_ecs, "DescribeTasks", region=region, headers={"Host": host})).status == 200
+
+
 async def test_date_is_the_emulators_time(virtual_ecs: EcsEmulator) -> None:
     """The Date header follows the emulator's clock, not the machine's."""
     await asyncio.sleep(3600)
@@ -84,5 +117,5 @@ async def test_requests_are_kept_for_asserting(virtual_ecs: EcsEmulator) -> None
     assert (first.answered, first.method, first.params["TaskIds"]) == (200, "GET", "t-2, t-1")
     assert first.headers["accept"] == "*/*"
     assert first.at == virtual_ecs.now()
-    assert (second.action, second.task_ids, second.answered) == ("CancelTask", ("t-1",), 404)
+    assert (second.action, second.task_ids, second.answered) == ("CancelTask", ("t-1",), 400)
     assert "region_id='us-west-1'" in repr(first)

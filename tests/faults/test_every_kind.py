@@ -67,7 +67,7 @@ CASES = {
     "bad_gzip": Case({}, ServiceUnavailableError),
     "body": Case({"content": "<html>sorry</html>"}, ServiceUnavailableError),
     "clock": Case({"offset": 7200}, None),
-    "cut_short": Case({"rows": 0}, TaskNotFoundError),
+    "cut_short": Case({"rows": 0}, ServiceUnavailableError),
     "delay": Case({"seconds": 0.03}, None),
     "double": Case({}, None),
     "drip": Case({"size": 300, "pause": 0.01}, None),
@@ -75,7 +75,9 @@ CASES = {
     "endless": Case({}, ServiceUnavailableError),
     "foreign": Case({"rows": 500}, None),
     "hang": Case({}, ServiceUnavailableError),
+    "old_shape": Case({}, None),
     "quota": Case({"calls": 1, "per": 0.1}, None),
+    "ratelimit": Case({}, None),
     "refuse": Case({}, AuthenticationError),
     "reject": Case({"task_id": "t-finished"}, ApiError),
     "reset": Case({"when": "middle"}, ServiceUnavailableError),
@@ -83,6 +85,7 @@ CASES = {
     "status": Case({"status": 502, "body": "html"}, ServiceUnavailableError),
     "throttle": Case({"retry_after": 0.05}, ServiceUnavailableError),
     "truncate": Case({}, ServiceUnavailableError),
+    "unreadable": Case({}, ServiceUnavailableError),
 }
 
 

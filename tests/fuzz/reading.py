@@ -56,12 +56,12 @@ def read(status: int, headers: list[tuple[str, str]], body: bytes) -> None:
     reply = Reply(status, fields, plain)
     result, told = _judged(reply, _REQUEST, fingerprint_of(plain), None)
     faults.is_wrong_clock(told)
-    faults.is_expired_token(told)
     if told.date is not None:
         _SIGNER.correct(told.date)
         _SIGNER.sign("DescribeTasks", "", Credentials("example-key-id", SECRET, TOKEN))
         _SIGNER.correction = 0.0
     if isinstance(result, ApiError):
+        faults.is_refused_key(result)
         _check_error(result)
         return
     assert not any(SECRET in text or TOKEN in text for text in _texts(result.data))

@@ -19,6 +19,7 @@ __all__ = [
     "as_completed",
     "closing",
     "come_and_go",
+    "come_back",
     "leave",
     "refused",
     "submit",

@@ -165,7 +165,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         for entry in verdict.guilty:
             del self.waiting[entry.task_id]
         if verdict.is_regional:
-            assert {entry.task_id for entry in self.schedule.clear()} == self.waiting.keys()
+            assert self.schedule.clear().keys() == self.waiting.keys()
             self.waiting.clear()
 
     @invariant()

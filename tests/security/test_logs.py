@@ -15,7 +15,15 @@ from aiohttp import web
 from helpers import every
 from telling import CREDENTIALS, SECRET, TOKEN, forms, told_of
 
-from ecs_waiter import AuthenticationError, Credentials, EcsWaiterError, TaskWaiter, wait_for_task, wait_for_tasks
+from ecs_waiter import (
+    AuthenticationError,
+    Credentials,
+    EcsWaiterError,
+    ServiceUnavailableError,
+    TaskWaiter,
+    wait_for_task,
+    wait_for_tasks,
+)
 from ecs_waiter.polling.poller import RegionPoller
 from ecs_waiter.polling.telling import Teller
 
@@ -132,13 +140,20 @@ class _Provider:
 
 @pytest.mark.parametrize("error", [ValueError(SECRET), OSError(5, SECRET), KeyError(TOKEN)])
 async def test_a_provider_that_blurts(virtual_ecs: EcsEmulator, all_logs: io.StringIO, error: Exception) -> None:
-    """What a provider's own error says stands in that error alone, which is the cause: not in ours, nor in a log."""
+    """What a provider's own error says stands in that error alone, which is the fault's cause: not in ours or a log."""
     (outcome,) = await asyncio.gather(
         wait_for_task(virtual_ecs.add_task(), credentials=_Provider(error)), return_exceptions=True
     )
-    assert isinstance(outcome, AuthenticationError)
-    assert outcome.__cause__ is error
-    assert secrets_in(f"{outcome} {outcome!r} {outcome.args} {all_logs.getvalue()}", virtual_ecs) == []
+    assert isinstance(outcome, ServiceUnavailableError)
+    fault = outcome.__cause__
+    assert isinstance(fault, ServiceUnavailableError)
+    assert fault.__cause__ is error
+    assert (
+        secrets_in(
+            f"{fault} {fault!r} {fault.args} {outcome} {outcome!r} {outcome.args} {all_logs.getvalue()}", virtual_ecs
+        )
+        == []
+    )
 
 
 async def test_the_chain_and_a_talkative_server(
@@ -163,7 +178,7 @@ async def test_the_chain_and_a_talkative_server(
     finally:
         await runner.cleanup()
     assert isinstance(outcome, AuthenticationError)
-    assert "URLCredentialsProvider" in told_of(outcome)
+    assert "ALIBABA_CLOUD_CREDENTIALS_URI: error retrieving credentials" in told_of(outcome)
     assert secrets_in(all_logs.getvalue() + told_of(outcome), ecs_emulator) == []
 
 

@@ -12,9 +12,8 @@ from oracle import violations
 from playing import play
 from worlds import make_world
 
-from ecs_waiter.api.limiter import RegionLimiter
+from ecs_waiter.api.quotas import CallLog
 from ecs_waiter.polling import queue, schedule
-from ecs_waiter.polling.missing import Missing
 from ecs_waiter.polling.outage import Outage
 from ecs_waiter.polling.policy import ask
 from ecs_waiter.polling.queue import BatchQueue
@@ -53,10 +52,10 @@ def _blame_all(self: Suspicion, batch: Batch, *_rest: Any, only: bool) -> Verdic
     return Verdict(guilty=list(batch.entries))
 
 
-def _forget_what_was_told(self: PollSchedule, news: News, batch: Batch, *rest: Any) -> None:
+def _forget_what_was_told(self: PollSchedule, news: News, batch: Batch, *rest: Any, is_cut: bool) -> None:
     for entry in batch.entries:
         entry.status = None
-    _real_sort_out(self, news, batch, *rest)
+    _real_sort_out(self, news, batch, *rest, is_cut=is_cut)
 
 
 def _five_times_too_slow(*args: Any, **kwargs: Any) -> float:
@@ -67,8 +66,8 @@ def _five_times_too_slow(*args: Any, **kwargs: Any) -> float:
 MUTANTS: dict[str, tuple[int, list[Any]]] = {
     "more than a hundred IDs to a call": (4, [mock.patch.object(schedule, "BATCH_SIZE", 130)]),
     "canceled tasks go on": (1, [mock.patch.object(schedule, "_SETTLED", frozenset({"Finished", "Failed"}))]),
-    "gone at the first absence": (0, [mock.patch.object(Missing, "from_whole_answer", return_value=True)]),
-    "never gone": (1, [mock.patch.object(Missing, "from_whole_answer", return_value=False)]),
+    "gone at the first absence": (0, [mock.patch.object(PollSchedule, "_is_over", return_value=True)]),
+    "never gone": (1, [mock.patch.object(PollSchedule, "_is_over", return_value=False)]),
     "an endless outage budget": (30, [mock.patch.object(Outage, "ends", float("inf"))]),
     "those who left are asked on": (5, [mock.patch.object(PollSchedule, "remove", _remove_nothing_from_its_batch)]),
     "the rest of a split batch is lost": (78, [mock.patch.object(BatchQueue, "pop_riders", _lose_the_rest)]),
@@ -76,7 +75,7 @@ MUTANTS: dict[str, tuple[int, list[Any]]] = {
     "all in a refused batch are blamed": (4, [mock.patch.object(Suspicion, "rejected", _blame_all)]),
     "a fault blames all": (11, [mock.patch.object(Suspicion, "fault", _blame_all)]),
     "a slow cadence": (1, [mock.patch("ecs_waiter.polling.schedule.ask", _five_times_too_slow)]),
-    "no rate": (4, [mock.patch.object(RegionLimiter, "_due", return_value=float("-inf"))]),
+    "no rate": (4, [mock.patch.object(CallLog, "next_at", return_value=float("-inf"))]),
     "everything is told again": (
         0,
         [

@@ -86,6 +86,22 @@ async def test_promptness_and_age(virtual_ecs: EcsEmulator, collected: Collected
 
 
 @pytest.mark.asyncio
+async def test_promptness_counts_what_was_watched(virtual_ecs: EcsEmulator, collected: Collected) -> None:
+    """An end that happened before anybody waited has no promptness; one between submission and first poll has."""
+    over = [virtual_ecs.add_task(duration=4), virtual_ecs.add_task(duration=4, outcome="Failed")]
+    during = virtual_ecs.add_task(duration=102)
+    await asyncio.sleep(100)
+    async with TaskWaiter(policy=every(10)) as waiter:
+        await waiter.wait(over, region_id=REGION, return_exceptions=True)
+    assert collected.points("ecs_waiter.task.promptness") == {}
+    assert set(collected.points("ecs_waiter.task.age")) == {(REGION, "finished"), (REGION, "failed")}
+    virtual_ecs.inject("throttle", retry_after=5, times=1)
+    async with TaskWaiter(policy=every(10)) as waiter:
+        await waiter.wait([during], region_id=REGION)
+    assert collected.points("ecs_waiter.task.promptness") == {(REGION, "finished"): 3}
+
+
+@pytest.mark.asyncio
 async def test_times_that_are_not_told(virtual_ecs: EcsEmulator, collected: Collected) -> None:
     """A task whose times the service does not tell counts, and has no promptness and no age."""
 
@@ -126,10 +142,10 @@ def test_an_sdk_that_comes_late() -> None:
         "told = telemetry(dict)\n"
         "created = datetime.fromtimestamp(1000, UTC)\n"
         "task = Task(region_id='cn-hangzhou', task_id='t-1', creation_time=created)\n"
-        "told.settled('cn-hangzhou', 'finished', [task], 1500.0)\n"
+        "told.settled('cn-hangzhou', 'finished', [task], [0.0], 1500.0)\n"
         "reader = InMemoryMetricReader()\n"
         "set_meter_provider(MeterProvider([reader]))\n"
-        "told.settled('cn-hangzhou', 'finished', [task], 1060.0)\n"
+        "told.settled('cn-hangzhou', 'finished', [task], [0.0], 1060.0)\n"
         "(scope,) = reader.get_metrics_data().resource_metrics[0].scope_metrics\n"
         "ages = [p for m in scope.metrics if m.name == 'ecs_waiter.task.age' for p in m.data.data_points]\n"
         "print([(point.count, point.sum) for point in ages])\n"

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from helpers import every
 
+from ecs_waiter import wait_for_task
 from ecs_waiter.testing.virtual_time import VirtualTime, virtual_time
+
+if TYPE_CHECKING:
+    from ecs_waiter.emulator import EcsEmulator
 
 
 def test_a_day_takes_no_time_and_is_exact() -> None:
@@ -182,3 +187,52 @@ def test_an_error_in_the_block_gives_real_time_back() -> None:
     with pytest.raises(ZeroDivisionError), virtual_time():
         raise ZeroDivisionError
     assert asyncio.BaseEventLoop.run_forever is original
+
+
+async def _for_ever() -> None:
+    while True:  # noqa: ASYNC110 - a program that polls for what never comes
+        await asyncio.sleep(86_400)
+
+
+def test_a_wait_that_nothing_ends_raises() -> None:
+    """After 366 days in one run of the loop it raises, and names what waits."""
+    with virtual_time() as clock:
+        began = clock.time()
+        with pytest.raises(
+            RuntimeError, match=r"(?s)366 days have passed.*pass a timeout.*coro=<_for_ever\(\) running"
+        ):
+            asyncio.run(_for_ever())
+        assert 366 <= (clock.time() - began) / 86_400 <= 367
+
+
+def test_a_task_that_nothing_ends_raises(virtual_ecs: EcsEmulator) -> None:
+    """A wait for a task that never comes to an end raises too, instead of polling for ever."""
+    task_id = virtual_ecs.add_task(outcome="Paused")
+    with pytest.raises(RuntimeError, match="366 days have passed"):
+        asyncio.run(wait_for_task(task_id, policy=every(86_400)))
+    assert len(virtual_ecs.requests) == 367
+
+
+def test_year_long_runs_add_up_freely() -> None:
+    """Each run of a loop has its own 366 days, so many tests or examples can share a clock."""
+    with virtual_time() as clock:
+        began = clock.time()
+        for _ in range(3):
+            asyncio.run(asyncio.sleep(300 * 86_400))
+        assert clock.time() - began == 900 * 86_400
+
+
+def test_cleaning_up_after_a_wait_that_nothing_ends() -> None:
+    """What the loop cancels afterwards can still take its time."""
+    ended: list[str] = []
+
+    async def careful() -> None:
+        try:
+            await _for_ever()
+        finally:
+            await asyncio.sleep(60)
+            ended.append("in order")
+
+    with virtual_time(), pytest.raises(RuntimeError, match="366 days have passed"):
+        asyncio.run(careful())
+    assert ended == ["in order"]

@@ -83,8 +83,8 @@ async def mistakes(flag: bool) -> None:
         waited: dict[str, Task] = await waiter.wait(["t-1"], return_exceptions=True)  # type: ignore[assignment]
         async for settled in waiter.as_completed(["t-1"]):
             show(settled)  # type: ignore[arg-type]
-        finished: Task = await waiter.run("ImportImage")  # type: ignore[assignment]
-    print(wrong, unchecked, either, blocked, waited, finished)
+        changed: Task = await waiter.run("ModifyDiskSpec")  # type: ignore[assignment]
+    print(wrong, unchecked, either, blocked, waited, changed)
 
 
 async def waiter() -> None:
@@ -101,9 +101,13 @@ async def waiter() -> None:
         change: Task
         async for change in waiter.updates({"cn-hangzhou": ["t-1"]}, timeout=5):
             show(change)
-        started: Task | None = await waiter.run("ImportImage", region_id="cn-hangzhou", params={"Tag": [{"Key": "a"}]})
+        started: Task = await waiter.run("ImportImage", region_id="cn-hangzhou", params={"Tag": [{"Key": "a"}]})
+        redeployed: Task = await waiter.run("RedeployInstance", timeout=60, on_update=show)
+        perhaps: Task | None = await waiter.run("ModifyDiskSpec")
+        operation: str = "ImportImage"
+        any_one: Task | None = await waiter.run(operation)
         calls: int = waiter.stats.regions["cn-hangzhou"].calls
-        print(task, tasks, both, started, calls)
+        print(task, tasks, both, started, redeployed, perhaps, any_one, calls)
 
 
 async def client() -> None:

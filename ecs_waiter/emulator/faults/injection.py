@@ -29,7 +29,9 @@ KINDS: dict[str, type[Fault]] = {
     "endless": connection.Endless,
     "foreign": rows.Foreign,
     "hang": connection.Hang,
+    "old_shape": rows.OldShape,
     "quota": refusals.Quota,
+    "ratelimit": rows.RateLimit,
     "refuse": refusals.Refuse,
     "reject": refusals.Reject,
     "reset": connection.Reset,
@@ -37,6 +39,7 @@ KINDS: dict[str, type[Fault]] = {
     "status": refusals.Status,
     "throttle": refusals.Throttle,
     "truncate": connection.Truncate,
+    "unreadable": rows.Unreadable,
 }
 
 

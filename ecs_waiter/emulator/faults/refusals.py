@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+import math
+from collections import deque
 from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.emulator.answer import Answer
@@ -16,10 +19,12 @@ if TYPE_CHECKING:
     from ecs_waiter.emulator.clock import Moment
     from ecs_waiter.emulator.request import Request
 
-__all__ = ["Quota", "Refuse", "Reject", "Status", "Throttle"]
+__all__ = ["Quota", "Refuse", "Reject", "Status", "Throttle", "ratelimit"]
 
 _FIRST_STATUS, _LAST_STATUS = 200, 599
 _BODIES = ("json", "xml", "html")
+_LONGEST_RETRY = 1e9
+_RETRY_FORMS = ("milliseconds", "seconds", "date")
 _DEFAULT_CODES = {
     400: "InvalidParameter",
     403: "Forbidden.RAM",
@@ -33,14 +38,10 @@ def _refusal(status: int, code: str, message: str, *, body: str = "json", header
     return Answer(status, {"Code": code, "Message": message}, body_format=body, headers=headers)
 
 
-def _retry_headers(retry_after: float | None, *, older: bool) -> dict[str, str]:
-    if retry_after is None:
-        return {}
-    milliseconds = round(retry_after * 1000)
-    if older:
-        told = f"Limit:100,Remain:0,TimeLeft:{milliseconds},TimeWindow:60000"
-        return {"x-ratelimit-user-api": told}
-    return {"x-acs-retry-after": str(milliseconds)}
+def ratelimit(*, limit: int = 100, remain: int, time_left: float, window: float = 60) -> str:
+    """Return the value of a header ``x-ratelimit-…``; times are in seconds."""
+    left, whole = round(time_left * 1000), round(window * 1000)
+    return f"Limit:{limit},Remain:{remain},TimeLeft:{left},TimeWindow:{whole}"
 
 
 @dataclass(kw_only=True)
@@ -49,7 +50,9 @@ class Throttle(Fault):
 
     Attributes:
         retry_after: The wait in seconds that the answer asks for; None asks for none.
-        older_header: Say it as older gateways do, in ``x-ratelimit-user-api``.
+        older_header: Send the milliseconds as older gateways do, in ``x-ratelimit-user-api``.
+        retry_form: ``milliseconds`` sends ``x-acs-retry-after``; ``seconds`` and ``date`` send ``Retry-After`` in one
+            of HTTP's two forms, rounded up to a whole second.
     """
 
     retry_after: float | None = None
@@ -57,15 +60,32 @@ class Throttle(Fault):
     status: int = 400
     message: str = "Request was denied due to user flow control."
     older_header: bool = False
+    retry_form: str = "milliseconds"
 
     def __post_init__(self) -> None:
         if self.retry_after is not None:
             check_number("retry_after", self.retry_after)
+            check_number("retry_after", self.retry_after, most=_LONGEST_RETRY)
+        check_choice("retry_form", self.retry_form, _RETRY_FORMS)
+        if self.older_header and self.retry_form != "milliseconds":
+            raise ValueError(f"older_header needs retry_form='milliseconds', not {self.retry_form!r}")
         check_whole("status", self.status, least=400, most=_LAST_STATUS)
 
-    def instead(self, _request: Request, _moment: Moment) -> Answer:
-        headers = _retry_headers(self.retry_after, older=self.older_header)
-        return _refusal(self.status, self.code, self.message, headers=headers)
+    def instead(self, _request: Request, moment: Moment) -> Answer:
+        return _refusal(self.status, self.code, self.message, headers=self._retry_headers(moment))
+
+    def _retry_headers(self, moment: Moment) -> dict[str, str]:
+        wait = self.retry_after
+        if wait is None:
+            return {}
+        if self.older_header:
+            return {"x-ratelimit-user-api": ratelimit(remain=0, time_left=wait)}
+        if self.retry_form == "milliseconds":
+            return {"x-acs-retry-after": str(round(wait * 1000))}
+        if self.retry_form == "seconds":
+            return {"Retry-After": str(math.ceil(wait))}
+        until = moment.public + timedelta(seconds=wait)
+        return {"Retry-After": format_datetime(until + timedelta(microseconds=-until.microsecond % 10**6), usegmt=True)}
 
 
 @dataclass(kw_only=True)
@@ -74,28 +94,46 @@ class Quota(Throttle):
 
     Attributes:
         calls: How many calls are let through
-        per: in this many seconds, which slide.
+        per: in this many seconds.
+        aligned: Whether these are fixed windows that begin with the clock's full minutes, as the service's do where
+            `per` is 60: a quota that is used up is there again when the next window begins. If not, they slide: each
+            call frees its place after `per` seconds.
     """
 
     calls: int = 10
     per: float = 1
+    aligned: bool = False
     _passed: dict[tuple[str, str], deque[float]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_whole("calls", self.calls)
         check_number("per", self.per)
-        self._passed = defaultdict(deque)
+        if self.aligned and not 0 < self.per < math.inf:
+            raise ValueError(f"aligned windows take per as a number of seconds above 0, not {self.per!r}")
+        self._passed = {}
 
     def applies(self, request: Request) -> bool:
-        passed = self._passed[request.region_id, request.action]
         now = request.at.timestamp()
-        while passed and now - passed[0] >= self.per:
-            passed.popleft()
+        self._forget(now)
+        passed = self._passed.setdefault((request.region_id, request.action), deque())
         if len(passed) >= self.calls:
             return True
         passed.append(now)
         return False
+
+    def _forget(self, now: float) -> None:
+        for key, passed in list(self._passed.items()):
+            while passed and self._is_over(passed[0], now):
+                passed.popleft()
+            if not passed:
+                del self._passed[key]
+
+    def _is_over(self, then: float, now: float) -> bool:
+        """Whether a call of back then takes no place any more."""
+        if self.aligned:
+            return then // self.per < now // self.per
+        return now - then >= self.per
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""Faults in what an answer of status 200 says: its rows, its figures, its clock."""
+"""Faults in what an answer of status 200 says: its rows, its figures, its headers, its clock."""
 # ruff: noqa: D102 - Fault documents what its kinds override
 
 from __future__ import annotations
@@ -7,7 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ecs_waiter.emulator.faults.base import Fault, check_number, check_whole
+from ecs_waiter.emulator.faults.base import Fault, check_choice, check_number, check_whole
+from ecs_waiter.emulator.faults.refusals import ratelimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +16,30 @@ if TYPE_CHECKING:
     from ecs_waiter.emulator.answer import Answer
     from ecs_waiter.emulator.request import Request
 
-__all__ = ["Backwards", "Body", "Clock", "CutShort", "Double", "Drop", "Foreign", "Rewrite"]
+__all__ = [
+    "Backwards",
+    "Body",
+    "Clock",
+    "CutShort",
+    "Double",
+    "Drop",
+    "Foreign",
+    "OldShape",
+    "RateLimit",
+    "Rewrite",
+    "Unreadable",
+]
+
+_RATELIMIT_HEADERS = ("x-ratelimit-user-api", "x-ratelimit-user")
+
+
+def _rows_of(content: object) -> list[Any] | None:
+    """Return the rows of an answer in either of its shapes; None where another fault has left none."""
+    found = content.get("TaskSet") if isinstance(content, dict) else None
+    if isinstance(found, list) and len(found) == 1:
+        found = found[0]
+    rows = found.get("Task") if isinstance(found, dict) else None
+    return rows if isinstance(rows, list) else None
 
 
 @dataclass(kw_only=True)
@@ -29,10 +53,11 @@ class RowFault(Fault):
 
     def spoil(self, _request: Request, answer: Answer) -> None:
         content = answer.content
-        if isinstance(content, dict) and "TaskSet" in content:
-            self.change(content, content["TaskSet"]["Task"])
+        rows = _rows_of(content)
+        if isinstance(content, dict) and rows is not None:
+            self.change(content, rows)
 
-    def change(self, content: dict[str, Any], rows: list[dict[str, Any]], /) -> None:
+    def change(self, content: dict[str, Any], rows: list[Any], /) -> None:
         """Change the rows in place."""
         raise NotImplementedError
 
@@ -51,18 +76,25 @@ class TaskFault(RowFault):
         asked = self.task_id is None or not request.task_ids or self.task_id in request.task_ids
         return asked and super().applies(request)
 
-    def takes(self, row: dict[str, Any]) -> bool:
+    def takes(self, row: Any) -> bool:
         """Whether it is this row's fault."""
-        return self.task_id in (None, row["TaskId"])
+        return isinstance(row, dict) and self.task_id in (None, row.get("TaskId"))
 
 
 @dataclass(kw_only=True)
 class Drop(TaskFault):
-    """Tasks are missing from the answer as if they were unknown."""
+    """Tasks are missing from the answer as if they were unknown.
 
-    def change(self, content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    Attributes:
+        counted: Whether `TotalCount` still counts them.
+    """
+
+    counted: bool = False
+
+    def change(self, content: dict[str, Any], rows: list[Any]) -> None:
         kept = [row for row in rows if not self.takes(row)]
-        content["TotalCount"] -= len(rows) - len(kept)
+        if not self.counted:
+            content["TotalCount"] -= len(rows) - len(kept)
         rows[:] = kept
 
 
@@ -79,7 +111,7 @@ class CutShort(RowFault):
     def __post_init__(self) -> None:
         check_whole("rows", self.rows)
 
-    def change(self, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def change(self, _content: dict[str, Any], rows: list[Any]) -> None:
         del rows[self.rows :]
 
 
@@ -87,7 +119,7 @@ class CutShort(RowFault):
 class Double(TaskFault):
     """A row stands twice."""
 
-    def change(self, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def change(self, _content: dict[str, Any], rows: list[Any]) -> None:
         rows[:] = [row for row in rows for _ in range(2 if self.takes(row) else 1)]
 
 
@@ -104,8 +136,9 @@ class Foreign(RowFault):
     def __post_init__(self) -> None:
         check_whole("rows", self.rows)
 
-    def change(self, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        pattern = rows[0] if rows else {"TaskAction": "ImportImage", "SupportCancel": "true", "ResourceId": "m-foreign"}
+    def change(self, _content: dict[str, Any], rows: list[Any]) -> None:
+        usual = {"TaskAction": "ImportImage", "SupportCancel": "true", "ResourceId": "m-foreign"}
+        pattern = next((row for row in rows if isinstance(row, dict)), usual)
         more = [{**pattern, "TaskId": f"t-foreign{n}", "TaskStatus": "Finished"} for n in range(self.rows)]
         rows[:] = more + rows
 
@@ -120,11 +153,79 @@ class Backwards(TaskFault):
 
     status: str = "Processing"
 
-    def change(self, _content: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def change(self, _content: dict[str, Any], rows: list[Any]) -> None:
         for row in rows:
             if self.takes(row):
                 row["TaskStatus"] = self.status
                 row.pop("FinishedTime", None)
+
+
+@dataclass(kw_only=True)
+class Unreadable(TaskFault):
+    """A row that cannot be read stands in a task's place; `TotalCount` counts it.
+
+    Attributes:
+        row: What stands there, as JSON.
+    """
+
+    row: Any = None
+
+    def __post_init__(self) -> None:
+        try:
+            json.dumps(self.row)
+        except (TypeError, ValueError):
+            raise ValueError(f"row takes what JSON can hold, not {self.row!r}") from None
+
+    def change(self, _content: dict[str, Any], rows: list[Any]) -> None:
+        rows[:] = [self.row if self.takes(row) else row for row in rows]
+
+
+@dataclass(kw_only=True)
+class OldShape(RowFault):
+    """The answer has the shape that the documentation showed from 2018 to 2020.
+
+    `TaskSet` is a list of one object that holds the list, `SupportCancel` is a bare boolean, and no row has a
+    `ResourceId`.
+    """
+
+    def change(self, content: dict[str, Any], rows: list[Any]) -> None:
+        for row in rows:
+            if isinstance(row, dict):
+                row.pop("ResourceId", None)
+                row["SupportCancel"] = row.get("SupportCancel") in ("true", True)
+        content["TaskSet"] = [{"Task": rows}]
+
+
+@dataclass(kw_only=True)
+class RateLimit(Fault):
+    """Answers of every status carry a header that says how many calls remain, as older gateways do.
+
+    Attributes:
+        remain: How many calls remain
+        limit: of this many
+        window: in this many seconds,
+        time_left: which end in this many seconds.
+        header: ``x-ratelimit-user-api`` or ``x-ratelimit-user``.
+    """
+
+    alone: ClassVar[bool] = False
+    remain: int = 99
+    limit: int = 100
+    window: float = 60
+    time_left: float = 30
+    header: str = "x-ratelimit-user-api"
+
+    def __post_init__(self) -> None:
+        check_whole("remain", self.remain)
+        check_whole("limit", self.limit)
+        check_number("window", self.window, most=1e9)
+        check_number("time_left", self.time_left, most=1e9)
+        check_choice("header", self.header, _RATELIMIT_HEADERS)
+
+    def spoil(self, _request: Request, answer: Answer) -> None:
+        # What a throttled answer says of its own wait stays.
+        told = ratelimit(limit=self.limit, remain=self.remain, time_left=self.time_left, window=self.window)
+        answer.headers.setdefault(self.header, told)
 
 
 @dataclass(kw_only=True)

@@ -40,9 +40,14 @@ for deferrable in (False, True):
     with dag(f"run_{how}"):
         EcsRunTaskOperator(
             task_id="step",
-            operation="RedeployInstance",
-            parameters={"InstanceId": "{{ dag_run.conf['instance'] }}"},
+            operation="{{ dag_run.conf.get('operation', 'RedeployInstance') }}",
+            parameters={
+                "InstanceId": "{{ dag_run.conf['resource'] }}",
+                "DiskId": "{{ dag_run.conf['resource'] }}",
+                "DryRun": "{{ dag_run.conf.get('dry_run', False) }}",
+            },
             **common,
+            **AGAIN,
         )
 
     with dag(f"brief_{how}"):

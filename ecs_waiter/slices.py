@@ -1,0 +1,50 @@
+"""Work through large groups in slices, so that no group blocks the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+
+__all__ = ["SLICE", "do_in_slices", "in_slices", "slices"]
+
+T = TypeVar("T")
+
+SLICE = 2_000
+"""Items handled before the event loop runs again: a few milliseconds of work."""
+
+
+def slices(items: Iterable[T]) -> Iterator[list[T]]:
+    """Yield the items in lists of at most `SLICE`."""
+    source = iter(items)
+    while piece := list(islice(source, SLICE)):
+        yield piece
+
+
+async def in_slices(items: Iterable[T]) -> AsyncIterator[list[T]]:
+    """Yield the items in slices, and let the event loop run after each full one."""
+    for piece in slices(items):
+        yield piece
+        if len(piece) == SLICE:
+            await asyncio.sleep(0)
+
+
+def do_in_slices(items: Iterable[T], work: Callable[[list[T]], None], then: Callable[[], None] | None = None) -> None:
+    """Call `work` with the first slice now and with each further one in a later iteration of the event loop.
+
+    `then` is called after the last slice.
+    """
+    source = iter(items)
+
+    def step() -> None:
+        piece = list(islice(source, SLICE))
+        work(piece)
+        if len(piece) == SLICE:
+            asyncio.get_running_loop().call_soon(step)
+        elif then is not None:
+            then()
+
+    step()
