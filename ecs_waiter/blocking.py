@@ -42,6 +42,7 @@ def wait_for_tasks(
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
+    trust_env: bool = False,
 ) -> dict[str, Task]: ...
 
 
@@ -57,6 +58,7 @@ def wait_for_tasks(
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
+    trust_env: bool = False,
 ) -> dict[str, Task | EcsWaiterError]: ...
 
 
@@ -71,6 +73,7 @@ def wait_for_tasks(  # noqa: PLR0913 - the public API
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
+    trust_env: bool = False,
 ) -> dict[str, Task] | dict[str, Task | EcsWaiterError]:
     """Wait until all tasks have ended, and return ID -> Task in the order asked.
 
@@ -93,6 +96,7 @@ def wait_for_tasks(  # noqa: PLR0913 - the public API
             credentials=credentials,
             endpoint=endpoint,
             policy=policy,
+            trust_env=trust_env,
         ),
         on_update,
     )
@@ -108,6 +112,7 @@ def wait_for_task(  # noqa: PLR0913 - the public API
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
+    trust_env: bool = False,
 ) -> Task:
     """Wait until one task has ended, and return it.
 
@@ -127,6 +132,7 @@ def wait_for_task(  # noqa: PLR0913 - the public API
             credentials=credentials,
             endpoint=endpoint,
             policy=policy,
+            trust_env=trust_env,
         ),
         on_update,
     )

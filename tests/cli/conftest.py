@@ -30,7 +30,7 @@ def ecs() -> Iterator[EcsEmulator]:
 @pytest.fixture
 def environment(ecs: EcsEmulator, tmp_path: Path) -> dict[str, str]:
     """All that the command is told by its environment: nothing of the developer's own."""
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "COVERAGE_PROCESS_START") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT", "COVERAGE_PROCESS_START") if name in os.environ}
     kept |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     return kept | {
         "HOME": str(tmp_path),
