@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ecs_waiter.api.proxies import Proxy
     from ecs_waiter.api.request import SignedRequest
 
-__all__ = ["TRACE", "Reply", "exchange", "trace"]
+__all__ = ["TRACE", "Reply", "attach_trace", "exchange"]
 
 _LARGEST_BODY = 4 * 2**20
 # gzip or zlib, whichever the data begins with.
@@ -117,7 +117,7 @@ TRACE = _trace()
 """Follows our own requests, and ignores all other requests of the program."""
 
 
-def trace(session: aiohttp.ClientSession) -> None:
+def attach_trace(session: aiohttp.ClientSession) -> None:
     """Follow our requests on a session that was made without `TRACE`."""
     traces: object = session.trace_configs
     if isinstance(traces, list) and TRACE not in traces:

@@ -14,7 +14,7 @@ import aiohttp
 from ecs_waiter.api import faults
 from ecs_waiter.api.credentials import Credentials, DefaultCredentials, StaticCredentials
 from ecs_waiter.api.endpoints import base_url
-from ecs_waiter.api.exchange import TRACE, exchange, trace
+from ecs_waiter.api.exchange import TRACE, attach_trace, exchange
 from ecs_waiter.api.fingerprint import fingerprint_of
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.api.request import Signer
@@ -122,7 +122,7 @@ class Transport:
         self._patience = policy.call_timeout
         self._given = session
         if session is not None:
-            trace(session)
+            attach_trace(session)
         self._proxies = proxies
         self._own: dict[bool, aiohttp.ClientSession] = {}
         self._clock = clock
