@@ -43,6 +43,7 @@ def wait_for_tasks(
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
+    trust_env: bool = False,
 ) -> dict[str, Task]: ...
 
 
@@ -58,6 +59,7 @@ def wait_for_tasks(
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
+    trust_env: bool = False,
 ) -> dict[str, Task | EcsWaiterError]: ...
 
 
@@ -72,6 +74,7 @@ def wait_for_tasks(  # noqa: PLR0913 - the public API
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
+    trust_env: bool = False,
 ) -> dict[str, Task] | dict[str, Task | EcsWaiterError]:
     """Wait until all tasks have ended, and return ID -> Task in the order asked.
 
@@ -95,6 +98,7 @@ def wait_for_tasks(  # noqa: PLR0913 - the public API
             credentials=credentials,
             endpoint=endpoint,
             policy=policy,
+            trust_env=trust_env,
         ),
         on_update,
     )
@@ -110,6 +114,7 @@ def wait_for_task(  # noqa: PLR0913 - the public API
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
+    trust_env: bool = False,
 ) -> Task:
     """Wait until one task has ended, and return it.
 
@@ -130,6 +135,7 @@ def wait_for_task(  # noqa: PLR0913 - the public API
             credentials=credentials,
             endpoint=endpoint,
             policy=policy,
+            trust_env=trust_env,
         ),
         on_update,
     )

@@ -14,6 +14,7 @@ from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import CredentialsProvider, check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
 from ecs_waiter.api.operations import region_of_call
+from ecs_waiter.api.proxies import check_trust_env
 from ecs_waiter.api.task_ids import check_task_id
 from ecs_waiter.arguments import checked_callback, checked_policy, checked_timeout
 from ecs_waiter.errors import (
@@ -74,10 +75,12 @@ class TaskWaiter:
             Plain http is accepted for loopback addresses only.
         policy: When to look and how much trouble to bear.
         session: Your own aiohttp session, which stays yours to close; one of its own if None.
+        trust_env: Whether to use the proxies of the environment (``HTTPS_PROXY``, ``NO_PROXY``). Not with `session`.
 
     Raises:
         TypeError: An argument is of the wrong type.
-        ValueError: The endpoint is no base URL, or plain http to another machine.
+        ValueError: The endpoint is no base URL, or plain http to another machine; or `trust_env` is True with a
+            session, or with a proxy in the environment that cannot be used.
     """
 
     def __init__(
@@ -86,9 +89,11 @@ class TaskWaiter:
         endpoint: str | None = None,
         policy: PollPolicy | None = None,
         session: aiohttp.ClientSession | None = None,
+        *,
+        trust_env: bool = False,
     ) -> None:
         self._policy = checked_policy(policy)
-        self._client = EcsClient(credentials, endpoint, self._policy, session)
+        self._client = EcsClient(credentials, endpoint, self._policy, session, trust_env=trust_env)
         self._odd_words = OddWords()
         self._pollers: dict[str, RegionPoller] = {}
         self._waits: set[Wait] = set()
@@ -572,12 +577,14 @@ def _shared_waiter(
     endpoint: str | None,
     policy: PollPolicy | None,
     session: aiohttp.ClientSession | None,
+    *,
+    trust_env: bool,
 ) -> AbstractAsyncContextManager[TaskWaiter]:
     provider = check_provider(credentials)
     base = resolve_endpoint(endpoint)
     checked = checked_policy(policy)
-    key = (identity(provider), base, policy_key(checked), identity(session))
-    return _shared_waiters.use(key, lambda: TaskWaiter(provider, base, checked, session))
+    key = (identity(provider), base, policy_key(checked), identity(session), check_trust_env(trust_env, session))
+    return _shared_waiters.use(key, lambda: TaskWaiter(provider, base, checked, session, trust_env=trust_env))
 
 
 @overload
@@ -593,6 +600,7 @@ async def wait_for_tasks(
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
     session: aiohttp.ClientSession | None = None,
+    trust_env: bool = False,
 ) -> dict[str, Task]: ...
 
 
@@ -609,6 +617,7 @@ async def wait_for_tasks(
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
     session: aiohttp.ClientSession | None = None,
+    trust_env: bool = False,
 ) -> dict[str, Task | EcsWaiterError]: ...
 
 
@@ -624,12 +633,13 @@ async def wait_for_tasks(  # noqa: PLR0913 - the public API
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
     session: aiohttp.ClientSession | None = None,
+    trust_env: bool = False,
 ) -> dict[str, Task] | dict[str, Task | EcsWaiterError]:
     """Wait until all tasks have ended, and return ID -> Task in the order asked.
 
-    Waits on one event loop with the same credentials, endpoint, policy and session share their polls, up to 100 IDs
-    to a call. Policies are the same if their numbers are equal and their wait strategies are. Strategies of exactly
-    the types of tenacity and of this library are compared by type and fields, everything else by identity.
+    Waits on one event loop with the same credentials, endpoint, policy, session and trust_env share their polls, up
+    to 100 IDs to a call. Policies are the same if their numbers are equal and their wait strategies are. Strategies of
+    exactly the types of tenacity and of this library are compared by type and fields, everything else by identity.
 
     Args:
         task_ids: Task IDs of one region, or region -> task IDs.
@@ -641,7 +651,8 @@ async def wait_for_tasks(  # noqa: PLR0913 - the public API
         credentials: A credentials provider; the official default chain if None.
         endpoint: One base URL for every region; ``ECS_WAITER_ENDPOINT`` or the service's own if None.
         policy: When to look and how much trouble to bear.
-        session: Your own aiohttp session, used as it is and never closed here.
+        session: Your own aiohttp session, never closed here. Keep it open until the wait has ended.
+        trust_env: Whether to use the proxies of the environment (``HTTPS_PROXY``, ``NO_PROXY``). Not with `session`.
 
     Raises:
         TaskError: Only one task was asked, and it failed, was canceled or is unknown.
@@ -649,10 +660,11 @@ async def wait_for_tasks(  # noqa: PLR0913 - the public API
         AuthenticationError: The credentials were refused, or there are none.
         ApiError: The region refused, or failed for the whole outage budget (`ServiceUnavailableError`).
         WaitTimeoutError: The deadline passed.
+        WaiterClosedError: `session` was closed meanwhile.
         TypeError: An argument is of the wrong type.
         ValueError: An argument makes no sense.
     """
-    async with _shared_waiter(credentials, endpoint, policy, session) as waiter:
+    async with _shared_waiter(credentials, endpoint, policy, session, trust_env=trust_env) as waiter:
         return await waiter.wait(
             task_ids,
             region_id=region_id,
@@ -674,6 +686,7 @@ async def wait_for_task(  # noqa: PLR0913 - the public API
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
     session: aiohttp.ClientSession | None = None,
+    trust_env: bool = False,
 ) -> Task:
     """Wait until one task has ended, and return it: `wait_for_tasks` of a single ID, whose polls it shares.
 
@@ -699,6 +712,7 @@ async def wait_for_task(  # noqa: PLR0913 - the public API
         endpoint=endpoint,
         policy=policy,
         session=session,
+        trust_env=trust_env,
     )
     return results[task_id]
 
