@@ -37,6 +37,7 @@ class Wait:
     Attributes:
         is_leaving: Whether it has begun to leave the schedules.
         left: Set when nothing of it is on the schedules any more.
+        timer: Ends the wait at its deadline.
         last: The last known state of each pending task, noted as an expired wait leaves the schedules.
         faults: The present fault of each failing region, noted at the same time.
     """
@@ -66,6 +67,7 @@ class Wait:
         "outcomes",
         "sees_changes",
         "targets",
+        "timer",
     )
 
     def __init__(  # noqa: PLR0913 - each is one knob of what is told
@@ -85,6 +87,7 @@ class Wait:
         self.fail_fast = fail_fast
         self.has_failed = False
         self.is_leaving = False
+        self.timer: asyncio.TimerHandle | None = None
         self.left = asyncio.Event()
         self.outcomes: dict[str, Outcome] = {}
         self.last: dict[str, Task | None] = {}
@@ -176,6 +179,11 @@ class Wait:
         """The deadline has passed."""
         self._is_expired = self._is_sealed = True
         self._wake()
+
+    def look_once(self) -> None:
+        """From now on one more look at each pending task is all, and the reason of a failure is not waited for."""
+        self.looks_once, self.needs_reason = True, False
+        self._looked_at.clear()
 
     def close(self) -> None:
         """The waiter was closed under this wait."""

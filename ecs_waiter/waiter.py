@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast, overload
 
@@ -27,6 +29,7 @@ from ecs_waiter.errors import (
 )
 from ecs_waiter.polling.odd_words import OddWords
 from ecs_waiter.polling.poller import RegionPoller
+from ecs_waiter.running_clock import GAP
 from ecs_waiter.runtimes import running_loop
 from ecs_waiter.sharing import Sharing, identity, policy_key
 from ecs_waiter.slices import SLICE, do_in_slices, in_slices
@@ -500,10 +503,8 @@ class TaskWaiter:
     @contextmanager
     def _taking_part(self, wait: Wait, deadline: float | None) -> Iterator[None]:
         """Have a wait take part until the block ends, however it ends: its own interest stops, and no one else's."""
-        timer = None
         if deadline is not None:
-            patience = self._policy.call_timeout if wait.looks_once else 0.0
-            timer = asyncio.get_running_loop().call_at(deadline + patience, self._expire, wait)
+            self._expire_at(deadline + (self._policy.call_timeout if wait.looks_once else 0.0), wait)
         self._waits.add(wait)
         if self._is_closed:
             wait.close()
@@ -511,12 +512,24 @@ class TaskWaiter:
             yield
         finally:
             self._waits.discard(wait)
-            if timer is not None:
-                timer.cancel()
+            if wait.timer is not None:
+                wait.timer.cancel()
             self._leave(wait)
 
-    def _expire(self, wait: Wait) -> None:
-        """Its deadline ends a wait then and there, whether or not anybody takes its news off."""
+    def _expire_at(self, when: float, wait: Wait) -> None:
+        wait.timer = asyncio.get_running_loop().call_at(when, self._expire, when, wait)
+
+    def _expire(self, deadline: float, wait: Wait) -> None:
+        """Its deadline ends a wait then and there, whether or not anybody takes its news off.
+
+        If the loop did not run when the deadline passed, the wait has one last look.
+        """
+        now = asyncio.get_running_loop().time()
+        if now - deadline > GAP and not wait.looks_once and not self._is_closed:
+            wait.look_once()
+            self._expire_at(now + self._policy.call_timeout, wait)
+            do_in_slices(wait.pending(), partial(self._look_at, wait))
+            return
         self._tell_known_failures(wait)
         wait.expire()
         self._leave(wait)
@@ -547,6 +560,16 @@ class TaskWaiter:
             await wait.left.wait()
         if (error := wait.ended_early(timeout)) is not None:
             raise error
+
+    def _look_at(self, wait: Wait, pending: list[tuple[str, str]]) -> None:
+        """Poll pending tasks of a wait now, for their last look."""
+        if wait.is_leaving:
+            return
+        by_region: defaultdict[str, list[str]] = defaultdict(list)
+        for region_id, task_id in pending:
+            by_region[region_id].append(task_id)
+        for region_id, task_ids in by_region.items():
+            self._poller(region_id).add(task_ids, wait)
 
     async def _join(self, wait: Wait) -> None:
         """Put the tasks on the schedules."""

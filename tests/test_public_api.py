@@ -150,7 +150,7 @@ def test_all_is_true_everywhere() -> None:
         (Credentials, ["access_key_id", "access_key_secret", "security_token"], set()),
         (StaticCredentials, ["access_key_id", "access_key_secret", "security_token"], set()),
         (EcsEmulator.add_task, [], {"region_id", "task_action", "duration", "outcome", "error", "task_id",
-                                    "visible_after", "resource_id"}),
+                                    "visible_after", "resource_id", "status", "task_group_id"}),
     ],
 )  # fmt: skip
 def test_signatures(function: Any, positional: list[str], keywords: set[str]) -> None:

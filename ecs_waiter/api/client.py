@@ -26,6 +26,7 @@ from ecs_waiter.api.task_ids import MAX_BATCH, check_task_id
 from ecs_waiter.api.transport import KNOWN, Transport
 from ecs_waiter.errors import ApiError
 from ecs_waiter.models import TaskStatus
+from ecs_waiter.running_clock import RunningClock
 from ecs_waiter.runtimes import running_loop
 
 if TYPE_CHECKING:
@@ -352,8 +353,9 @@ class EcsClient:
         def on_retry() -> None:
             counters.retried += 1
 
-        again = retrying(self._policy, repeatable=repeatable, doubt=doubt, token=token, on_retry=on_retry)
-        with _in_region(region):
+        clock = RunningClock()
+        again = retrying(self._policy, repeatable=repeatable, doubt=doubt, token=token, clock=clock, on_retry=on_retry)
+        with _in_region(region), clock.watching():
             return await again(attempt)
 
 
