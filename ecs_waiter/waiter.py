@@ -569,7 +569,7 @@ class TaskWaiter:
         for region_id, task_id in pending:
             by_region[region_id].append(task_id)
         for region_id, task_ids in by_region.items():
-            self._poller(region_id).add(task_ids, wait)
+            self._poller(region_id).look_once_more(task_ids, wait)
 
     async def _join(self, wait: Wait) -> None:
         """Put the tasks on the schedules."""
