@@ -127,7 +127,7 @@ async def test_a_provider_that_raises(virtual_ecs: EcsEmulator, raised: Exceptio
 
 
 async def test_a_provider_that_is_refused_itself(virtual_ecs: EcsEmulator) -> None:
-    """A provider's own AuthenticationError is told as it is, or as the cause, at once."""
+    """A provider's own AuthenticationError is raised at once, as it is or as the cause."""
     refused = AuthenticationError("NoRole", "no such role")
     error = await failure(AuthenticationError, wait_for_task("t-1", credentials=Provider(lambda _: refused)))
     assert "NoRole" in f"{error} {error.__cause__}"

@@ -282,7 +282,7 @@ class DefaultCredentials:
         return held.credentials
 
     def forget(self) -> None:
-        """Let the next call fetch anew, by a new chain, as after the service has refused the key."""
+        """Make the next call fetch again by a new chain, as after the service has rejected the key."""
         with self._lock:
             self._forgotten += 1
             self._held = None

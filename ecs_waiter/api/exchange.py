@@ -199,7 +199,7 @@ def _post(
         # aiohttp would unpack without a limit.
         auto_decompress=False,
         raise_for_status=False,
-        # There is no content, and aiohttp would name a type for it.
+        # The request has no content; aiohttp would send a type for it.
         skip_auto_headers=("Content-Type",),
         timeout=_patience(call_timeout),
         **way,

@@ -1,4 +1,4 @@
-"""Proxies of the environment: which of them leads to a URL, by the rules of `urllib.request`."""
+"""Proxies of the environment: which of them is used for a URL, by the rules of `urllib.request`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Proxies:
         self._found: dict[URL, Proxy | None] = {}
 
     def for_url(self, url: URL) -> Proxy | None:
-        """Return the proxy that leads to `url`; None for a direct connection.
+        """Return the proxy for `url`; None for a direct connection.
 
         Raises:
             ValueError: The environment names a proxy that cannot be used. The message does not repeat it, for it may
@@ -82,7 +82,7 @@ class Proxies:
 
 
 def unused_proxy(url: URL) -> str | None:
-    """Return the name of the setting whose proxy would lead to `url`; None if there is none."""
+    """Return the name of the setting whose proxy could be used for `url`; None if there is none."""
     values = getproxies()
     key = _key(url, values)
     try:

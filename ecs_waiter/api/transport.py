@@ -342,7 +342,7 @@ class Transport:
         if timer is not None:
             timer.cancel()
         if not asking.cancelled():
-            asking.exception()  # nobody is left to be told of it
+            asking.exception()  # mark it as retrieved: nobody waits for it
 
     def _abandon(self, asking: asyncio.Task[Credentials]) -> None:
         timer = self._leaving.pop(asking, None)

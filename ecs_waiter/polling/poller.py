@@ -166,7 +166,7 @@ class RegionPoller:
         """Stop: those whose tasks are known to have failed are told so; returns what has yet to end."""
         self._is_closed = True
         self._reasons.give_up()
-        # Before anything is awaited: whoever comes while this closes counts the calls that were made.
+        # Before anything is awaited: waits that begin while this closes count the calls that were made.
         self._limiter.retire()
         for task in self._tasks:
             task.cancel()
@@ -396,7 +396,7 @@ class RegionPoller:
             )
 
     def _report_looks(self, batch: Batch) -> None:
-        """Tell those who want no more than one look that it has been had."""
+        """Report to single looks that they have been made."""
         for entry in [entry for entry in batch.entries if self._is_looked_at(entry)]:
             # Without any grace, one whole answer that lacks the ID is all there is to wait for.
             is_gone = self._policy.not_found_grace == 0 and entry.missing is not None and entry.missing.is_absent

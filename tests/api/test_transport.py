@@ -613,7 +613,7 @@ class TestCodes:
 
     @pytest.mark.parametrize("status", [500, 503])
     async def test_a_rate_limit_is_for_throttling_alone(self, wire: Wire, status: int) -> None:
-        """A fault that is no throttling asks for no wait by what it says of the rate limit's window."""
+        """A fault other than throttling asks for no wait, whatever its rate limit headers say."""
         limit = "Limit:100,Remain:0,TimeLeft:30000,TimeWindow:60000"
         wire.answer(coded("ServiceUnavailable"), status=status, headers={"x-ratelimit-user-api": limit})
         wire.answer("", status=status, headers={"x-ratelimit-user-api": limit, "x-acs-retry-after": "2000"})
@@ -784,7 +784,7 @@ class TestCredentials:
         assert str(caught) == f"the credentials provider raised {type(error).__name__}"
 
     async def test_a_provider_that_raises_ours(self) -> None:
-        """An error of our own is told as it is, by a copy for each call: a call may note its region in its own."""
+        """An error of this library is raised as it is, as a copy for each call: a call may note its region in it."""
         error = AuthenticationError("NoRole", "no credentials anywhere", "R-1", 403)
         error.__cause__ = LookupError("sealed")
         async with opened(None, provider=Failing(error)) as transport:
