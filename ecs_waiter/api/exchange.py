@@ -134,7 +134,8 @@ async def exchange(
 ) -> Reply | ServiceUnavailableError:
     """Send once, within `call_timeout` seconds from the connection to the last byte.
 
-    The wait for a free connection in the session's pool may take as long again.
+    The wait for a free connection in the session's pool may take as long again. If the exchange ends without the head
+    of an answer, the idle connections to the host are closed.
 
     Any exception that leaves the session is a fault: connectors, resolvers, middlewares and trace hooks can raise
     anything. A fault is returned. The caller raises it where no exception that holds the request is handled.
@@ -150,6 +151,7 @@ async def exchange(
         EcsWaiterError: The session adds a second login.
     """
     before = _progress.get()
+    has_answer = False
     # The whole is bounded here, for aiohttp's own total timeout swallows a cancellation that comes in the same turn.
     limit = asyncio.timeout(call_timeout)
     progress = _Progress(limit, call_timeout)
@@ -157,6 +159,7 @@ async def exchange(
     _progress.set(progress)
     try:
         async with limit, _post(session, request, call_timeout, proxy) as response:
+            has_answer = True
             body = await _bounded(response.content)
             encoding = response.headers.get("Content-Encoding", "").strip().lower()
             status, headers = response.status, response.headers
@@ -176,9 +179,11 @@ async def exchange(
     finally:
         progress.limit = None
         _progress.set(before)
+        if is_own and not has_answer:
+            _close_idle_connections(session, request.url)
     try:
         return Reply(status, headers, _unpacked(body, encoding))
-    except (aiohttp.ClientPayloadError, zlib.error) as error:
+    except Exception as error:  # noqa: BLE001 - badly packed, or no memory
         return faults.of(error)
 
 
@@ -204,6 +209,20 @@ def _post(
         timeout=_patience(call_timeout),
         **way,
     )
+
+
+def _close_idle_connections(session: aiohttp.ClientSession, url: URL) -> None:
+    """Close the idle connections to a host of which one did not answer, so that the next request opens a new one.
+
+    After a silent fail-over all of them are dead. aiohttp has no public way to close them, so a session that was given
+    keeps its own.
+    """
+    pools: Any = getattr(session.connector, "_conns", {})
+    for key in [key for key in pools if (key.host, key.port) == (url.raw_host, url.port)]:
+        for protocol, _ in pools.pop(key):
+            if protocol.transport is not None:
+                # Not in order: nobody is there to agree to the end of TLS.
+                protocol.transport.abort()
 
 
 def _is_second_login(error: Exception, session: aiohttp.ClientSession) -> bool:
