@@ -21,14 +21,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from yarl import URL
+
     from ecs_waiter.api.proxies import Proxy
     from ecs_waiter.api.request import SignedRequest
 
 __all__ = ["TRACE", "Reply", "attach_trace", "exchange"]
 
 _LARGEST_BODY = 4 * 2**20
-# gzip or zlib, whichever the data begins with.
+# A piece of packed data that is unpacked at a time, and the most members of one gzip body.
+_PIECE = 2**14
+_MOST_MEMBERS = 1000
+# For zlib: gzip or zlib, whichever the data begins with; and data without a header.
 _ANY_HEADER = 47
+_NO_HEADER = -zlib.MAX_WBITS
+_GZIP = b"\x1f\x8b"
 _PLAIN = frozenset({"", "identity"})
 _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 # If the session is not traced, these errors mean that nothing was sent.
@@ -253,13 +260,32 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
         return body
     if encoding not in _PACKED:
         raise aiohttp.ClientPayloadError(f"the answer's Content-Encoding was not asked for: {encoding!r}")
-    unpacker = zlib.decompressobj(_ANY_HEADER)
-    plain = unpacker.decompress(body, _LARGEST_BODY + 1)
-    if len(plain) > _LARGEST_BODY:
-        raise _too_large()
-    if not unpacker.eof:
-        raise aiohttp.ClientPayloadError("the answer ends in the middle of its packed data")
-    return plain
+    is_gzip = body.startswith(_GZIP)
+    # Some servers leave the header of `deflate` out.
+    is_bare = encoding == "deflate" and not is_gzip and not _has_zlib_header(body)
+    packed = memoryview(body)
+    plain = bytearray()
+    at = 0
+    # gzip may have several members. Other data behind the last one is ignored, as browsers do.
+    for _ in range(_MOST_MEMBERS):
+        unpacker = zlib.decompressobj(_NO_HEADER if is_bare else _ANY_HEADER)
+        while not unpacker.eof:
+            # In pieces, because zlib copies what is left of one when a member ends.
+            piece = packed[at : at + _PIECE]
+            if not piece:
+                raise aiohttp.ClientPayloadError("the answer ends in the middle of its packed data")
+            at += len(piece)
+            plain += unpacker.decompress(piece, _LARGEST_BODY + 1 - len(plain))
+            if len(plain) > _LARGEST_BODY:
+                raise _too_large()
+        at -= len(unpacker.unused_data)
+        if not is_gzip or packed[at : at + len(_GZIP)] != _GZIP:
+            return bytes(plain)
+    raise aiohttp.ClientPayloadError(f"the answer has more than {_MOST_MEMBERS} gzip members")
+
+
+def _has_zlib_header(body: bytes) -> bool:
+    return len(body) > 1 and body[0] & 0x0F == zlib.DEFLATED and int.from_bytes(body[:2]) % 31 == 0
 
 
 def _too_large() -> aiohttp.ClientPayloadError:
