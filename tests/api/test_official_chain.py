@@ -530,8 +530,9 @@ def test_a_command_that_has_worked(home: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_trouble_that_is_local(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     """Too little memory, too many files or processes pass; a missing file does not."""
     passing: list[Exception] = [MemoryError(), OSError(errno.EMFILE, "x"), RuntimeError("can't start new thread")]
+    passing.append(RuntimeError("cannot schedule new futures after shutdown"))
     lasting: list[Exception] = [FileNotFoundError(2, "x"), PermissionError(13, "x"), ValueError("x"), KeyError()]
-    assert [could_not_ask(error) for error in passing + lasting] == [True] * 3 + [False] * 4
+    assert [could_not_ask(error) for error in passing + lasting] == [True] * 4 + [False] * 4
     monkeypatch.setattr(subprocess, "run", MagicMock(side_effect=OSError(errno.ENOMEM, "x")))
     write_profiles(home, counting_command(home, "LTAI"))
     with pytest.raises(ServiceUnavailableError, match="Cannot allocate memory"):
