@@ -153,6 +153,36 @@ def test_blocking_waits_end_while_names_hang() -> None:
     assert run_program(code) == ["timeout"]
 
 
+@pytest.mark.parametrize(("ending", "code"), [("deadline", 124), ("SIGINT", 130)])
+def test_the_command_ends_while_names_hang(ending: str, code: int) -> None:
+    """A deadline and Ctrl-C end the command with its usual exit codes, without a traceback."""
+    program = f"""
+    import os, signal
+    from ecs_waiter.cli import main
+
+    os.environ["ECS_WAITER_ENDPOINT"] = "https://n.hangs.example"
+    os.environ["ALIBABA_CLOUD_ACCESS_KEY_ID"] = os.environ["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "example"
+
+    def interrupt():
+        hung.acquire()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    deadline = "0.3s"
+    if {ending!r} == "SIGINT":
+        threading.Thread(target=interrupt, daemon=True).start()
+        deadline = "1h"
+    sys.argv = ["ecs-waiter", "wait", "--region", "cn-hangzhou", "--timeout", deadline, "t-1"]
+    sys.stderr = sys.stdout
+    try:
+        sys.exit(main())
+    except SystemExit as end:
+        print("ended", end.code)
+    """
+    output = run_program(program)
+    assert output[-2:] == ["ended", str(code)]
+    assert "Traceback" not in output
+
+
 @pytest.mark.asyncio
 async def test_connections_share_a_look_up(names: Names) -> None:
     """Calls of several sessions at once look a name up once, in a thread that nobody waits for."""

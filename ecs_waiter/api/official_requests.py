@@ -125,7 +125,7 @@ def _is_near(host: str) -> bool:
         found = {address[0] for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError):
         # Behind a proxy, only the proxy may know the names of the internet.
-        return host.rstrip(".").lower() == "localhost"
+        return f".{host.rstrip('.').lower()}".endswith(".localhost")
     return any(map(_is_near_address, found))
 
 
