@@ -310,9 +310,7 @@ class Transport:
         except AuthenticationError as error:
             # A copy: a provider may raise the same object for another region, and each call notes its region in it.
             raise copy.copy(error) from error.__cause__
-        except asyncio.CancelledError as error:
-            raise AuthenticationError(None, "the credentials provider raised CancelledError") from error
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             if self._at_hand is not None and isinstance(error, ServiceUnavailableError):
                 raise
             # Could not ask is not refused. Its own words may hold a secret.

@@ -876,10 +876,11 @@ class TestCredentials:
             assert (type(one), str(one), one.__cause__) == (AuthenticationError, str(error), error.__cause__)
 
     async def test_a_provider_that_is_canceled(self) -> None:
-        """A cancellation that nobody asked for is an error of the provider's like any other."""
+        """A cancellation that nobody asked for is a fault of the provider like any other exception."""
         async with opened(None, provider=Failing(asyncio.CancelledError())) as transport:
             error = await failed(transport)
-        assert isinstance(error, AuthenticationError)
+        assert isinstance(error, ServiceUnavailableError)
+        assert not error.sent
         assert isinstance(error.__cause__, asyncio.CancelledError)
 
     async def test_a_provider_that_gives_something_else(self) -> None:
