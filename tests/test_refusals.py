@@ -16,7 +16,6 @@ from ecs_waiter import (
     AuthenticationError,
     Credentials,
     EcsClient,
-    EcsWaiterError,
     ServiceUnavailableError,
     ThrottledError,
     wait_for_task,
