@@ -134,6 +134,11 @@ class ApiError(EcsWaiterError):
             self.args = (self._text(), *self.args[1:])
         return self
 
+    def reword(self, message: str) -> None:
+        """Change the message, in the text too."""
+        self.message = message
+        self.args = (self._text(), *self.args[1:])
+
     @property
     def said(self) -> str:
         """The code, if there is one, and the message."""
@@ -239,9 +244,11 @@ class TaskNotFoundError(TaskError):
     """The region's answers have lacked this ID for the whole grace period."""
 
     def __init__(self, task_id: str, region_id: str, task: Task | None = None) -> None:
-        seen = "is no longer listed" if task is not None else "is unknown"
+        words = f"task {task_id} is unknown in {region_id}: was it started in another region?"
+        if task is not None:
+            words = f"task {task_id} is no longer listed in {region_id}: the service has removed it from its list"
         super().__init__(
-            f"task {task_id} {seen} in {region_id}: was it started in another region?",
+            words,
             task_id=task_id,
             region_id=region_id,
             task=task,
@@ -278,13 +285,16 @@ class WaitTimeoutError(EcsWaiterError, TimeoutError):
         last: Mapping[str, Task | None],
         results: Mapping[str, Task | EcsWaiterError],
         faults: Mapping[str, ApiError],
+        *,
+        unasked: int = 0,
     ) -> WaitTimeoutError:
         """The error of a wait, with a message that gives the last status of the pending IDs and the reason."""
         parts = [f"still waiting after {timeout:g} s for {len(last)} of {len(last) + len(results)}"]
         if seen := [task for task in last.values() if task is not None]:
             parts[0] += f": {_few(list(map(_with_status, seen[:_NAMED_IDS])), len(seen))}"
         if unlisted := [task_id for task_id, task in last.items() if task is None]:
-            parts.append(f"never listed by the service: {few(unlisted)}")
+            more = f" (no call asked for {unasked} of them yet)" if unasked else ""
+            parts.append(f"never listed by the service: {few(unlisted)}{more}")
         parts += [f"{region_id} is failing: {fault.said}" for region_id, fault in islice(faults.items(), _NAMED_IDS)]
         return cls("; ".join(parts), pending=list(last), results=results, last=last, faults=faults)
 

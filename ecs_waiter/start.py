@@ -23,7 +23,11 @@ from ecs_waiter.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Start"]
+    from ecs_waiter.api.attempts import Attempts
+
+__all__ = ["NOT_SENT", "Start"]
+
+NOT_SENT = "nothing was sent, so it was not started"
 
 _DRY_RUN_PASSED = "dryrunoperation"
 
@@ -80,6 +84,11 @@ class Start:
     def doubt(self) -> str:
         """What to say if it is not known whether it started."""
         return in_doubt(self.operation, self.region_id, self.params) or "it was a dry run, which starts nothing"
+
+    def cut_off(self, attempts: Attempts) -> str:
+        """What to say if the call was cut off: whether the operation may have started, and the last fault."""
+        words = self.doubt if attempts.may_have_arrived else NOT_SENT
+        return words if attempts.fault is None else f"{words}; the last fault: {attempts.fault.said}"
 
     def is_in_doubt(self, error: ApiError) -> bool:
         """Whether the operation may have started although the call ended with this error."""

@@ -39,6 +39,7 @@ class Wait:
         left: Set when nothing of it is on the schedules any more.
         timer: Ends the wait at its deadline.
         last: The last known state of each pending task, noted as an expired wait leaves the schedules.
+        unasked: How many of these no call has asked for yet.
         faults: The present fault of each failing region, noted at the same time.
     """
 
@@ -68,6 +69,7 @@ class Wait:
         "sees_changes",
         "targets",
         "timer",
+        "unasked",
     )
 
     def __init__(  # noqa: PLR0913 - each is one knob of what is told
@@ -91,6 +93,7 @@ class Wait:
         self.left = asyncio.Event()
         self.outcomes: dict[str, Outcome] = {}
         self.last: dict[str, Task | None] = {}
+        self.unasked = 0
         self.faults: dict[str, ApiError] = {}
         self._tells_outcomes = tells_outcomes
         self._pending = len(targets)
@@ -240,7 +243,7 @@ class Wait:
         if self._is_over:
             return None
         if not self._is_closed:
-            return WaitTimeoutError.after(timeout or 0.0, self.last, self.outcomes, self.faults)
+            return WaitTimeoutError.after(timeout or 0.0, self.last, self.outcomes, self.faults, unasked=self.unasked)
         return self._with_progress(
             WaiterClosedError(f"the TaskWaiter was closed under a wait for {few(self._left_over)}")
         )

@@ -7,11 +7,13 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, contextmanager, nullcontext
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast, overload
 
+from ecs_waiter.api.attempts import CURRENT, Attempts
 from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import CredentialsProvider, check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
@@ -429,8 +431,8 @@ class TaskWaiter:
         left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
         try:
             done = await self.wait([task_id], region_id=region, timeout=left, on_update=on_update)
-        except EcsWaiterError as error:
-            # Whoever does not know what was started can only search for it, or start it twice.
+        except BaseException as error:
+            # Without the ID a caller could only search for the task, or start it twice.
             if task_id not in str(error):
                 error.add_note(f"{operation} was started in {region} as task {task_id}")
             raise
@@ -440,7 +442,10 @@ class TaskWaiter:
 
     async def _start(self, start: Start, deadline: float | None, timeout: float | None) -> dict[str, Any]:
         call = self._client.call(start.operation, region_id=start.region_id, params=start.params)
-        attempt = asyncio.get_running_loop().create_task(call)
+        attempts = Attempts()
+        context = copy_context()
+        context.run(CURRENT.set, attempts)
+        attempt = context.run(asyncio.get_running_loop().create_task, call)
         self._starts.add(attempt)
         unanswered = f"{start.operation} in {start.region_id} was not answered"
         try:
@@ -450,13 +455,18 @@ class TaskWaiter:
             caller = asyncio.current_task()
             if not self._is_closed or (caller is not None and caller.cancelling()):
                 # It shows below the TimeoutError of a caller's own deadline.
-                error.add_note(f"{unanswered} before it was canceled: {start.doubt}")
+                error.add_note(f"{unanswered} before it was canceled: {start.cut_off(attempts)}")
                 raise
-            raise WaiterClosedError(f"the TaskWaiter was closed; {unanswered} before: {start.doubt}") from None
+            raise WaiterClosedError(
+                f"the TaskWaiter was closed; {unanswered} before: {start.cut_off(attempts)}"
+            ) from None
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise WaitTimeoutError(f"{unanswered} within {timeout:g} s: {start.doubt}") from None
+            faults = {} if attempts.fault is None else {start.region_id: attempts.fault}
+            raise WaitTimeoutError(
+                f"{unanswered} within {timeout:g} s: {start.cut_off(attempts)}", faults=faults
+            ) from None
         finally:
             self._starts.discard(attempt)
 
@@ -540,7 +550,7 @@ class TaskWaiter:
             return
         wait.is_leaving = True
         if wait.is_expired:
-            faults = ((region_id, self._poller(region_id).fault) for region_id in wait.targets.regions)
+            faults = ((region_id, self._poller(region_id).fault_at_deadline()) for region_id in wait.targets.regions)
             wait.faults = {region_id: fault for region_id, fault in faults if fault and wait.is_pending_in(region_id)}
 
         def let_go(pending: list[tuple[str, str]]) -> None:
@@ -548,6 +558,7 @@ class TaskWaiter:
                 poller = self._poller(region_id)
                 if wait.is_expired:
                     wait.last[task_id] = poller.last_known(task_id)
+                    wait.unasked += not poller.is_asked(task_id)
                 poller.discard(task_id, wait)
 
         do_in_slices(wait.pending(), let_go, wait.left.set)

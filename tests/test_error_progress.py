@@ -284,6 +284,33 @@ async def test_one_look_says_why(virtual_ecs: EcsEmulator) -> None:
     assert error.last["t-9"] is None
 
 
+@pytest.mark.parametrize("timeout", [0, 2, 20])
+async def test_a_region_that_hangs_is_named(virtual_ecs: EcsEmulator, timeout: float) -> None:
+    """A region that has not answered yet is failing, before the first call has timed out too."""
+    virtual_ecs.inject("hang")
+    error = await failure(WaitTimeoutError, wait_for_task("t-1", timeout=timeout))
+    assert list(error.faults) == [REGION]
+    assert f"{REGION} is failing: " in str(error)
+
+
+async def test_a_region_that_hangs_after_an_answer(virtual_ecs: EcsEmulator) -> None:
+    """A call that has been under way for long is the reason of a timeout; one that was just made is not."""
+    task_id = virtual_ecs.add_task(duration=1000)
+    virtual_ecs.inject("hang", where=lambda request: request.at.second >= 10)
+    async with TaskWaiter(policy=every(10)) as waiter:
+        short, long = (asyncio.ensure_future(waiter.wait([task_id], timeout=seconds)) for seconds in (12, 16))
+        assert (await failure(WaitTimeoutError, short)).faults == {}
+        assert "no answer for 6 s so far" in str(await failure(WaitTimeoutError, long))
+
+
+async def test_ids_that_no_call_has_asked_for(virtual_ecs: EcsEmulator) -> None:
+    """IDs that waited for their first call are counted apart from those that were asked for."""
+    virtual_ecs.inject("hang")
+    ids = [f"t-{number}" for number in range(700)]
+    error = await failure(WaitTimeoutError, wait_for_tasks(ids, timeout=5))
+    assert "(no call asked for 300 of them yet)" in str(error)
+
+
 async def test_a_crowd_of_last_states(virtual_ecs: EcsEmulator) -> None:
     """Of thousands of tasks each keeps at least ID, status and action, and those seen last keep everything."""
     ids = add_tasks(virtual_ecs, 3000, duration=10_000, task_action="RedeployInstance", resource_id="i-1")

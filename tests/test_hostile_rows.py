@@ -74,6 +74,9 @@ UNREADABLE: dict[str, object] = {
     "a row that is text": "t-1",
     "null": None,
     "lower-case keys": {"taskId": "t-1", "taskStatus": "Finished"},
+    "no status": {"TaskId": "t-1"},
+    "null for a status": {"TaskId": "t-1", "TaskStatus": None},
+    "a list for a status": {"TaskId": "t-1", "TaskStatus": ["Finished"]},
 }
 
 
@@ -98,7 +101,7 @@ async def test_nothing_readable_for_the_whole_budget(unreadable: object) -> None
         policy = every(7, not_found_grace=10, outage_budget=60)
         error = await failure(ServiceUnavailableError, wait_for_task("t-1", policy=policy))
         assert error.region_id == "cn-hangzhou"
-        assert "a row that can be read" in str(error)
+        assert "the answer does not hold a row" in str(error)
 
 
 @pytest.mark.parametrize("unreadable", UNREADABLE.values(), ids=UNREADABLE)

@@ -15,9 +15,11 @@ from hostile import Asked, hostile, page, row
 from ecs_waiter import (
     ApiError,
     AuthenticationError,
+    Credentials,
     EcsClient,
     PollPolicy,
     ServiceUnavailableError,
+    Task,
     TaskFailedError,
     TaskWaiter,
     ThrottledError,
@@ -273,3 +275,85 @@ async def test_a_start_has_a_connection_of_its_own() -> None:
             for action in ("DescribeTasks", "ExportImage", "ExportImage", "DescribeTasks"):
                 await client.call(action)
         assert [asked.connection for asked in service.asked] == [1, 2, 3, 1]
+
+
+@pytest.mark.parametrize("how", ["timeout", "close", "cancel"])
+@pytest.mark.parametrize("why", ["throttled", "no credentials"])
+async def test_a_start_cut_off_before_anything_was_done(virtual_ecs: EcsEmulator, why: str, how: str) -> None:
+    """A start that was cut off before an attempt could take effect says so, and gives the last fault."""
+
+    class Sealed:
+        async def get_credentials(self) -> Credentials:
+            raise ConnectionError("the vault is sealed")
+
+    if why == "throttled":
+        virtual_ecs.inject("throttle", retry_after=1)
+    credentials = Sealed() if why == "no credentials" else None
+    async with TaskWaiter(credentials) as waiter:
+        run = asyncio.ensure_future(
+            waiter.run(
+                "ExportImage", region_id=REGION, params={"ImageId": "m-1"}, timeout=30 if how == "timeout" else None
+            )
+        )
+        if how == "close":
+            await asyncio.sleep(30)
+        if how == "cancel":
+            await asyncio.sleep(30)
+            run.cancel()
+        error: BaseException | None = None
+        if how != "close":
+            error = await failure({"timeout": WaitTimeoutError, "cancel": asyncio.CancelledError}[how], run)
+    if how == "close":
+        error = await failure(WaiterClosedError, run)
+    words = str(error) or getattr(error, "__notes__", [""])[0]
+    assert "nothing was sent, so it was not started; the last fault: " in words
+    assert "may have started" not in words
+    assert ("Throttling.User" if why == "throttled" else "the credentials provider raised ConnectionError") in words
+    if isinstance(error, WaitTimeoutError):
+        assert list(error.faults) == [REGION]
+
+
+async def test_a_start_cut_off_while_it_is_sent(virtual_ecs: EcsEmulator) -> None:
+    """A start that was cut off while its answer was awaited may have started, whatever went before."""
+    virtual_ecs.inject("throttle", times=1)
+    virtual_ecs.inject("hang")
+    async with TaskWaiter() as waiter:
+        run = waiter.run("ExportImage", region_id=REGION, params={"ImageId": "m-1"}, timeout=20)
+        error = await failure(WaitTimeoutError, run)
+    assert "it may have started" in str(error)
+    assert "the last fault: Throttling.User" in str(error)
+
+
+@pytest.mark.parametrize("message", ["Forbidden", "QuotaExceeded", "IdempotentParameterMismatch", ""])
+async def test_words_that_repeat_the_code(virtual_ecs: EcsEmulator, message: str) -> None:
+    """What is added to a service's message never ends up inside its code."""
+    code = f"{message}.RAM" if message == "Forbidden" else message or "QuotaExceeded"
+    virtual_ecs.inject("status", times=1, executed=True)
+    virtual_ecs.inject("status", status=403, code=code, message=message)
+    async with EcsClient() as client:
+        params = {"ImageName": "x", "ClientToken": "token-1"}
+        error = await failure(ApiError, client.call("ImportImage", region_id=REGION, params=params))
+    assert error.code == code
+    assert str(error).startswith(f"{code}: ")
+    assert "may have started" in error.message
+
+
+@pytest.mark.parametrize("how", ["callback", "cancel"])
+async def test_the_task_is_named_whatever_ends_the_wait(virtual_ecs: EcsEmulator, how: str) -> None:
+    """If the caller's own code ends `run` after the start, a note names the task that was started."""
+    virtual_ecs.plan("ImportImage", duration=3600)
+
+    def on_update(_task: Task) -> None:
+        if how == "callback":
+            raise LookupError("not found")
+
+    async with TaskWaiter() as waiter:
+        run = asyncio.ensure_future(waiter.run("ImportImage", region_id=REGION, params={}, on_update=on_update))
+        await asyncio.sleep(60)
+        run.cancel()
+        error = await failure({"callback": LookupError, "cancel": asyncio.CancelledError}[how], run)
+    assert error.__notes__ == [f"ImportImage was started in {REGION} as task {_only_task(virtual_ecs)}"]
+
+
+def _only_task(ecs: EcsEmulator) -> str:
+    return next(request.task_ids[0] for request in ecs.requests if request.action == "DescribeTasks")

@@ -49,15 +49,17 @@ def snapshot_of(region_id: str, answer: Answer) -> Snapshot:
     Raises:
         ServiceUnavailableError: It holds no set of tasks, or no row of it can be read.
     """
-    unread = 0
     if answer.listing is None:
         tasks, rows = tasks_in(region_id, answer)
-        unread = rows - len(tasks)
         total_count = total_of(answer)
     else:
         tasks, count = answer.listing
-        total_count = _whole(count)
-    return Snapshot(tasks, total_count, answer.date, answer.fingerprint, unread)
+        rows, total_count = len(tasks), _whole(count)
+    # A row without a status says nothing about its task.
+    read = [task for task in tasks if task.task_status]
+    if tasks and not read:
+        raise _unreadable(answer, "a row with a status")
+    return Snapshot(read, total_count, answer.date, answer.fingerprint, rows - len(read))
 
 
 def tasks_in(region_id: str, answer: Answer) -> tuple[list[Task], int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import aiohttp
 
 from ecs_waiter.api.answers import Snapshot, detail_of, page_of, snapshot_of, tasks_in, total_of
+from ecs_waiter.api.attempts import CURRENT, Attempts
 from ecs_waiter.api.credentials import check_provider
 from ecs_waiter.api.endpoints import base_url, resolve_endpoint, resolve_region
 from ecs_waiter.api.filters import filters, whole
@@ -45,6 +46,9 @@ _STALE_PAGES = 10
 """Pages without any task that is new, in a row, after which the service is taken to repeat itself."""
 
 _ANY_REGION = "cn-hangzhou"
+
+_LOOK_UP_TRIES = 3
+"""How often a look-up is sent whose place a poll takes: where polls are that frequent, it does not end by itself."""
 
 T = TypeVar("T")
 
@@ -337,7 +341,7 @@ class EcsClient:
 
         async def attempt() -> T:
             limiter = self.limiter(region, action)
-            while True:
+            for _ in range(_LOOK_UP_TRIES):
                 try:
                     with _in_region(region):
                         async with limiter.place(priority):
@@ -347,6 +351,7 @@ class EcsClient:
                         return read(answer)
                 except PlaceTakenError:
                     continue
+            raise ApiError(None, f"polls needed the place of {action} {_LOOK_UP_TRIES} times: raise max_in_flight")
 
         counters = self.counters(region)
 
@@ -354,9 +359,23 @@ class EcsClient:
             counters.retried += 1
 
         clock = RunningClock()
-        again = retrying(self._policy, repeatable=repeatable, doubt=doubt, token=token, clock=clock, on_retry=on_retry)
-        with _in_region(region), clock.watching():
-            return await again(attempt)
+        # The caller may have put its own there, to know of the attempts even if it is cut off.
+        attempts = CURRENT.get() or Attempts()
+        again = retrying(
+            self._policy,
+            repeatable=repeatable,
+            doubt=doubt,
+            token=token,
+            clock=clock,
+            attempts=attempts,
+            on_retry=on_retry,
+        )
+        before = CURRENT.set(attempts)
+        try:
+            with _in_region(region), clock.watching():
+                return await again(attempt)
+        finally:
+            CURRENT.reset(before)
 
 
 @contextmanager

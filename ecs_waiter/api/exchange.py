@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from ecs_waiter.api.attempts import CURRENT
 from ecs_waiter.api.proxies import unused_proxy
 from ecs_waiter.errors import EcsWaiterError, ServiceUnavailableError
 from ecs_waiter.printable import printable
@@ -173,6 +174,8 @@ async def exchange(
     except asyncio.CancelledError as error:
         caller = asyncio.current_task()
         if caller is None or caller.cancelling():
+            if (attempts := CURRENT.get()) is not None and faults.may_be_sent(error):
+                attempts.may_have_arrived = True
             raise
         # Nobody canceled this call: code of the session raised the CancelledError.
         return faults.of(error)
@@ -316,7 +319,7 @@ class _Faults:
 
     def of(self, error: BaseException) -> ServiceUnavailableError:
         """Return the fault for an exchange that `error` ended."""
-        sent = self._may_be_sent(error)
+        sent = self.may_be_sent(error)
         way = f" through the proxy {self._proxy}" if self._proxy is not None else ""
         fault = ServiceUnavailableError(
             None, f"{self._request.headers['host']}{way}: {self._words(error, sent=sent)}", sent=sent
@@ -324,7 +327,8 @@ class _Faults:
         fault.__cause__ = error if self._is_harmless(error) else aiohttp.ClientError(self._described(error))
         return fault
 
-    def _may_be_sent(self, error: BaseException) -> bool:
+    def may_be_sent(self, error: BaseException) -> bool:
+        """Whether anything of the request may have been written."""
         if not self._progress.is_traced:
             return not isinstance(error, _UNSENT)
         # The last write did not happen where the transport was closing.

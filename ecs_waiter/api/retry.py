@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from tenacity import AsyncRetrying, retry_if_exception
 from tenacity.wait import wait_base
 
+from ecs_waiter.api.attempts import Attempts
 from ecs_waiter.errors import ApiError, ServiceUnavailableError, ThrottledError
 from ecs_waiter.printable import printable
 from ecs_waiter.running_clock import RunningClock
@@ -67,6 +68,7 @@ def retrying(  # noqa: PLR0913 - each is one property of the call
     doubt: str = "",
     token: str | None = None,
     clock: RunningClock | None = None,
+    attempts: Attempts | None = None,
     on_retry: Callable[[], None] | None = None,
 ) -> AsyncRetrying:
     """Return what repeats one call while its errors are transient; the budget begins now.
@@ -79,9 +81,12 @@ def retrying(  # noqa: PLR0913 - each is one property of the call
         doubt: What an error says if one of the attempts may have taken effect.
         token: The call's ``ClientToken``.
         clock: Measures the budget.
+        attempts: Where to note what is known of the attempts.
         on_retry: Called before each attempt but the first.
     """
-    call = _Call(policy, clock or RunningClock(), repeatable=repeatable, doubt=doubt, token=token)
+    call = _Call(
+        policy, clock or RunningClock(), attempts or Attempts(), repeatable=repeatable, doubt=doubt, token=token
+    )
     return AsyncRetrying(
         sleep=asyncio.sleep,
         # Errors that are not retried come here too: what they say depends on the attempts before.
@@ -96,8 +101,15 @@ def retrying(  # noqa: PLR0913 - each is one property of the call
 class _Call:
     """What is known of a call's attempts when they end."""
 
-    def __init__(
-        self, policy: CallPolicy, clock: RunningClock, *, repeatable: bool, doubt: str, token: str | None
+    def __init__(  # noqa: PLR0913 - what `retrying` is told
+        self,
+        policy: CallPolicy,
+        clock: RunningClock,
+        attempts: Attempts,
+        *,
+        repeatable: bool,
+        doubt: str,
+        token: str | None,
     ) -> None:
         self._time = clock.time
         self._started = self._time()
@@ -105,22 +117,25 @@ class _Call:
         self._repeatable = repeatable
         self._doubt = doubt
         self._token = token
-        self._sent = False
+        self._attempts = attempts
 
     def is_over(self, state: RetryCallState) -> bool:
         error = _error_of(state)
         if not is_passing(error):
             return True
+        if isinstance(error, ApiError):
+            self._attempts.fault = error
         # The service executes the request of this token right now.
-        self._sent |= _has_code(error, _AT_WORK) or (isinstance(error, ServiceUnavailableError) and error.sent)
-        if self._sent and not self._repeatable:
+        if _has_code(error, _AT_WORK) or (isinstance(error, ServiceUnavailableError) and error.sent):
+            self._attempts.may_have_arrived = True
+        if self._attempts.may_have_arrived and not self._repeatable:
             return True
         # A wait that ends past the budget would be waited for nothing.
         return self._time() - self._started + state.upcoming_sleep >= self._budget
 
     def give_up(self, state: RetryCallState) -> NoReturn:
         error = _error_of(state)
-        doubt = self._doubt if self._sent else ""
+        doubt = self._doubt if self._attempts.may_have_arrived else ""
         if not isinstance(error, ApiError):
             if doubt:
                 error.add_note(doubt)
@@ -143,19 +158,18 @@ class _Call:
     def _raise_fault(self, error: ApiError, attempts: int, doubt: str) -> NoReturn:
         words = error.message
         if attempts > 1:
-            words = f"no good answer in {attempts} attempts over {self._time() - self._started:.0f} s, at last: {words}"
+            words = f"{attempts} attempts over {self._time() - self._started:.3g} s failed; the last fault: {words}"
         if doubt:
             words += f"; {doubt}"
         raise ServiceUnavailableError(
-            error.code, words, error.request_id, error.http_status, sent=self._sent
+            error.code, words, error.request_id, error.http_status, sent=self._attempts.may_have_arrived
         ) from error
 
 
 def _reworded(error: E, message: str) -> E:
     """Return the same error with another message."""
     twin = copy(error)
-    twin.args = (str(error).replace(error.message, message, 1),)
-    twin.message = message
+    twin.reword(message)
     return twin
 
 

@@ -10,17 +10,18 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ecs_waiter.api.attempts import CURRENT, Attempts
 from ecs_waiter.cli.failure import CommandError, ExitCode, MisuseError
 from ecs_waiter.cli.going_on import program
 from ecs_waiter.cli.interrupt import InterruptedByUserError, Stop
-from ecs_waiter.cli.messages import explain
+from ecs_waiter.cli.messages import explain, why_no_answer
 from ecs_waiter.cli.results import write_json
 from ecs_waiter.cli.single_calls import tell_retries
 from ecs_waiter.cli.streams import ClosedPipeError, say
 from ecs_waiter.cli.task_refs import TaskRef
 from ecs_waiter.cli.wait import open_waiter, wait_within
 from ecs_waiter.errors import ApiError
-from ecs_waiter.start import Start
+from ecs_waiter.start import NOT_SENT, Start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -125,13 +126,19 @@ def _nothing_to_wait_for(why: str, options: WaitOptions) -> ExitCode:
 async def _start(client: EcsClient, start: Start, deadline: float | None, stop: Stop) -> dict[str, Any]:
     watch = asyncio.create_task(tell_retries(client, start.region_id))
     unanswered = f"before {start.operation} was answered"
-    try:
+    attempts = Attempts()
+    CURRENT.set(attempts)
+
+    async def call() -> dict[str, Any]:
         async with asyncio.timeout_at(deadline):
-            return await stop.stops(client.call(start.operation, region_id=start.region_id, params=start.params))
+            return await client.call(start.operation, region_id=start.region_id, params=start.params)
+
+    try:
+        return await stop.stops(call())
     except TimeoutError:
-        raise CommandError(f"timed out {unanswered}{_advice(start)}", ExitCode.TIMED_OUT) from None
+        raise CommandError(f"timed out {unanswered}{_cut_off(start, attempts)}", ExitCode.TIMED_OUT) from None
     except InterruptedByUserError:
-        raise CommandError(f"interrupted {unanswered}{_advice(start)}", ExitCode.INTERRUPTED) from None
+        raise CommandError(f"interrupted {unanswered}{_cut_off(start, attempts)}", ExitCode.INTERRUPTED) from None
     except (TypeError, ValueError) as error:
         raise MisuseError(str(error)) from None
     finally:
@@ -143,6 +150,12 @@ def _without_doubt(error: ApiError, start: Start) -> str:
     plain = copy(error)
     plain.message = error.message.removesuffix(start.doubt).rstrip(":; ")
     return explain(plain)
+
+
+def _cut_off(start: Start, attempts: Attempts) -> str:
+    """Return whether it may have started, how to find out, and the last fault."""
+    words = _advice(start) if attempts.may_have_arrived else f": {NOT_SENT}"
+    return words if attempts.fault is None else f"{words}; the last fault: {why_no_answer(attempts.fault)}"
 
 
 def _advice(start: Start) -> str:

@@ -19,7 +19,7 @@ _NO_REGION = (
 )
 # What wraps tasks in the answers of the service and of this command.
 _WRAPPERS = ("TaskSet", "Task", "tasks")
-_DEEPEST = 4
+_DEEPEST = 8
 _LONGEST_SHOWN = 80
 _BLANK = re.compile(r"\s*")
 # The service's IDs have a hyphen and digits. One of the two is required: field names, words of a message and `null`

@@ -49,6 +49,9 @@ _OUTAGE_TOLD_AFTER = 10.0
 _OUTAGE_TOLD_EVERY = 300.0
 """Seconds without a good answer after which an outage is logged, and between two such lines at least."""
 
+_SLOW = 5.0
+"""Seconds after which a call under way is given as the reason of a timeout, if the region has answered before."""
+
 _backoff = wait_backoff()
 
 
@@ -82,6 +85,7 @@ class RegionPoller:
         self._reasons = Reasons(region_id, source, self._spawn, self._clock, observer)
         self._teller = Teller(region_id, self._reasons, self._clock, odd_words, observer)
         self._last_fault = ApiError(None, "none yet")
+        self._has_answered = False
         self._told_outage = False
         self._outage_told_at = -math.inf
         self._tasks: set[asyncio.Task[None]] = set()
@@ -109,6 +113,15 @@ class RegionPoller:
     def fault(self) -> ApiError | None:
         """The last fault, if no good answer has come since."""
         return None if self._schedule.outage_ends == math.inf else self._last_fault
+
+    def fault_at_deadline(self) -> ApiError | None:
+        """Why the region does not answer: the last fault, or a call that has been under way for long."""
+        if self.fault is not None or not self._schedule.in_flight:
+            return self.fault
+        seconds = self._clock.time() - self._schedule.oldest_call()
+        if self._has_answered and seconds < _SLOW:
+            return None
+        return ServiceUnavailableError(None, f"no answer for {seconds:.3g} s so far", region_id=self._region_id)
 
     def next_poll(self, now: float) -> float | None:
         """Seconds until the next poll is due; None if none is planned."""
@@ -157,6 +170,11 @@ class RegionPoller:
         """A task that is waited for as it was last seen; None if it never was."""
         entry = self._schedule.find(task_id)
         return None if entry is None else self._teller.last_known(entry)
+
+    def is_asked(self, task_id: str) -> bool:
+        """Whether a call has asked for a task that is waited for, or is under way."""
+        entry = self._schedule.find(task_id)
+        return entry is None or entry.batch is not None or entry.status is not None or entry.missing is not None
 
     def known_failures(self, task_ids: list[str], watcher: Watcher) -> list[Task]:
         """Those of a watcher's tasks that are known to have failed, while the reasons are being looked up."""
@@ -312,6 +330,7 @@ class RegionPoller:
     # -- what came of it ----------------------------------------------------------------------------------------------
 
     def _take_in(self, batch: Batch, snapshot: Snapshot | None, now: float) -> None:
+        self._has_answered = True
         if self._told_outage:
             self._told_outage = False
             logger.info("%s answers again", self._region_id, extra={"region_id": self._region_id})

@@ -520,6 +520,10 @@ class PollSchedule:
                     if self._entries.get(entry.task_id) is entry:
                         self.hurry(entry)
 
+    def oldest_call(self) -> float:
+        """When the oldest of the calls under way was made."""
+        return min(batch.asked_at for batch in self._flying)
+
     @property
     def in_flight(self) -> int:
         """Calls under way."""

@@ -50,6 +50,8 @@ def test_layouts(text: str) -> None:
 def test_answers_of_the_service_and_of_this_command() -> None:
     """A list of tasks as DescribeTasks or this command prints it names its tasks."""
     answer = {"RegionId": "eu-central-1", "TaskSet": {"Task": [{"TaskId": "t-1"}, {"TaskId": "t-2"}]}}
+    old = {"RegionId": "eu-central-1", "TaskSet": [{"Task": [{"TaskId": "t-1"}, {"TaskId": "t-2"}]}]}
+    assert read(json.dumps(old)) == read(json.dumps(answer))
     assert read(json.dumps(answer, indent=2), None) == ["eu-central-1:t-1", "eu-central-1:t-2"]
     ours = {"tasks": [{"region_id": "us-west-1", "task_id": "t-1"}], "summary": {"pending": 1}}
     assert read(json.dumps(ours), None) == ["us-west-1:t-1"]
