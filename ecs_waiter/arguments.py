@@ -16,7 +16,7 @@ OnUpdate = Callable[[Task], None]
 """Called with each task at first sight and at every change of its status."""
 
 _DEFAULT_POLICY = PollPolicy()
-_PLAIN_FUNCTION = "on_update takes a plain function of one Task; for async work iterate over `updates` instead"
+_PLAIN_FUNCTION = "on_update takes a regular function of one Task; for async work, iterate over `updates`"
 
 
 def checked_policy(policy: PollPolicy | None) -> PollPolicy:

@@ -61,7 +61,8 @@ def check_may_block() -> None:
         loaded: Any = sys.modules.get(module)
         if loaded is not None and any(map(getattr(loaded, is_patched), needed)):
             raise RuntimeError(
-                f"ecs_waiter.blocking needs real threads, but {name} has monkey-patched them: call "
+                f"ecs_waiter.blocking needs threads, sockets and select as they are, but {name} has monkey-patched "
+                f"them: call "
                 f"`asyncio.run(ecs_waiter.wait_for_tasks(...))` in a function that a native thread runs "
                 f"(`{in_a_thread}`), or wait in another process (`ecs-waiter wait`)"
             )

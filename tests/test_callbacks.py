@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ecs_waiter.emulator import EcsEmulator
 
-PLAIN = "plain function"
+PLAIN = "regular function"
 
 
 async def work(_task: Task) -> None:

@@ -359,6 +359,9 @@ class DefaultCredentials:
 
 
 def _none_found(cause: Exception, words: str) -> AuthenticationError:
+    key_id, secret = _environment()[:2]
+    if bool(key_id) != bool(secret):
+        words = f"{'ALIBABA_CLOUD_ACCESS_KEY_SECRET' if key_id else 'ALIBABA_CLOUD_ACCESS_KEY_ID'} is not set; {words}"
     error = AuthenticationError(None, f"no credentials found: {words}. To fix it, {SET_CREDENTIALS}")
     error.__cause__ = cause.with_traceback(None)
     return error

@@ -83,14 +83,16 @@ class Proxies:
 
 
 def unused_proxy(url: URL) -> str | None:
-    """Return the name of the setting whose proxy could be used for `url`; None if there is none."""
+    """Return the name of the setting whose proxy could be used for `url`; None if there is none.
+
+    A proxy that only a session of the user's can use, such as a SOCKS proxy, is named too.
+    """
     values = getproxies()
     key = _key(url, values)
     try:
         return None if key is None or _proxy_for(url.origin(), values) is None else _named(key)
     except ValueError:
-        # It would be of no use: do not point to it.
-        return None
+        return None if key is None else _named(key)
 
 
 def check_trust_env(trust_env: object, session: aiohttp.ClientSession | None) -> bool:

@@ -316,7 +316,7 @@ class Transport:
             # Could not ask is not refused. Its own words may hold a secret.
             raise ServiceUnavailableError(
                 None,
-                f"the credentials provider raised {type(error).__name__}",
+                f"the credentials provider raised {type(error).__name__} (see the cause)",
                 sent=False,
                 retry_after=error.retry_after if isinstance(error, ThrottledError | ServiceUnavailableError) else None,
             ) from error

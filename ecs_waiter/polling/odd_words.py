@@ -31,9 +31,9 @@ class OddWords:
             return
         self._words.add(word)
         logger.warning(
-            "task %s in %s has the status %r, which the documentation does not name: polling goes on%s",
+            "unknown status %r for task %s in %s; still polling%s",
+            printable(word)[:100],
             printable(task.task_id),
             task.region_id,
-            printable(word)[:100],
-            "; further such words are not logged" if len(self._words) == self._MOST else "",
+            "; further unknown words are not logged" if len(self._words) == self._MOST else "",
         )

@@ -43,4 +43,4 @@ def log_settled(region_id: str, task_id: str, outcome: str, task: Task | None) -
             "task_action": None if task is None else printable(task.task_action),
             "resource_id": None if task is None else printable(task.resource_id),
         }
-        logger.info("task %s in %s settled: %s", task_id, region_id, outcome, extra=fields)
+        logger.info("task %s in %s: %s", task_id, region_id, outcome, extra=fields)

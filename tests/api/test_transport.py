@@ -863,7 +863,7 @@ class TestCredentials:
         assert isinstance(caught, ServiceUnavailableError)
         assert not caught.sent
         assert caught.__cause__ is error
-        assert str(caught) == f"the credentials provider raised {type(error).__name__}"
+        assert str(caught) == f"the credentials provider raised {type(error).__name__} (see the cause)"
 
     async def test_a_provider_that_raises_ours(self) -> None:
         """An error of this library is raised as it is, as a copy for each call: a call may note its region in it."""

@@ -46,7 +46,7 @@ async def test_a_task_that_finishes(virtual_ecs: EcsEmulator, told: Callable[...
     (seen,), (settled,) = told(logging.DEBUG), told(logging.INFO)
     assert seen.getMessage() == f"task {task_id} in {REGION}: Processing"
     assert _fields(seen) == {"region_id": REGION, "task_id": task_id, "task_status": "Processing"}
-    assert settled.getMessage() == f"task {task_id} in {REGION} settled: finished"
+    assert settled.getMessage() == f"task {task_id} in {REGION}: finished"
     assert _fields(settled) == {
         "region_id": REGION,
         "task_id": task_id,
