@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ecs_waiter.cli.messages import explain
-from ecs_waiter.cli.outcomes import COLOURS, reason_of, summary
-from ecs_waiter.cli.streams import is_interactive, write_result
-from ecs_waiter.errors import TaskCanceledError, TaskFailedError, TaskNotFoundError
+from ecs_waiter.cli.outcomes import COLOURS, in_order
+from ecs_waiter.cli.streams import is_interactive, results_room, results_written, write_result
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ecs_waiter.cli.outcomes import Record
+    from ecs_waiter.cli.progress import Progress
 
-__all__ = ["FORMATS", "summary_line", "write_json", "write_json_line", "write_rows", "write_wait"]
+__all__ = [
+    "FORMATS",
+    "json_pieces",
+    "line_of",
+    "summary_line",
+    "text_pieces",
+    "write_many",
+    "write_pieces",
+    "write_rows",
+]
 
 FORMATS = ("text", "json", "jsonl")
+
+_AT_ONCE = 1000
 
 _AROUND_TABLE = 6
 _GAP = 2
@@ -29,61 +42,115 @@ _ROOM = 24
 _HEADS = ("TASK", "OUTCOME", "ACTION", "REGION", "RESOURCE", "REASON")
 
 
-def write_json(records: Sequence[Record], more: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-    """Write all as one document.
+def write_pieces(pieces: Iterable[str]) -> None:
+    """Write what fits into memory."""
+    write_result("".join(pieces))
+
+
+async def write_many(pieces: Iterable[str]) -> None:
+    """Write any amount, piece by piece as stdout's reader takes it.
+
+    Raises:
+        ClosedPipeError: The reader is gone.
+        CommandError: It cannot be written.
+        UnreadError: The program has to end, and the reader does not read.
+    """
+    for gathered in _gathered(pieces):
+        if gathered:
+            write_result(gathered)
+        await asyncio.sleep(0)
+        await results_room()
+    await results_written()
+
+
+def _gathered(pieces: Iterable[str]) -> Iterator[str]:
+    source = iter(pieces)
+    while some := list(islice(source, _AT_ONCE)):
+        yield "".join(some)
+
+
+def json_pieces(records: Iterable[Record], more: Mapping[str, Mapping[str, Any]] | None = None) -> Iterator[str]:
+    """Yield all as one document, a task a piece.
 
     Args:
         records: The tasks.
         more: Further fields by task ID.
     """
     extra = more or {}
-    tasks = [record.as_json() | dict(extra.get(record.ref.task_id, {})) for record in records]
-    document = {"tasks": tasks, "summary": summary(records)}
-    write_result(f"{json.dumps(document, indent=2)}\n")
+    counts: Counter[str] = Counter()
+    yield '{\n  "tasks": ['
+    for record in records:
+        before = "," if counts else ""
+        counts[record.outcome] += 1
+        yield f"{before}\n    {_indented(record.as_json() | dict(extra.get(record.ref.task_id, {})), 4)}"
+    yield "\n  ]" if counts else "]"
+    yield f',\n  "summary": {_indented(in_order(counts), 2)}\n}}\n'
 
 
-def write_json_line(record: Record, more: Mapping[str, Any] | None = None) -> None:
-    """Write one task as a line of JSON."""
-    write_result(f"{json.dumps(record.as_json() | dict(more or {}))}\n")
+def _indented(value: Mapping[str, Any], depth: int) -> str:
+    """An object as `json.dumps(value, indent=2)` writes it, several times as fast where the fields are plain."""
+    if not value:
+        return "{}"
+    pad = " " * depth
+    fields = ",\n".join(f'{pad}  "{name}": {_json(each, depth + 2)}' for name, each in value.items())
+    return f"{{\n{fields}\n{pad}}}"
 
 
-def write_wait(records: Sequence[Record]) -> None:
-    """Write what became of the tasks: in a pipe a line for each; on a terminal a table, if it fits on the screen."""
+def _json(value: object, depth: int) -> str:
+    if value is None or isinstance(value, str | int):
+        return json.dumps(value)
+    # A raw line break is never inside of a string.
+    return json.dumps(value, indent=2).replace("\n", "\n" + " " * depth)
+
+
+def line_of(record: Record, more: Mapping[str, Any] | None = None) -> str:
+    """Return one task as a line of JSON."""
+    return f"{json.dumps(record.as_json() | dict(more or {}))}\n"
+
+
+def text_pieces(progress: Progress) -> Iterator[str]:
+    """Yield what became of the tasks: in a pipe a line for each; on a terminal a table, if it fits on the screen."""
     if not is_interactive(sys.stdout):
-        write_rows(_HEADS, [_cells(record) for record in records])
+        yield from _lines_of(lambda: map(_cells, progress.records()))
         return
     import shutil  # noqa: PLC0415 - a terminal's business only
 
     room = shutil.get_terminal_size().lines - _AROUND_TABLE
-    if len(records) > room:
-        wanting = [record for record in records if record.outcome != "finished"]
-        write_rows(_HEADS, [_cells(record) for record in wanting[: max(room, 1)]])
-        more = f"{len(wanting) - room} more did not finish; " if len(wanting) > room else ""
-        write_result(f"{more}{summary_line(records)} (--output json has them all)\n")
-    else:
-        write_rows(_HEADS, [_cells(record) for record in records])
+    if len(progress) > room:
+        wanting = (record for record in progress.records() if record.outcome != "finished")
+        shown = [_cells(record) for record in islice(wanting, max(room, 1))]
+        if shown:
+            yield _table(_HEADS, shown)
+        left = sum(1 for _ in wanting)
+        more = f"{left} more did not finish; " if left else ""
+        yield f"{more}{summary_line(progress.outcomes())} (--output json has them all)\n"
+    elif len(progress):
+        yield _table(_HEADS, list(map(_cells, progress.records())))
 
 
-def summary_line(records: Sequence[Record]) -> str:
+def summary_line(outcomes: Mapping[str, int]) -> str:
     """Return such as ``3 finished, 1 failed``."""
-    return (
-        ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in summary(records).items()) or "no tasks"
-    )
+    return ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in outcomes.items()) or "no tasks"
 
 
 def write_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table: aligned by spaces and without heads in a pipe, where the last column alone may hold spaces."""
     if not rows:
         return
-    if is_interactive(sys.stdout):
-        _write_table(heads, rows)
-        return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-    write_result("".join(f"{line}\n" for line in lines))
+    write_pieces([_table(heads, rows)] if is_interactive(sys.stdout) else _lines_of(lambda: rows))
 
 
-def _write_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _lines_of(rows: Callable[[], Iterable[Sequence[str]]]) -> Iterator[str]:
+    """Yield rows as aligned lines. They are made twice, for to keep the cells of a million takes too much memory."""
+    widths: list[int] = []
+    for row in rows():
+        widths = list(map(max, widths, map(len, row))) if widths else list(map(len, row))
+        yield ""
+    for row in rows():
+        yield f"{'  '.join(map(str.ljust, row, widths)).rstrip()}\n"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     from rich.console import Console  # noqa: PLC0415 - not where no table is drawn
     from rich.table import Table  # noqa: PLC0415 - the same
     from rich.text import Text  # noqa: PLC0415 - the same
@@ -97,7 +164,7 @@ def _write_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_row(*(Text(row[index], style=COLOURS.get(row[index], "")) for index in shown))
     with console.capture() as drawn:
         console.print(table)
-    write_result(drawn.get())
+    return drawn.get()
 
 
 def _fitting(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
@@ -113,28 +180,16 @@ def _fitting(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
 
 
 def _cells(record: Record) -> tuple[str, ...]:
-    task = record.task
+    task, why = record.task, record.why
     return (
         record.ref.task_id,
         record.outcome,
-        _word(task.task_action if task else ""),
+        _word(task.task_action) if task else "-",
         record.ref.region_id,
-        _word(task.resource_id if task else ""),
-        _reason(record),
+        _word(task.resource_id) if task else "-",
+        why.shown if why else "-",
     )
 
 
 def _word(text: str) -> str:
     return printable(text).replace(" ", "_") or "-"
-
-
-def _reason(record: Record) -> str:
-    error = record.error
-    if error is None:
-        return "-"
-    if isinstance(error, TaskFailedError):
-        told = ": ".join(filter(None, reason_of(error.detail)))
-        return printable(told) or "the service gave no reason"
-    if isinstance(error, TaskCanceledError):
-        return f"status {printable(record.task.task_status)}" if record.task else "-"
-    return "the region lists no such task" if isinstance(error, TaskNotFoundError) else explain(error)

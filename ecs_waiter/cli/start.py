@@ -14,7 +14,7 @@ from ecs_waiter.cli.failure import CommandError, ExitCode, MisuseError
 from ecs_waiter.cli.going_on import program
 from ecs_waiter.cli.interrupt import InterruptedByUserError, Stop
 from ecs_waiter.cli.messages import explain
-from ecs_waiter.cli.results import write_json
+from ecs_waiter.cli.results import json_pieces, write_pieces
 from ecs_waiter.cli.single_calls import tell_retries
 from ecs_waiter.cli.streams import ClosedPipeError, say
 from ecs_waiter.cli.task_refs import TaskRef
@@ -118,7 +118,7 @@ def _nothing_to_wait_for(why: str, options: WaitOptions) -> ExitCode:
     say(why)
     if options.output == "json":
         with suppress(ClosedPipeError):
-            write_json([])
+            write_pieces(json_pieces([]))
     return ExitCode.FINISHED
 
 
