@@ -285,4 +285,5 @@ def _say_pending(progress: Progress, options: WaitOptions, faults: Mapping[str, 
     running = "the other tasks" if unlisted else "the tasks"
     start = f"{running} keep running at the service; to" if len(unlisted) < len(pending) else "to"
     say(f"{start} keep waiting, run:")
-    say(command_for(pending, options.kept))
+    for line in command_for(pending, options.kept):
+        say(line)
