@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 
 from ecs_waiter.api.policy import check_seconds
 from ecs_waiter.models import Task
 from ecs_waiter.polling.policy import PollPolicy
 
-__all__ = ["OnUpdate", "check_callback", "checked_policy", "checked_timeout"]
+__all__ = ["OnUpdate", "checked_callback", "checked_policy", "checked_timeout"]
 
 OnUpdate = Callable[[Task], None]
 """Called with each task at first sight and at every change of its status."""
 
 _DEFAULT_POLICY = PollPolicy()
+_PLAIN_FUNCTION = "on_update takes a plain function of one Task; for async work iterate over `updates` instead"
 
 
 def checked_policy(policy: PollPolicy | None) -> PollPolicy:
@@ -31,9 +33,30 @@ def checked_timeout(timeout: float | None) -> float | None:
     return None if timeout is None else check_seconds("timeout", timeout)
 
 
-def check_callback(on_update: object) -> None:
-    """Raise TypeError for what cannot be called, and for what would have to be awaited."""
+def checked_callback(on_update: OnUpdate | None) -> OnUpdate | None:
+    """Return a callback that raises TypeError for a result that would have to be awaited: nobody would await it.
+
+    Raises:
+        TypeError: It cannot be called, or is known to return something to be awaited.
+    """
     if on_update is None:
-        return
-    if not callable(on_update) or any(map(inspect.iscoroutinefunction, (on_update, on_update.__call__))):
-        raise TypeError("on_update takes a plain function of one Task; for async work iterate over `updates` instead")
+        return None
+    if not callable(on_update) or _is_asynchronous(on_update):
+        raise TypeError(_PLAIN_FUNCTION)
+
+    def notify(task: Task) -> None:
+        result: object = on_update(task)  # its type promises None, its author need not know
+        if result is not None and (inspect.isawaitable(result) or inspect.isasyncgen(result)):
+            if isinstance(result, Coroutine):
+                # Otherwise Python warns that it was never awaited.
+                result.close()
+            raise TypeError(_PLAIN_FUNCTION)
+
+    return notify
+
+
+def _is_asynchronous(function: object) -> bool:
+    while isinstance(function, partial):
+        function = function.func
+    methods = (function, type(function).__call__) if callable(function) else (function,)
+    return any(map(inspect.iscoroutinefunction, methods)) or any(map(inspect.isasyncgenfunction, methods))

@@ -9,8 +9,9 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from ecs_waiter import waiter
-from ecs_waiter.arguments import check_callback
+from ecs_waiter.arguments import checked_callback
 from ecs_waiter.forking import in_forked_child
+from ecs_waiter.runtimes import check_may_block
 from ecs_waiter.targets import listed
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def wait_for_tasks(
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
+    trust_env: bool = False,
 ) -> dict[str, Task]: ...
 
 
@@ -57,6 +59,7 @@ def wait_for_tasks(
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
+    trust_env: bool = False,
 ) -> dict[str, Task | EcsWaiterError]: ...
 
 
@@ -71,15 +74,17 @@ def wait_for_tasks(  # noqa: PLR0913 - the public API
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
+    trust_env: bool = False,
 ) -> dict[str, Task] | dict[str, Task | EcsWaiterError]:
     """Wait until all tasks have ended, and return ID -> Task in the order asked.
 
     Arguments and errors are those of `ecs_waiter.wait_for_tasks`; `on_update` is called in the calling thread.
 
     Raises:
-        RuntimeError: An event loop runs in this thread: it must not be blocked.
+        RuntimeError: An event loop (of asyncio or trio) runs in this thread, which must not be blocked, or gevent or
+            eventlet has monkey-patched threads.
     """
-    _check_no_loop()
+    check_may_block()
     # Read here: the caller's iterable may belong to this thread, and may be slow.
     ids = listed(task_ids)
     return _run(
@@ -93,6 +98,7 @@ def wait_for_tasks(  # noqa: PLR0913 - the public API
             credentials=credentials,
             endpoint=endpoint,
             policy=policy,
+            trust_env=trust_env,
         ),
         on_update,
     )
@@ -108,15 +114,17 @@ def wait_for_task(  # noqa: PLR0913 - the public API
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
+    trust_env: bool = False,
 ) -> Task:
     """Wait until one task has ended, and return it.
 
     Arguments and errors are those of `ecs_waiter.wait_for_task`; `on_update` is called in the calling thread.
 
     Raises:
-        RuntimeError: An event loop runs in this thread: it must not be blocked.
+        RuntimeError: An event loop (of asyncio or trio) runs in this thread, which must not be blocked, or gevent or
+            eventlet has monkey-patched threads.
     """
-    _check_no_loop()
+    check_may_block()
     return _run(
         lambda told: waiter.wait_for_task(
             task_id,
@@ -127,6 +135,7 @@ def wait_for_task(  # noqa: PLR0913 - the public API
             credentials=credentials,
             endpoint=endpoint,
             policy=policy,
+            trust_env=trust_env,
         ),
         on_update,
     )
@@ -163,27 +172,16 @@ def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
 _background = _Background()
 
 
-def _check_no_loop() -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
-        raise RuntimeError(
-            "an event loop runs in this thread: write `await ecs_waiter.wait_for_tasks(...)` instead of blocking it"
-        )
-
-
 def _run(work: Callable[[OnUpdate | None], Coroutine[Any, Any, T]], on_update: OnUpdate | None) -> T:
-    check_callback(on_update)
+    notify = checked_callback(on_update)
     events: SimpleQueue[Any] = SimpleQueue()
-    told = events.put if on_update is not None else None
+    told = events.put if notify is not None else None
     future = asyncio.run_coroutine_threadsafe(work(told), _background.loop())
     future.add_done_callback(lambda _: events.put(_ENDED))
     try:
         while (event := events.get()) is not _ENDED:
-            if on_update is not None:
-                on_update(event)
+            if notify is not None:
+                notify(event)
     except BaseException:
         # Ctrl-C, or the caller's own callback: this wait ends here, and no one else's.
         future.cancel()

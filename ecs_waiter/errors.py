@@ -290,7 +290,7 @@ class WaitTimeoutError(EcsWaiterError, TimeoutError):
 
 
 class WaiterClosedError(EcsWaiterError, RuntimeError):
-    """The TaskWaiter was closed, so it does not wait any longer."""
+    """The TaskWaiter, or the session that it was given, was closed, so it does not wait any longer."""
 
 
 class TasksFailedError(EcsWaiterError, ExceptionGroup[EcsWaiterError]):

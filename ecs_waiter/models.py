@@ -166,6 +166,10 @@ class Task(_Model):
     finished_time: Time = None
     support_cancel: Flag = None
 
+    def __hash__(self) -> int:
+        # Equal tasks are equal in these two; the others may hold what has no hash, such as a detail's maps.
+        return hash((self.region_id, self.task_id))
+
 
 def _items(value: object) -> dict[str, str]:
     return {_text(key): _text(item) for key, item in value.items()} if isinstance(value, dict) else {}

@@ -1,17 +1,29 @@
-"""The service's words made fit for messages: they end in logs and terminals, and may neither forge nor steer there."""
+"""What may be shown: messages end in logs and terminals, which the service's words may neither forge nor steer.
+
+One class of characters decides it: those that `str.isprintable` calls printable. All else is escaped in messages and
+refused in IDs: control and format characters (bidirectional ones included), line separators, lone surrogates, white
+space other than a plain space, and code points that are private or not assigned.
+"""
 
 from __future__ import annotations
 
-import re
-
-__all__ = ["printable"]
+__all__ = ["is_printable", "printable"]
 
 _LONGEST_TEXT = 1000
-# Compiled by `re` when first used: most programs never do.
-_UNPRINTABLE = r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]"
+
+
+def is_printable(text: str) -> bool:
+    """Whether every character of `text` may be shown as it is."""
+    return str.isprintable(text)
 
 
 def printable(text: str) -> str:
-    """Return `text` on one line, without control codes or lone surrogates, and not longer than a message may be."""
-    shown = re.sub(_UNPRINTABLE, lambda found: found[0].encode("unicode_escape").decode(), text[: _LONGEST_TEXT + 1])
+    """Return `text` on one line, what may not be shown in it escaped, and not longer than a message may be."""
+    shown = text[: _LONGEST_TEXT + 1]
+    if not is_printable(shown):
+        shown = "".join(letter if is_printable(letter) else _escaped(letter) for letter in shown)
     return shown if len(shown) <= _LONGEST_TEXT else f"{shown[: _LONGEST_TEXT - 3]}..."
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import sys
 from contextlib import asynccontextmanager
@@ -12,8 +11,10 @@ from weakref import WeakKeyDictionary
 from tenacity.wait import wait_base
 
 from ecs_waiter.polling.policy import PollPolicy
+from ecs_waiter.runtimes import running_loop
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 
 __all__ = ["Sharing", "identity", "policy_key"]
@@ -45,7 +46,7 @@ class Sharing(Generic[T]):
     @asynccontextmanager
     async def use(self, key: Hashable, make: Callable[[], T]) -> AsyncIterator[T]:
         """Share what was made for this key on the running loop, or make it."""
-        things = self._loops.setdefault(asyncio.get_running_loop(), {})
+        things = self._loops.setdefault(running_loop(), {})
         shared = things.get(key)
         if shared is None:
             shared = things[key] = _Shared(make())

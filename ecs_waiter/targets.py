@@ -6,16 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from ecs_waiter.api.endpoints import check_region, resolve_region
-from ecs_waiter.api.task_ids import check_task_id
+from ecs_waiter.api.task_ids import check_each
 from ecs_waiter.slices import SLICE, slices
 
 __all__ = ["Targets", "TaskIds", "listed"]
 
 TaskIds: TypeAlias = Iterable[str] | Mapping[str, Iterable[str]]
 """Task IDs of one region, or region -> task IDs."""
-
-_SHORT = 64
-_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.*~-"
 
 
 class Targets:
@@ -56,7 +53,7 @@ class Targets:
         for region, ids in self._sources:
             own: dict[str, None] = {}
             for piece in slices(ids):
-                _check(piece)
+                check_each(piece)
                 for task_id in piece:
                     own[task_id] = None
                 if len(piece) == SLICE:
@@ -90,18 +87,3 @@ def _checked(ids: object) -> Iterable[str]:
     if isinstance(ids, Mapping) or not isinstance(ids, Iterable):
         raise TypeError(f"task IDs come as a list of strings or as region -> list, not {type(ids).__name__}")
     return ids
-
-
-def _check(piece: list[str]) -> None:
-    """Check many IDs at the price of one, where they are as plain as IDs are; one by one where they are not."""
-    if not _are_plain(piece):
-        for task_id in piece:
-            check_task_id(task_id)
-
-
-def _are_plain(piece: list[str]) -> bool:
-    if set(map(type, piece)) != {str}:
-        return False
-    lengths = set(map(len, piece))
-    text = "".join(piece)
-    return 0 not in lengths and max(lengths) <= _SHORT and text.isascii() and not text.encode().translate(None, _PLAIN)

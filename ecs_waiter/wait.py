@@ -41,6 +41,7 @@ class Wait:
         failures: How many tasks did not finish, by the type of their errors.
         is_leaving: Whether it has begun to leave the schedules.
         left: Set when nothing of it is on the schedules any more.
+        timer: Ends the wait at its deadline.
         last: The last known state of each pending task, noted as an expired wait leaves the schedules.
         faults: The present fault of each failing region, noted at the same time.
     """
@@ -71,6 +72,7 @@ class Wait:
         "outcomes",
         "sees_changes",
         "targets",
+        "timer",
     )
 
     keeps = True
@@ -93,6 +95,7 @@ class Wait:
         self.failures: Counter[str] = Counter()
         self.has_failed = False
         self.is_leaving = False
+        self.timer: asyncio.TimerHandle | None = None
         self.left = asyncio.Event()
         self.outcomes: dict[str, Outcome] = {}
         self.last: dict[str, Task | None] = {}
@@ -188,6 +191,11 @@ class Wait:
         """The deadline has passed."""
         self._is_expired = self._is_sealed = True
         self._wake()
+
+    def look_once(self) -> None:
+        """From now on one more look at each pending task is all, and the reason of a failure is not waited for."""
+        self.looks_once, self.needs_reason = True, False
+        self._looked_at.clear()
 
     def close(self) -> None:
         """The waiter was closed under this wait."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast, overload
 
@@ -14,8 +16,9 @@ from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import CredentialsProvider, check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
 from ecs_waiter.api.operations import region_of_call
+from ecs_waiter.api.proxies import check_trust_env
 from ecs_waiter.api.task_ids import check_task_id
-from ecs_waiter.arguments import check_callback, checked_policy, checked_timeout
+from ecs_waiter.arguments import checked_callback, checked_policy, checked_timeout
 from ecs_waiter.errors import (
     ApiError,
     EcsWaiterError,
@@ -26,6 +29,8 @@ from ecs_waiter.errors import (
 )
 from ecs_waiter.polling.odd_words import OddWords
 from ecs_waiter.polling.poller import RegionPoller
+from ecs_waiter.running_clock import GAP
+from ecs_waiter.runtimes import running_loop
 from ecs_waiter.sharing import Sharing, identity, policy_key
 from ecs_waiter.slices import SLICE, do_in_slices, in_slices
 from ecs_waiter.start import Start
@@ -73,10 +78,12 @@ class TaskWaiter:
             Plain http is accepted for loopback addresses only.
         policy: When to look and how much trouble to bear.
         session: Your own aiohttp session, which stays yours to close; one of its own if None.
+        trust_env: Whether to use the proxies of the environment (``HTTPS_PROXY``, ``NO_PROXY``). Not with `session`.
 
     Raises:
         TypeError: An argument is of the wrong type.
-        ValueError: The endpoint is no base URL, or plain http to another machine.
+        ValueError: The endpoint is no base URL, or plain http to another machine; or `trust_env` is True with a
+            session, or with a proxy in the environment that cannot be used.
     """
 
     def __init__(
@@ -85,9 +92,11 @@ class TaskWaiter:
         endpoint: str | None = None,
         policy: PollPolicy | None = None,
         session: aiohttp.ClientSession | None = None,
+        *,
+        trust_env: bool = False,
     ) -> None:
         self._policy = checked_policy(policy)
-        self._client = EcsClient(credentials, endpoint, self._policy, session)
+        self._client = EcsClient(credentials, endpoint, self._policy, session, trust_env=trust_env)
         self._odd_words = OddWords()
         self._pollers: dict[str, RegionPoller] = {}
         self._waits: set[Wait] = set()
@@ -129,7 +138,7 @@ class TaskWaiter:
             ending += self._starts
             for wait in self._waits:
                 wait.close()
-            self._closing = asyncio.get_running_loop().create_task(self._close(ending))
+            self._closing = running_loop().create_task(self._close(ending))
         await _to_the_end(self._closing)
 
     async def _close(self, ending: list[asyncio.Task[Any]]) -> None:
@@ -262,7 +271,7 @@ class TaskWaiter:
         """
         if fail_fast and return_exceptions:
             raise ValueError("fail_fast raises at the first failure, return_exceptions never: choose one")
-        check_callback(on_update)
+        notify = checked_callback(on_update)
         seconds = checked_timeout(timeout)
         self._check_open()
         deadline = _deadline(seconds)
@@ -271,7 +280,7 @@ class TaskWaiter:
             await asyncio.sleep(0)
         wait = Wait(
             targets,
-            tells_changes=on_update is not None,
+            tells_changes=notify is not None,
             needs_reason=seconds != 0,
             looks_once=seconds == 0,
             fail_fast=fail_fast,
@@ -279,8 +288,8 @@ class TaskWaiter:
         with self._observed(wait), self._taking_part(wait, deadline):
             await self._join(wait)
             while (event := await wait.next()) is not None:
-                if on_update is not None:
-                    on_update(cast("Task", event))
+                if notify is not None:
+                    notify(cast("Task", event))
             self._tell_known_failures(wait)
             await self._conclude(wait, seconds)
         if not return_exceptions and (failure := wait.failure()) is not None:
@@ -419,7 +428,7 @@ class TaskWaiter:
             TypeError: An argument is of the wrong type.
             ValueError: An argument is invalid, or the operation is not known to start a task.
         """
-        check_callback(on_update)
+        checked_callback(on_update)  # before anything is started
         seconds = checked_timeout(timeout)
         self._check_open()
         if params is not None and not isinstance(params, Mapping):
@@ -495,7 +504,7 @@ class TaskWaiter:
     def _check_open(self) -> None:
         if self._is_closed:
             raise WaiterClosedError("this TaskWaiter is closed: make another one")
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
@@ -515,10 +524,8 @@ class TaskWaiter:
     @contextmanager
     def _taking_part(self, wait: Wait, deadline: float | None) -> Iterator[None]:
         """Have a wait take part until the block ends, however it ends: its own interest stops, and no one else's."""
-        timer = None
         if deadline is not None:
-            patience = self._policy.call_timeout if wait.looks_once else 0.0
-            timer = asyncio.get_running_loop().call_at(deadline + patience, self._expire, wait)
+            self._expire_at(deadline + (self._policy.call_timeout if wait.looks_once else 0.0), wait)
         self._waits.add(wait)
         if self._is_closed:
             wait.close()
@@ -526,12 +533,24 @@ class TaskWaiter:
             yield
         finally:
             self._waits.discard(wait)
-            if timer is not None:
-                timer.cancel()
+            if wait.timer is not None:
+                wait.timer.cancel()
             self._leave(wait)
 
-    def _expire(self, wait: Wait) -> None:
-        """Its deadline ends a wait then and there, whether or not anybody takes its news off."""
+    def _expire_at(self, when: float, wait: Wait) -> None:
+        wait.timer = asyncio.get_running_loop().call_at(when, self._expire, when, wait)
+
+    def _expire(self, deadline: float, wait: Wait) -> None:
+        """Its deadline ends a wait then and there, whether or not anybody takes its news off.
+
+        If the loop did not run when the deadline passed, the wait has one last look.
+        """
+        now = asyncio.get_running_loop().time()
+        if now - deadline > GAP and not wait.looks_once and not self._is_closed:
+            wait.look_once()
+            self._expire_at(now + self._policy.call_timeout, wait)
+            do_in_slices(wait.pending(), partial(self._look_at, wait))
+            return
         self._tell_known_failures(wait)
         wait.expire()
         self._leave(wait)
@@ -564,6 +583,16 @@ class TaskWaiter:
         if (error := wait.ended_early(timeout)) is not None:
             raise error
 
+    def _look_at(self, wait: Wait, pending: list[tuple[str, str]]) -> None:
+        """Poll pending tasks of a wait now, for their last look."""
+        if wait.is_leaving:
+            return
+        by_region: defaultdict[str, list[str]] = defaultdict(list)
+        for region_id, task_id in pending:
+            by_region[region_id].append(task_id)
+        for region_id, task_ids in by_region.items():
+            self._poller(region_id).add(task_ids, wait)
+
     async def _join(self, wait: Wait) -> None:
         """Put the tasks on the schedules."""
         for region_id, task_ids in wait.targets.regions.items():
@@ -593,12 +622,14 @@ def _shared_waiter(
     endpoint: str | None,
     policy: PollPolicy | None,
     session: aiohttp.ClientSession | None,
+    *,
+    trust_env: bool,
 ) -> AbstractAsyncContextManager[TaskWaiter]:
     provider = check_provider(credentials)
     base = resolve_endpoint(endpoint)
     checked = checked_policy(policy)
-    key = (identity(provider), base, policy_key(checked), identity(session))
-    return _shared_waiters.use(key, lambda: TaskWaiter(provider, base, checked, session))
+    key = (identity(provider), base, policy_key(checked), identity(session), check_trust_env(trust_env, session))
+    return _shared_waiters.use(key, lambda: TaskWaiter(provider, base, checked, session, trust_env=trust_env))
 
 
 @overload
@@ -614,6 +645,7 @@ async def wait_for_tasks(
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
     session: aiohttp.ClientSession | None = None,
+    trust_env: bool = False,
 ) -> dict[str, Task]: ...
 
 
@@ -630,6 +662,7 @@ async def wait_for_tasks(
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
     session: aiohttp.ClientSession | None = None,
+    trust_env: bool = False,
 ) -> dict[str, Task | EcsWaiterError]: ...
 
 
@@ -645,12 +678,13 @@ async def wait_for_tasks(  # noqa: PLR0913 - the public API
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
     session: aiohttp.ClientSession | None = None,
+    trust_env: bool = False,
 ) -> dict[str, Task] | dict[str, Task | EcsWaiterError]:
     """Wait until all tasks have ended, and return ID -> Task in the order asked.
 
-    Waits on one event loop with the same credentials, endpoint, policy and session share their polls, up to 100 IDs
-    to a call. Policies are the same if their numbers are equal and their wait strategies are. Strategies of exactly
-    the types of tenacity and of this library are compared by type and fields, everything else by identity.
+    Waits on one event loop with the same credentials, endpoint, policy, session and trust_env share their polls, up
+    to 100 IDs to a call. Policies are the same if their numbers are equal and their wait strategies are. Strategies of
+    exactly the types of tenacity and of this library are compared by type and fields, everything else by identity.
 
     Args:
         task_ids: Task IDs of one region, or region -> task IDs.
@@ -662,7 +696,8 @@ async def wait_for_tasks(  # noqa: PLR0913 - the public API
         credentials: A credentials provider; the official default chain if None.
         endpoint: One base URL for every region; ``ECS_WAITER_ENDPOINT`` or the service's own if None.
         policy: When to look and how much trouble to bear.
-        session: Your own aiohttp session, used as it is and never closed here.
+        session: Your own aiohttp session, never closed here. Keep it open until the wait has ended.
+        trust_env: Whether to use the proxies of the environment (``HTTPS_PROXY``, ``NO_PROXY``). Not with `session`.
 
     Raises:
         TaskError: Only one task was asked, and it failed, was canceled or is unknown.
@@ -670,10 +705,11 @@ async def wait_for_tasks(  # noqa: PLR0913 - the public API
         AuthenticationError: The credentials were refused, or there are none.
         ApiError: The region refused, or failed for the whole outage budget (`ServiceUnavailableError`).
         WaitTimeoutError: The deadline passed.
+        WaiterClosedError: `session` was closed meanwhile.
         TypeError: An argument is of the wrong type.
         ValueError: An argument makes no sense.
     """
-    async with _shared_waiter(credentials, endpoint, policy, session) as waiter:
+    async with _shared_waiter(credentials, endpoint, policy, session, trust_env=trust_env) as waiter:
         return await waiter.wait(
             task_ids,
             region_id=region_id,
@@ -695,6 +731,7 @@ async def wait_for_task(  # noqa: PLR0913 - the public API
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
     session: aiohttp.ClientSession | None = None,
+    trust_env: bool = False,
 ) -> Task:
     """Wait until one task has ended, and return it: `wait_for_tasks` of a single ID, whose polls it shares.
 
@@ -720,6 +757,7 @@ async def wait_for_task(  # noqa: PLR0913 - the public API
         endpoint=endpoint,
         policy=policy,
         session=session,
+        trust_env=trust_env,
     )
     return results[task_id]
 

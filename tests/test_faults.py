@@ -20,6 +20,7 @@ from ecs_waiter import (
     wait_for_task,
     wait_for_tasks,
 )
+from ecs_waiter.api import transport
 
 if TYPE_CHECKING:
     from ecs_waiter import Task
@@ -74,6 +75,26 @@ async def test_a_call_outlives_it(virtual_ecs: EcsEmulator, kind: str, settings:
     virtual_ecs.inject(kind, times=2, **settings)
     async with EcsClient() as client:
         assert [task.task_id async for task in client.iter_tasks()] == [task_id]
+
+
+async def test_a_session_that_cannot_be_opened(virtual_ecs: EcsEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception from opening the library's own session is a fault: waits and starts are repeated."""
+    task_id = virtual_ecs.add_task()
+    errors: list[Exception] = [RuntimeError("aiodns needs a SelectorEventLoop"), OSError(24, "Too many open files")]
+    new_connector = transport.new_connector
+
+    def failing(*, force_close: bool = False) -> Any:
+        if errors:
+            raise errors.pop()
+        return new_connector(force_close=force_close)
+
+    monkeypatch.setattr(transport, "new_connector", failing)
+    async with TaskWaiter() as waiter:
+        await waiter.wait([task_id])
+        assert waiter.stats.regions[REGION].retried == 2
+        errors.append(RuntimeError("once more"))
+        answer = await waiter.client.call("ExportImage", region_id=REGION, params={"ImageId": "m-1"})
+    assert answer["TaskId"]
 
 
 async def test_a_hanging_call_ends(virtual_ecs: EcsEmulator) -> None:

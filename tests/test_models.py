@@ -249,3 +249,15 @@ def test_page() -> None:
 def test_canceled_words() -> None:
     """Deleted is the service's word for canceled; the plain words mean what they say."""
     assert {status for status in TaskStatus if status.is_canceled} == {"Deleted", "Canceled", "Cancelled"}
+
+
+def test_hashes() -> None:
+    """A task's hash, and a detail's, is that of its region and ID, whatever else it holds; equality looks at all."""
+    task = _task(TaskStatus="Processing")
+    detail = _detail(**_operations({"OperationStatus": "Failed", "RelatedItemSet": {"RelatedItem": [{"Name": "a"}]}}))
+    assert hash(task) == hash(detail) == hash(("cn-hangzhou", "t-1"))
+    assert hash(_task(TaskStatus="Finished")) == hash(task)
+    assert len({task, _task(TaskStatus="Processing"), copy.deepcopy(task), pickle.loads(pickle.dumps(task))}) == 1  # noqa: S301 - our own
+    assert len({task, detail, _task(TaskStatus="Finished")}) == 3
+    assert len({detail, copy.deepcopy(detail), pickle.loads(pickle.dumps(detail))}) == 1  # noqa: S301 - our own
+    assert hash(_task(TaskId="t-2")) != hash(task)

@@ -47,7 +47,7 @@ NAMES = [
     "wait_proportional",
 ]
 
-OF_A_WAITER = ["credentials", "endpoint", "policy", "session"]
+OF_A_WAITER = ["credentials", "endpoint", "policy", "session", "trust_env"]
 OF_A_WAIT = ["region_id", "timeout", "on_update", "fail_fast"]
 FILTERS = ["task_ids", "task_action", "task_status", "start_time", "end_time", "resource_ids"]
 
@@ -150,7 +150,7 @@ def test_all_is_true_everywhere() -> None:
         (Credentials, ["access_key_id", "access_key_secret", "security_token"], set()),
         (StaticCredentials, ["access_key_id", "access_key_secret", "security_token"], set()),
         (EcsEmulator.add_task, [], {"region_id", "task_action", "duration", "outcome", "error", "task_id",
-                                    "visible_after", "resource_id"}),
+                                    "visible_after", "resource_id", "status", "task_group_id"}),
     ],
 )  # fmt: skip
 def test_signatures(function: Any, positional: list[str], keywords: set[str]) -> None:
@@ -161,10 +161,10 @@ def test_signatures(function: Any, positional: list[str], keywords: set[str]) ->
 
 @pytest.mark.parametrize("face", [TaskWaiter, EcsClient])
 def test_signature_of_a_face(face: type) -> None:
-    """Waiter and client take the same four things, all of them optional."""
+    """Waiter and client take the same arguments, all of them optional."""
     parameters = inspect.signature(face).parameters
     assert list(parameters) == OF_A_WAITER
-    assert all(it.default is None for it in parameters.values())
+    assert {name: it.default for name, it in parameters.items()} == {**dict.fromkeys(OF_A_WAITER), "trust_env": False}
 
 
 def test_one_attribute_look_up() -> None:

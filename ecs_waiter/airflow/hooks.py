@@ -14,6 +14,7 @@ from asgiref.sync import sync_to_async
 from ecs_waiter.airflow.outcomes import event_of_error, event_of_results
 from ecs_waiter.api.credentials import StaticCredentials
 from ecs_waiter.api.endpoints import resolve_region
+from ecs_waiter.api.proxies import read_flag, trust_env_variable
 from ecs_waiter.errors import EcsWaiterError
 
 if TYPE_CHECKING:
@@ -36,11 +37,13 @@ class EcsAccess:
         region_id: The region of those who name none.
         credentials: None for the official default chain of the machine.
         endpoint: One base URL for every region, or None for each region's own.
+        trust_env: Whether to use the proxies of the environment.
     """
 
     region_id: str | None = None
     credentials: StaticCredentials | None = None
     endpoint: str | None = None
+    trust_env: bool = False
 
     def region(self, region_id: str | None) -> str:
         """Return the region asked, else the connection's, else ``ALIBABA_CLOUD_REGION_ID``.
@@ -56,7 +59,8 @@ class EcsTaskHook(BaseHook):
     """Connects to ECS with the connection type of the official Alibaba provider.
 
     The connection's extra: ``access_key_id`` and ``access_key_secret``, or neither for the default credentials chain;
-    ``region``; optionally ``security_token`` and ``endpoint``. Others, such as ``auth_type``, are left alone.
+    ``region``; optionally ``security_token``, ``endpoint`` and ``trust_env`` (a bool, or text such as ``"true"``; the
+    environment variable ``ECS_WAITER_TRUST_ENV`` by default). Others, such as ``auth_type``, are left alone.
 
     Args:
         alibabacloud_conn_id: The connection; None for none, which is the default credentials chain.
@@ -89,10 +93,10 @@ class EcsTaskHook(BaseHook):
 
         Raises:
             AirflowNotFoundException: There is no such connection.
-            ValueError: The connection names only half of a key.
+            ValueError: The connection names only half of a key, or its `trust_env` is not true or false.
         """
         if not self.alibabacloud_conn_id:
-            return EcsAccess()
+            return EcsAccess(trust_env=trust_env_variable())
         connection = await get_async_connection(self.alibabacloud_conn_id)
         # Reading the extra has Airflow mask its secrets, for which it may ask its supervisor and block.
         extra = await sync_to_async(getattr)(connection, "extra_dejson")
@@ -110,10 +114,10 @@ class EcsTaskHook(BaseHook):
 
         Raises:
             AirflowNotFoundException: There is no such connection.
-            ValueError: The connection names only half of a key.
+            ValueError: The connection names only half of a key, or its `trust_env` is not true or false.
         """
         if self._access is None:
-            self._access = EcsAccess()
+            self._access = EcsAccess(trust_env=trust_env_variable())
             if self.alibabacloud_conn_id:
                 connection: Connection = self.get_connection(self.alibabacloud_conn_id)
                 self._access = _access(self.alibabacloud_conn_id, connection.extra_dejson)
@@ -147,6 +151,7 @@ class EcsTaskHook(BaseHook):
                 credentials=self.access.credentials,
                 endpoint=self.access.endpoint,
                 policy=self.policy,
+                trust_env=self.access.trust_env,
             )
         except EcsWaiterError as error:
             return event_of_error(error)
@@ -169,7 +174,7 @@ class EcsTaskHook(BaseHook):
         # What speaks HTTP takes a tenth of a second to import, which is too long where DAGs are parsed.
         from ecs_waiter.api.client import EcsClient  # noqa: PLC0415
 
-        return EcsClient(access.credentials, access.endpoint, self.policy)
+        return EcsClient(access.credentials, access.endpoint, self.policy, trust_env=access.trust_env)
 
     async def _call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         async with self.get_conn() as client:
@@ -194,4 +199,9 @@ def _access(conn_id: str, extra: object) -> EcsAccess:
     credentials = None if key_id is None or secret is None else StaticCredentials(key_id, secret, token)
     if isinstance(endpoint, str) and "://" not in endpoint:
         endpoint = f"https://{endpoint}"
-    return EcsAccess(region, credentials, endpoint)
+    trust_env = values.get("trust_env")
+    if trust_env is None or trust_env == "":
+        is_trusted = trust_env_variable()
+    else:
+        is_trusted = read_flag(f"connection {conn_id!r}: trust_env", trust_env)
+    return EcsAccess(region, credentials, endpoint, is_trusted)

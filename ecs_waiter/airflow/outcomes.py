@@ -17,39 +17,43 @@ __all__ = ["checked_event", "event_of_error", "event_of_results", "tasks_of"]
 _TOLD = 10
 
 
-def event_of_results(results: Mapping[str, Task | EcsWaiterError], pending: tuple[str, ...] = ()) -> dict[str, Any]:
+def event_of_results(results: Mapping[str, Task | EcsWaiterError], end: EcsWaiterError | None = None) -> dict[str, Any]:
     """Describe what became of each task.
 
-    ``status`` is ``failed`` if the service has ended a task otherwise than well, which no retry changes; else
-    ``error`` if a region could not be asked, ``timeout`` if tasks are pending, or ``success``.
+    ``status`` is ``failed`` if a task failed, was canceled or is unknown, which no retry changes; else ``error`` if a
+    region could not be asked, ``timeout`` if the deadline passed, or ``success``.
+
+    Args:
+        results: The tasks that finished, and the errors.
+        end: What ended the wait before all had finished.
     """
     errors = {task_id: found for task_id, found in results.items() if isinstance(found, EcsWaiterError)}
     known = {task_id: error.task if isinstance(error, TaskError) else None for task_id, error in errors.items()}
     tasks = {**results, **known}
     # An error of a whole region stands under each of its IDs, and is told once.
     told = list(dict.fromkeys(map(_told, errors.values())))
-    if pending:
-        told.append(f"still pending at the deadline: {', '.join(pending[:_TOLD])}{_more(len(pending))}")
+    if end is not None:
+        told.append(_told(end))
     if any(isinstance(error, TaskError) for error in errors.values()):
         status = "failed"
-    elif errors:
+    elif errors or not (end is None or isinstance(end, WaitTimeoutError)):
         status = "error"
     else:
-        status = "timeout" if pending else "success"
+        status = "success" if end is None else "timeout"
     return {
         "status": status,
         "message": "; ".join(told[:_TOLD]) + _more(len(told)),
         "tasks": {task_id: task.model_dump(mode="json") for task_id, task in tasks.items() if isinstance(task, Task)},
         "errors": {task_id: _told(error) for task_id, error in errors.items()},
-        "pending": list(pending),
+        "pending": [] if end is None else list(end.pending),
     }
 
 
 def event_of_error(error: Exception) -> dict[str, Any]:
     """Describe what ended the wait as a whole, whatever it is."""
-    if isinstance(error, WaitTimeoutError):
-        return event_of_results(error.results, error.pending)
-    message = _told(error) if isinstance(error, EcsWaiterError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, EcsWaiterError):
+        return event_of_results(error.results, error)
+    message = f"{type(error).__name__}: {error}"
     return {"status": "error", "message": message, "tasks": {}, "errors": {}, "pending": []}
 
 

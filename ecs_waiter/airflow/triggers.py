@@ -136,6 +136,7 @@ class EcsTaskTrigger(BaseTrigger):
             credentials=access.credentials,
             endpoint=access.endpoint,
             policy=policy,
+            trust_env=access.trust_env,
         )
         return event_of_results(results)
 

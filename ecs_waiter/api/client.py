@@ -12,12 +12,13 @@ import aiohttp
 
 from ecs_waiter.api.answers import Snapshot, detail_of, page_of, snapshot_of, tasks_in, total_of
 from ecs_waiter.api.credentials import check_provider
-from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
+from ecs_waiter.api.endpoints import base_url, resolve_endpoint, resolve_region
 from ecs_waiter.api.filters import filters, whole
 from ecs_waiter.api.limiter import PlaceTakenError, Priority, RegionLimiter
 from ecs_waiter.api.listing import read_listing
 from ecs_waiter.api.operations import check_action, client_token_of, in_doubt, is_repeatable, region_of_call
 from ecs_waiter.api.policy import CallPolicy
+from ecs_waiter.api.proxies import Proxies, check_trust_env
 from ecs_waiter.api.quotas import quotas_of
 from ecs_waiter.api.retry import retrying
 from ecs_waiter.api.signing import canonical_query, flatten
@@ -25,6 +26,8 @@ from ecs_waiter.api.task_ids import MAX_BATCH, check_task_id
 from ecs_waiter.api.transport import KNOWN, Transport
 from ecs_waiter.errors import ApiError
 from ecs_waiter.models import TaskStatus
+from ecs_waiter.running_clock import RunningClock
+from ecs_waiter.runtimes import running_loop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -41,6 +44,8 @@ _POLL = "DescribeTasks"
 _STALE_PAGES = 10
 """Pages without any task that is new, in a row, after which the service is taken to repeat itself."""
 
+_ANY_REGION = "cn-hangzhou"
+
 T = TypeVar("T")
 
 
@@ -52,6 +57,7 @@ class EcsClient:
         endpoint: One base URL for every region; None for ``ECS_WAITER_ENDPOINT`` or each region's own.
         policy: Limits and budgets, in seconds; a PollPolicy is one too.
         session: An aiohttp session of yours, never closed here; None for one of our own.
+        trust_env: Whether to use the proxies of the environment (``HTTPS_PROXY``, ``NO_PROXY``). Not with `session`.
 
     Every call may raise:
         ThrottledError: The service asked for patience to the end of the policy's `outage_budget`.
@@ -59,6 +65,7 @@ class EcsClient:
         ServiceUnavailableError: No good answer came for as long; `__cause__` is the last fault.
         ApiError: The service refused the call for another reason.
         ValueError, TypeError: Misuse, before anything is sent.
+        WaiterClosedError: `session` is closed, or belongs to another event loop (a RuntimeError).
         RuntimeError: The client is closed.
     """
 
@@ -68,6 +75,8 @@ class EcsClient:
         endpoint: str | None = None,
         policy: CallPolicy | None = None,
         session: aiohttp.ClientSession | None = None,
+        *,
+        trust_env: bool = False,
     ) -> None:
         policy = CallPolicy() if policy is None else policy
         if not isinstance(policy, CallPolicy):
@@ -78,10 +87,16 @@ class EcsClient:
             raise ValueError("session has an auth of its own, whose header would take the place of the signature")
         if session is not None and any(name.lower().startswith("x-acs-") for name in session.headers):
             raise ValueError("session has x-acs-... headers of its own, which would go out unsigned: leave them out")
+        base = resolve_endpoint(endpoint)
+        proxies = Proxies() if check_trust_env(trust_env, session) else None
+        if proxies is not None:
+            proxies.for_url(base_url(_ANY_REGION, base))  # a proxy that cannot be used is an error now
         self._policy = policy
         self._provider = check_provider(credentials)
-        self._endpoint = resolve_endpoint(endpoint)
-        self._transport = Transport(provider=self._provider, endpoint=self._endpoint, policy=policy, session=session)
+        self._endpoint = base
+        self._transport = Transport(
+            provider=self._provider, endpoint=base, policy=policy, session=session, proxies=proxies
+        )
         self._limiters: dict[str, RegionLimiter] = {}
 
     async def __aenter__(self) -> Self:
@@ -318,6 +333,7 @@ class EcsClient:
         priority: Priority = Priority.CALL,
     ) -> T:
         """Attempt the call until an answer comes that `read` finds no fault with."""
+        running_loop()  # raises where asyncio does not run
 
         async def attempt() -> T:
             limiter = self.limiter(region, action)
@@ -337,8 +353,9 @@ class EcsClient:
         def on_retry() -> None:
             counters.retried += 1
 
-        again = retrying(self._policy, repeatable=repeatable, doubt=doubt, token=token, on_retry=on_retry)
-        with _in_region(region):
+        clock = RunningClock()
+        again = retrying(self._policy, repeatable=repeatable, doubt=doubt, token=token, clock=clock, on_retry=on_retry)
+        with _in_region(region), clock.watching():
             return await again(attempt)
 
 

@@ -5,28 +5,44 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
+import re
 import zlib
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
 
-from ecs_waiter.errors import ServiceUnavailableError
+from ecs_waiter.api.proxies import unused_proxy
+from ecs_waiter.errors import EcsWaiterError, ServiceUnavailableError
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractAsyncContextManager
 
+    from ecs_waiter.api.proxies import Proxy
     from ecs_waiter.api.request import SignedRequest
 
-__all__ = ["Reply", "exchange"]
+__all__ = ["TRACE", "Reply", "attach_trace", "exchange"]
 
 _LARGEST_BODY = 4 * 2**20
 # gzip or zlib, whichever the data begins with.
 _ANY_HEADER = 47
 _PLAIN = frozenset({"", "identity"})
 _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
+# If the session is not traced, these errors mean that nothing was sent.
+_UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+_HOW_TO_USE = "pass trust_env=True (command: --proxy-from-env)"
+_HOW_TO_USE_YOURS = "make your session with proxy=..., or leave session= out and pass trust_env=True"
+# What aiohttp's writer says when it writes nothing.
+_NOT_WRITTEN = "Cannot write to closing transport"
+_PROXY_ADVICE = {
+    403: "the proxy does not allow connections to this host",
+    407: "the proxy requires a login: put the user and the password into the proxy's URL",
+}
+# A login in a URL, and the way in which aiohttp's errors show the login of a session's proxy.
+_LOGIN = r"(?<=://)[^/\s?#]+(?=@)|BasicAuth\(.*\)"
 
 
 @dataclass(slots=True, eq=False)
@@ -38,40 +54,168 @@ class Reply:
     body: bytes
 
 
+class _Progress:
+    """How far one request has come, as aiohttp's tracing reports it.
+
+    Attributes:
+        limit: Ends it; None when it is over.
+        is_traced: Whether the session reports anything. A mocked session does not.
+        is_queued: Whether it waits for a free connection in the session's pool.
+        writes: How often sending it began; more than once where a middleware repeats it.
+    """
+
+    __slots__ = ("_call_timeout", "is_queued", "is_traced", "limit", "writes")
+
+    def __init__(self, limit: asyncio.Timeout, call_timeout: float) -> None:
+        self.limit: asyncio.Timeout | None = limit
+        self._call_timeout = call_timeout
+        self.is_traced = self.is_queued = False
+        self.writes = 0
+
+    def leave_queue(self) -> None:
+        """Restart the time limit: the wait for a free connection is not the service's fault."""
+        self.is_queued = False
+        if self.limit is not None and not self.limit.expired():
+            self.limit.reschedule(asyncio.get_running_loop().time() + self._call_timeout)
+
+
+_progress: ContextVar[_Progress | None] = ContextVar("ecs_waiter_progress", default=None)
+
+
+async def _started(*_: object) -> None:
+    if (progress := _progress.get()) is not None:
+        progress.is_traced = True
+
+
+async def _queued(*_: object) -> None:
+    if (progress := _progress.get()) is not None:
+        progress.is_queued = True
+
+
+async def _had_connection(*_: object) -> None:
+    if (progress := _progress.get()) is not None:
+        progress.leave_queue()
+
+
+async def _writes(*_: object) -> None:
+    # aiohttp calls this right before it writes the first byte.
+    if (progress := _progress.get()) is not None:
+        progress.writes += 1
+
+
+def _trace() -> aiohttp.TraceConfig:
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(_started)
+    trace.on_connection_queued_start.append(_queued)
+    trace.on_connection_queued_end.append(_had_connection)
+    trace.on_request_headers_sent.append(_writes)
+    trace.freeze()
+    return trace
+
+
+TRACE = _trace()
+"""Follows our own requests, and ignores all other requests of the program."""
+
+
+def attach_trace(session: aiohttp.ClientSession) -> None:
+    """Follow our requests on a session that was made without `TRACE`."""
+    traces: object = session.trace_configs
+    if isinstance(traces, list) and TRACE not in traces:
+        traces.append(TRACE)
+
+
 async def exchange(
-    session: aiohttp.ClientSession, request: SignedRequest, call_timeout: float
+    session: aiohttp.ClientSession,
+    request: SignedRequest,
+    call_timeout: float,
+    proxy: Proxy | None = None,
+    *,
+    is_own: bool = True,
 ) -> Reply | ServiceUnavailableError:
     """Send once, within `call_timeout` seconds from the connection to the last byte.
 
-    A fault is returned, for the caller to raise where no exception that holds the request is handled.
+    The wait for a free connection in the session's pool may take as long again.
+
+    Any exception that leaves the session is a fault: connectors, resolvers, middlewares and trace hooks can raise
+    anything. A fault is returned. The caller raises it where no exception that holds the request is handled.
+
+    Args:
+        session: What to send it on.
+        request: What to send.
+        call_timeout: In seconds.
+        proxy: The proxy to use; None leaves the choice to the session.
+        is_own: Whether the library made the session.
+
+    Raises:
+        EcsWaiterError: The session adds a second login.
     """
+    before = _progress.get()
     # The whole is bounded here, for aiohttp's own total timeout swallows a cancellation that comes in the same turn.
+    limit = asyncio.timeout(call_timeout)
+    progress = _Progress(limit, call_timeout)
+    faults = _Faults(session, request, call_timeout, proxy, progress, is_own=is_own)
+    _progress.set(progress)
     try:
-        async with (
-            asyncio.timeout(call_timeout),
-            session.post(
-                request.url,
-                headers=request.headers,
-                allow_redirects=False,
-                # aiohttp would unpack without a limit.
-                auto_decompress=False,
-                raise_for_status=False,
-                # There is no content, and aiohttp would name a type for it.
-                skip_auto_headers=("Content-Type",),
-                timeout=_patience(call_timeout),
-            ) as response,
-        ):
+        async with limit, _post(session, request, call_timeout, proxy) as response:
             body = await _bounded(response.content)
             encoding = response.headers.get("Content-Encoding", "").strip().lower()
-            return Reply(response.status, response.headers, _unpacked(body, encoding))
-    except (aiohttp.ClientError, HttpProcessingError, OSError, zlib.error) as error:
-        return _fault(error, request, call_timeout)
+            status, headers = response.status, response.headers
+    except asyncio.CancelledError as error:
+        caller = asyncio.current_task()
+        if caller is None or caller.cancelling():
+            raise
+        # Nobody canceled this call: code of the session raised the CancelledError.
+        return faults.of(error)
+    except Exception as error:
+        if _is_second_login(error, session):
+            raise EcsWaiterError(
+                "the session that was given cannot send signed requests: it has trust_env=True and found a login for"
+                f" {request.headers['host']} in a .netrc file; remove that login, or leave session= out"
+            ) from error
+        return faults.of(error)
+    finally:
+        progress.limit = None
+        _progress.set(before)
+    try:
+        return Reply(status, headers, _unpacked(body, encoding))
+    except (aiohttp.ClientPayloadError, zlib.error) as error:
+        return faults.of(error)
+
+
+def _post(
+    session: aiohttp.ClientSession, request: SignedRequest, call_timeout: float, proxy: Proxy | None
+) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    headers = request.headers
+    way: dict[str, Any] = {}
+    if proxy is not None:
+        way = {"proxy": proxy.url, "proxy_headers": proxy.headers}
+        if request.url.scheme == "http":
+            # Without a tunnel the proxy reads the request itself.
+            headers = {**headers, **proxy.headers}
+    return session.post(
+        request.url,
+        headers=headers,
+        allow_redirects=False,
+        # aiohttp would unpack without a limit.
+        auto_decompress=False,
+        raise_for_status=False,
+        # There is no content, and aiohttp would name a type for it.
+        skip_auto_headers=("Content-Type",),
+        timeout=_patience(call_timeout),
+        **way,
+    )
+
+
+def _is_second_login(error: Exception, session: aiohttp.ClientSession) -> bool:
+    # aiohttp does not send both our signature and a login that the session found in a .netrc file.
+    return type(error) is ValueError and session.trust_env and "AUTHORIZATION header" in str(error)
 
 
 @functools.lru_cache(maxsize=32)
 def _patience(call_timeout: float) -> aiohttp.ClientTimeout:
-    # Half of the time for the connection alone: one that never came up did not start anything.
-    return aiohttp.ClientTimeout(total=None, connect=call_timeout / 2, ceil_threshold=math.inf)
+    # Half of the time for each address of the host: a dead one leaves time for the next. Time in the session's pool
+    # does not count.
+    return aiohttp.ClientTimeout(total=None, sock_connect=call_timeout / 2, ceil_threshold=math.inf)
 
 
 async def _bounded(content: aiohttp.StreamReader) -> bytes:
@@ -103,35 +247,111 @@ def _too_large() -> aiohttp.ClientPayloadError:
     return aiohttp.ClientPayloadError(f"the answer is larger than {_LARGEST_BODY} bytes")
 
 
-def _fault(error: Exception, request: SignedRequest, call_timeout: float) -> ServiceUnavailableError:
-    host = request.headers["host"]
-    # Of this family, none of the request has left.
-    sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-    if isinstance(error, TimeoutError):
-        words = f"{host}: no answer within {call_timeout:g} s"
-        if not sent:
-            words = f"{host}: no connection within {call_timeout / 2:g} s"
-    else:
-        words = f"{host}: {_told(error, request)}"
-    fault = ServiceUnavailableError(None, words, sent=sent)
-    fault.__cause__ = error if _is_harmless(error, request) else aiohttp.ClientError(_told(error, request))
-    return fault
+class _Faults:
+    """Makes the faults of one exchange."""
+
+    __slots__ = ("_call_timeout", "_host", "_is_own", "_progress", "_proxy", "_request", "_session")
+
+    def __init__(  # noqa: PLR0913 - what an exchange is made of
+        self,
+        session: aiohttp.ClientSession,
+        request: SignedRequest,
+        call_timeout: float,
+        proxy: Proxy | None,
+        progress: _Progress,
+        *,
+        is_own: bool,
+    ) -> None:
+        self._session = session
+        self._request = request
+        self._call_timeout = call_timeout
+        self._proxy = proxy
+        self._progress = progress
+        self._is_own = is_own
+
+    def of(self, error: BaseException) -> ServiceUnavailableError:
+        """Return the fault for an exchange that `error` ended."""
+        sent = self._may_be_sent(error)
+        way = f" through the proxy {self._proxy}" if self._proxy is not None else ""
+        fault = ServiceUnavailableError(
+            None, f"{self._request.headers['host']}{way}: {self._words(error, sent=sent)}", sent=sent
+        )
+        fault.__cause__ = error if self._is_harmless(error) else aiohttp.ClientError(self._described(error))
+        return fault
+
+    def _may_be_sent(self, error: BaseException) -> bool:
+        if not self._progress.is_traced:
+            return not isinstance(error, _UNSENT)
+        # The last write did not happen where the transport was closing.
+        is_unwritten = isinstance(error, aiohttp.ClientConnectionResetError) and _text(error) == _NOT_WRITTEN
+        return self._progress.writes > is_unwritten
+
+    def _words(self, error: BaseException, *, sent: bool) -> str:
+        seconds = self._call_timeout
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return f"no connection within {seconds / 2:g} s{self._hint(error)}"
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return f"{self._described(error)}: {_PROXY_ADVICE.get(error.status, 'check the proxy')}"
+        if not isinstance(error, TimeoutError) or _text(error):
+            return f"{self._described(error)}{'' if sent else self._hint(error)}"
+        if sent:
+            return f"no answer within {seconds:g} s"
+        if self._progress.is_queued:
+            return (
+                f"no free connection in the session's pool ({_limits(self._session)}) within {seconds:g} s: raise the"
+                " connector's limit, or leave session= out"
+            )
+        return f"no connection within {seconds:g} s{self._hint(error)}"
+
+    def _hint(self, error: BaseException) -> str:
+        """Name the proxy that could be used but is not."""
+        is_direct = self._proxy is None and not self._session.trust_env
+        # A connector's error names another host if the session has a proxy of its own.
+        if not is_direct or getattr(error, "host", self._request.url.host) != self._request.url.host:
+            return ""
+        if not isinstance(error, OSError) or isinstance(error, aiohttp.ClientSSLError):
+            return ""
+        name = unused_proxy(self._request.url)
+        if name is None:
+            return ""
+        return f"; {name} is set but not used: {_HOW_TO_USE if self._is_own else _HOW_TO_USE_YOURS}"
+
+    def _described(self, error: BaseException) -> str:
+        # The text of a ClientResponseError ends in the URL, that of others is the whole story.
+        words = f"{error.status}, {error.message}" if isinstance(error, aiohttp.ClientResponseError) else _text(error)
+        return f"{type(error).__name__}: {printable(self._clean(words))}".removesuffix(": ")
+
+    def _clean(self, text: str) -> str:
+        text = self._request.clean(text)
+        if self._proxy is not None:
+            text = self._proxy.clean(text)
+        return re.sub(_LOGIN, "***", text)
+
+    def _is_harmless(self, error: BaseException) -> bool:
+        """Whether nothing that a log would print of `error` and its causes holds a secret."""
+        try:
+            return all(
+                # Its repr shows the request's headers.
+                not isinstance(link, aiohttp.ClientResponseError)
+                and all(self._clean(text) == text for text in (str(link), repr(link), *getattr(link, "__notes__", ())))
+                for link in _chain(error)
+            )
+        except Exception:  # noqa: BLE001 - foreign code writes these texts
+            return False
 
 
-def _told(error: Exception, request: SignedRequest) -> str:
-    # The text of a ClientResponseError ends in the URL, that of others is the whole story.
-    words = f"{error.status}, {error.message}" if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    return f"{type(error).__name__}: {printable(request.clean(words))}".removesuffix(": ")
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - foreign code writes it
+        return ""
 
 
-def _is_harmless(error: Exception, request: SignedRequest) -> bool:
-    """Whether nothing that a log would print of `error` and its causes holds a secret."""
-    return all(
-        # Its repr shows the request's headers.
-        not isinstance(link, aiohttp.ClientResponseError)
-        and all(request.clean(text) == text for text in (str(link), repr(link)))
-        for link in _chain(error)
-    )
+def _limits(session: aiohttp.ClientSession) -> str:
+    connector = session.connector
+    per_host = getattr(connector, "limit_per_host", 0)
+    more = f", {per_host} for each host" if per_host else ""
+    return f"limit {getattr(connector, 'limit', None) or 'none'}{more}"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -143,3 +363,5 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             seen.add(id(link))
             yield link
             links += [link.__cause__, link.__context__]
+            if isinstance(link, BaseExceptionGroup):
+                links += link.exceptions

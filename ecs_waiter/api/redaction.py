@@ -19,12 +19,13 @@ _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 
 class Redactor:
-    """Strikes out the secrets of one set of credentials: raw, percent-encoded or escaped."""
+    """Strikes out the secrets of one set of credentials, and `others`: raw, percent-encoded or escaped."""
 
     __slots__ = ("_needles", "_patterns", "_secrets")
 
-    def __init__(self, credentials: Credentials) -> None:
-        self._secrets = [s for s in (credentials.access_key_secret, credentials.security_token) if s]
+    def __init__(self, credentials: Credentials | None, *others: str) -> None:
+        own = () if credentials is None else (credentials.access_key_secret, credentials.security_token)
+        self._secrets = [s for s in (*own, *others) if s]
         self._patterns: dict[int, re.Pattern[str] | None] = {}
         # A backslash or a percent sign may spell any character: only the parsed strings tell then.
         told = [secret.encode() for secret in self._secrets if len(secret) >= _SHORTEST_IN_DATA]

@@ -12,6 +12,7 @@ from tenacity.wait import wait_base
 
 from ecs_waiter.errors import ApiError, ServiceUnavailableError, ThrottledError
 from ecs_waiter.printable import printable
+from ecs_waiter.running_clock import RunningClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,12 +60,13 @@ class wait_backoff(wait_base):  # noqa: N801 - tenacity's strategies are named l
         return wait if asked is None else max(wait, asked)
 
 
-def retrying(
+def retrying(  # noqa: PLR0913 - each is one property of the call
     policy: CallPolicy,
     *,
     repeatable: bool,
     doubt: str = "",
     token: str | None = None,
+    clock: RunningClock | None = None,
     on_retry: Callable[[], None] | None = None,
 ) -> AsyncRetrying:
     """Return what repeats one call while its errors are transient; the budget begins now.
@@ -76,9 +78,10 @@ def retrying(
         repeatable: Whether a second execution is harmless. If not, only what surely did not happen is repeated.
         doubt: What an error says if one of the attempts may have taken effect.
         token: The call's ``ClientToken``.
+        clock: Measures the budget.
         on_retry: Called before each attempt but the first.
     """
-    call = _Call(policy, repeatable=repeatable, doubt=doubt, token=token)
+    call = _Call(policy, clock or RunningClock(), repeatable=repeatable, doubt=doubt, token=token)
     return AsyncRetrying(
         sleep=asyncio.sleep,
         # Errors that are not retried come here too: what they say depends on the attempts before.
@@ -93,8 +96,10 @@ def retrying(
 class _Call:
     """What is known of a call's attempts when they end."""
 
-    def __init__(self, policy: CallPolicy, *, repeatable: bool, doubt: str, token: str | None) -> None:
-        self._time = asyncio.get_running_loop().time
+    def __init__(
+        self, policy: CallPolicy, clock: RunningClock, *, repeatable: bool, doubt: str, token: str | None
+    ) -> None:
+        self._time = clock.time
         self._started = self._time()
         self._budget = policy.outage_budget
         self._repeatable = repeatable

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
-__all__ = ["MAX_BATCH", "check_task_id", "check_task_ids", "several"]
+from ecs_waiter.printable import is_printable
+
+__all__ = ["MAX_BATCH", "check_each", "check_task_id", "check_task_ids", "several"]
 
 MAX_BATCH = 100
 _LONGEST = 256
-# A comma separates IDs on the wire; what cannot be seen, or not be sent, is no part of an ID.
-_MISFIT = re.compile(r"[,\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
+
+
+def _fits(text: str) -> bool:
+    """Whether an ID may hold these characters: what can be shown, but for commas, which separate IDs, and spaces."""
+    return is_printable(text) and "," not in text and " " not in text
 
 
 def check_task_id(task_id: object) -> str:
@@ -26,9 +30,28 @@ def check_task_id(task_id: object) -> str:
         raise ValueError("a task ID is empty")
     if len(task_id) > _LONGEST:
         raise ValueError(f"a task ID has {_LONGEST} characters at most, not {len(task_id)}")
-    if _MISFIT.search(task_id):
+    if not _fits(task_id):
         raise ValueError(f"a task ID has neither commas nor white space nor control characters: {task_id!r}")
     return task_id
+
+
+def check_each(task_ids: list[str]) -> None:
+    """Check many IDs at the price of one where all can be IDs, and one by one where one cannot.
+
+    Raises:
+        TypeError: One of them is no text.
+        ValueError: One of them cannot be a task ID.
+    """
+    if not _are_task_ids(task_ids):
+        for task_id in task_ids:
+            check_task_id(task_id)
+
+
+def _are_task_ids(texts: list[str]) -> bool:
+    if set(map(type, texts)) != {str}:
+        return False
+    lengths = set(map(len, texts))
+    return min(lengths) > 0 and max(lengths) <= _LONGEST and _fits("".join(texts))
 
 
 def several(name: str, values: object) -> Iterable[object]:

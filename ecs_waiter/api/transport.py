@@ -16,7 +16,7 @@ import aiohttp
 from ecs_waiter.api import faults
 from ecs_waiter.api.credentials import Credentials, DefaultCredentials, StaticCredentials
 from ecs_waiter.api.endpoints import base_url
-from ecs_waiter.api.exchange import exchange
+from ecs_waiter.api.exchange import TRACE, attach_trace, exchange
 from ecs_waiter.api.fingerprint import fingerprint_of
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.api.request import Signer
@@ -26,7 +26,9 @@ from ecs_waiter.errors import (
     EcsWaiterError,
     ServiceUnavailableError,
     ThrottledError,
+    WaiterClosedError,
 )
+from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from ecs_waiter.api.limiter import RegionLimiter
     from ecs_waiter.api.listing import Listing
     from ecs_waiter.api.policy import CallPolicy
+    from ecs_waiter.api.proxies import Proxies, Proxy
     from ecs_waiter.api.request import SignedRequest
 
 __all__ = ["KNOWN", "Answer", "Attempt", "Counters", "Transport", "new_connector"]
@@ -97,7 +100,8 @@ class Transport:
         provider: Asked for credentials before every attempt.
         endpoint: One base URL for every region, or None for each region's own.
         policy: Its `call_timeout` bounds an attempt, from the connection to the last byte, in seconds.
-        session: Used as it is and never closed; None for sessions of our own.
+        session: Traced, and never closed; None for sessions of our own.
+        proxies: The proxies for sessions of our own; None for direct connections.
         clock: The local wall clock, in seconds since the epoch.
         nonce: Gives a new value for every attempt.
     """
@@ -109,6 +113,7 @@ class Transport:
         endpoint: str | None,
         policy: CallPolicy,
         session: aiohttp.ClientSession | None = None,
+        proxies: Proxies | None = None,
         clock: Callable[[], float] = time.time,
         nonce: Callable[[], str] = lambda: os.urandom(16).hex(),
     ) -> None:
@@ -119,6 +124,9 @@ class Transport:
         self._endpoint = endpoint
         self._patience = policy.call_timeout
         self._given = session
+        if session is not None:
+            attach_trace(session)
+        self._proxies = proxies
         self._own: dict[bool, aiohttp.ClientSession] = {}
         self._clock = clock
         self._nonce = nonce
@@ -182,7 +190,8 @@ class Transport:
             AuthenticationError: The credentials were refused, or there are none.
             ServiceUnavailableError: A passing fault.
             ApiError: The service refused the call for another reason.
-            RuntimeError: The transport, or the session given, is closed.
+            WaiterClosedError: The session given cannot be used any more (a RuntimeError).
+            RuntimeError: The transport is closed.
         """
         signer = self._signer(region_id)
         credentials = await self._credentials()
@@ -216,15 +225,15 @@ class Transport:
         read: Callable[[bytes], Listing | None] | None,
     ) -> tuple[Answer | ApiError, faults.Told]:
         session = self._session(fresh=fresh)
+        proxy = self._proxy(request)
         counters = self.counters(region_id)
         counters.calls += 1
         sent_at = asyncio.get_running_loop().time()
-        try:
-            reply = await exchange(session, request, self._patience)
-        except ValueError as error:
-            # aiohttp refuses what a session of the user's adds, such as the login that it finds in a .netrc file.
-            raise EcsWaiterError(f"the session that was given cannot send signed requests: {error}") from error
+        reply = await exchange(session, request, self._patience, proxy, is_own=self._given is None)
         if isinstance(reply, ServiceUnavailableError):
+            if self._given is not None and self._given.closed:
+                doubt = "; the request under way may have been received" if reply.sent else ""
+                raise _closed_session(doubt) from reply
             _log.debug("%s in %s: %s", action, region_id, reply)
             raise reply
         if _log.isEnabledFor(logging.DEBUG):
@@ -252,14 +261,30 @@ class Transport:
         if self._closed:
             raise RuntimeError("this EcsClient is closed")
         if self._given is not None:
-            if self._given.closed:
-                raise RuntimeError("the session that was given is closed")
+            _check_usable(self._given)
             return self._given
         if fresh not in self._own:
-            self._own[fresh] = aiohttp.ClientSession(
-                connector=new_connector(force_close=fresh), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
-            )
+            try:
+                self._own[fresh] = aiohttp.ClientSession(
+                    connector=new_connector(force_close=fresh),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    trust_env=False,
+                    trace_configs=[TRACE],
+                )
+            except EcsWaiterError:
+                raise
+            except Exception as error:
+                # A resolver that cannot start, for example.
+                raise ServiceUnavailableError(
+                    None, f"cannot open an HTTP session: {type(error).__name__}: {printable(str(error))}", sent=False
+                ) from error
         return self._own[fresh]
+
+    def _proxy(self, request: SignedRequest) -> Proxy | None:
+        try:
+            return None if self._proxies is None else self._proxies.for_url(request.url)
+        except ValueError as error:
+            raise EcsWaiterError(str(error)) from None
 
     async def _credentials(self) -> Credentials:
         if self._at_hand is not None and (at_hand := self._at_hand()) is not None:
@@ -348,6 +373,22 @@ class Transport:
         if credentials == refused:
             raise refusal
         return credentials
+
+
+def _check_usable(session: aiohttp.ClientSession) -> None:
+    if session.closed:
+        raise _closed_session()
+    loop = getattr(session, "_loop", None)  # `session.loop` warns
+    if loop is not None and loop is not asyncio.get_running_loop():
+        raise WaiterClosedError(
+            "the session that was given belongs to another event loop: make one in this loop, or leave session= out"
+        )
+
+
+def _closed_session(more: str = "") -> WaiterClosedError:
+    return WaiterClosedError(
+        f"the session that was given is closed: keep it open until all waits and calls that use it have ended{more}"
+    )
 
 
 def _judged(

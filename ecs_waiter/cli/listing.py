@@ -41,9 +41,10 @@ async def list_tasks(  # noqa: PLR0913 - the filters
     resources: Sequence[str],
     limit: int | None,
     output: str,
+    trust_env: bool,
 ) -> ExitCode:
     """List a region's tasks, the youngest first."""
-    async with open_calls() as calls:
+    async with open_calls(trust_env=trust_env) as calls:
         try:
             tasks = calls.client.iter_tasks(
                 region_id,
@@ -86,9 +87,9 @@ def _list_row(task: Task | Seen) -> tuple[str, ...]:
     return tuple(printable(cell).replace(" ", "_") or "-" for cell in cells)
 
 
-async def show_task(ref: TaskRef, *, output: str) -> ExitCode:
+async def show_task(ref: TaskRef, *, output: str, trust_env: bool) -> ExitCode:
     """Show all that the service tells of a task."""
-    async with open_calls() as calls:
+    async with open_calls(trust_env=trust_env) as calls:
         detail = await calls.answer(ref.region_id, _described(calls.client, ref))
     error = TaskFailedError(detail, detail) if status_outcome(detail) == "failed" else None
     record = Record(ref, status_outcome(detail), detail, error)
@@ -147,11 +148,11 @@ def _more(detail: TaskDetail) -> dict[str, Any]:
     return dict(shown)
 
 
-async def cancel_tasks(refs: Sequence[TaskRef], *, output: str) -> ExitCode:
+async def cancel_tasks(refs: Sequence[TaskRef], *, output: str, trust_env: bool) -> ExitCode:
     """Cancel tasks, one after the other, and say of each refusal what it means."""
     records: list[Record] = []
     code = ExitCode.FINISHED
-    async with open_calls() as calls:
+    async with open_calls(trust_env=trust_env) as calls:
         for ref in refs:
             try:
                 await calls.answer(ref.region_id, calls.client.cancel_task(ref.region_id, ref.task_id))

@@ -54,6 +54,7 @@ _ADVICE = (
     ("canceltaskfailed", "the service could not cancel the task: look at it with `ecs-waiter show`, and try again"),
 )
 _NO_CONNECTION = re.compile(r"(\S+): \w+: Cannot connect to host \S+ ssl:\S+(?: \[(.*)\])?")
+_UNUSED_PROXY = re.compile(r"; (\S+|the system's \w+ proxy) is set but not used: .*")
 _FORBIDDEN = "the access key may not do this: have its RAM policy allow ecs:DescribeTasks and the operation itself"
 
 
@@ -89,12 +90,16 @@ def why_no_answer(error: ApiError) -> str:
     if isinstance(error, ThrottledError):
         return "it asks for fewer calls"
     words = f"{error.code}: {error.message}" if error.code else error.message
-    if "DNSError" in words:
-        host = words.partition(":")[0]
-        return printable(f"the name {host} cannot be resolved: is there a network, and is the region's name right?")
-    if found := _NO_CONNECTION.fullmatch(words):
-        return printable(f"no connection to {found[1]}{f' ({found[2]})' if found[2] else ''}")
-    return printable(words)
+    hint = ""
+    if unused := _UNUSED_PROXY.search(words):
+        words, hint = words[: unused.start()], f"; {unused[1]} is set but not used: add --proxy-from-env"
+    host, _, error_text = words.partition(": ")
+    # A host with words around it is one behind a proxy: the name that cannot be resolved is the proxy's.
+    if "DNSError" in error_text and " " not in host:
+        words = f"the name {host} cannot be resolved: is there a network, and is the region's name right?"
+    elif found := _NO_CONNECTION.fullmatch(words):
+        words = f"no connection to {found[1]}{f' ({found[2]})' if found[2] else ''}"
+    return printable(f"{words}{hint}")
 
 
 def _api(error: ApiError) -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "waiting",
 ]
 
+_TRUST_ENV_VARIABLE = "ECS_WAITER_TRUST_ENV"
 _FORMATS = ("text", "json", "jsonl")
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -40,11 +41,13 @@ class Settings:
         is_verbose: Whether each call is logged.
         is_debugging: Whether tracebacks are shown.
         profile: The profile asked for by name.
+        trust_env: Whether to use the proxies of the environment.
     """
 
     is_verbose: bool = False
     is_debugging: bool = False
     profile: str | None = None
+    trust_env: bool = False
 
 
 class Duration(NamedTuple):
@@ -134,6 +137,15 @@ def common(function: F) -> F:
             callback=_set("profile"),
             shell_complete=complete_profile,
             help="A profile of the official command line (~/.aliyun/config.json).",
+        ),
+        click.option(
+            "--proxy-from-env",
+            is_flag=True,
+            envvar=_TRUST_ENV_VARIABLE,
+            show_envvar=True,
+            expose_value=False,
+            callback=_set("trust_env"),
+            help="Connect through the proxies that HTTPS_PROXY and NO_PROXY name.",
         ),
     ):
         function = decorate(function)

@@ -72,6 +72,7 @@ def list_(  # noqa: PLR0913 - the options
         resources=resources,
         limit=limit,
         output=output,
+        trust_env=settings.trust_env,
     )
     return run_work(settings, work)
 
@@ -93,7 +94,7 @@ def show(settings: Settings, /, task: str, region: str | None, output: str) -> i
     (ref,) = read_refs([task], default_region(settings, region), lambda: "")
     from ecs_waiter.cli.listing import show_task  # noqa: PLC0415 - not before the arguments are right
 
-    return run_work(settings, show_task(ref, output=output))
+    return run_work(settings, show_task(ref, output=output, trust_env=settings.trust_env))
 
 
 @click.command(
@@ -113,4 +114,4 @@ def cancel(settings: Settings, /, tasks: tuple[str, ...], region: str | None, ou
     refs = read_refs(tasks, default_region(settings, region), read_stdin)
     from ecs_waiter.cli.listing import cancel_tasks  # noqa: PLC0415 - not before the arguments are right
 
-    return run_work(settings, cancel_tasks(refs, output=output))
+    return run_work(settings, cancel_tasks(refs, output=output, trust_env=settings.trust_env))

@@ -46,11 +46,12 @@ class SingleCalls:
 
 
 @contextlib.asynccontextmanager
-async def open_calls() -> AsyncIterator[SingleCalls]:
+async def open_calls(*, trust_env: bool) -> AsyncIterator[SingleCalls]:
     """Open a client with the environment's credentials and endpoint."""
     stop = Stop()
     try:
-        client = EcsClient(policy=CallPolicy(outage_budget=_PATIENCE, call_timeout=_PATIENCE / 2))
+        policy = CallPolicy(outage_budget=_PATIENCE, call_timeout=_PATIENCE / 2)
+        client = EcsClient(policy=policy, trust_env=trust_env)
     except ValueError as error:
         raise MisuseError(str(error)) from None
     with stop.on_signals():

@@ -97,7 +97,7 @@ async def run(operation: str, region_id: str, params: Mapping[str, Any], options
     with stop.on_signals():
         loop = asyncio.get_running_loop()
         deadline = None if options.timeout is None else loop.time() + options.timeout
-        async with open_waiter(options.policy) as waiter:
+        async with open_waiter(options) as waiter:
             try:
                 task_id = start.task_id(await _start(waiter.client, start, deadline, stop))
             except ApiError as error:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ecs_waiter.cli.failure import MisuseError
+from ecs_waiter.printable import is_printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,16 @@ _NO_REGION = (
 # What wraps tasks in the answers of the service and of this command.
 _WRAPPERS = ("TaskSet", "Task", "tasks")
 _DEEPEST = 4
+_LONGEST_SHOWN = 80
 _BLANK = re.compile(r"\s*")
+# The service's IDs have a hyphen and digits. One of the two is required: field names, words of a message and `null`
+# have neither.
+_ID = re.compile(r"(?=.*(?:[0-9]|-\w))\w[\w.*~-]*", re.DOTALL)
+# The lines between columns, or a ruler.
+_TABLE = re.compile(r"[|\u2500-\u257f]|\A[-+=*_.:~\s]+\Z")
+# `ErrorCode: X`, `ERROR: SDK.ServerError`, `[error] X`, `error X`. A region has a hyphen, these names have none.
+_MESSAGE = re.compile(r"\[?(?:error|warn(?:ing)?|fatal|panic|usage)\b|[A-Za-z_.]+:(?:\s|$)", re.IGNORECASE)
+_PIPE_JSON = "pipe JSON (`aliyun` without --output, `ecs-waiter list` with --output json), or one ID a line"
 
 
 class TaskRef(NamedTuple):
@@ -69,9 +79,31 @@ def _add(refs: dict[str, TaskRef], ref: TaskRef) -> None:
         )
 
 
-def _from_word(word: str, region_id: str | None) -> TaskRef:
+def _from_word(word: str, region_id: str | None, *, is_piped: bool = False) -> TaskRef:
     region, colon, task_id = word.partition(":")
-    return _checked(task_id, region, word) if colon else _checked(word, region_id)
+    if not colon:
+        region, task_id = "", word
+    if not _ID.fullmatch(task_id) and (kind := _kind_of(word)) is not None:
+        what, hint = kind
+        raise MisuseError(f"{_shown(word)} is {what}, not a task ID{f': {hint}' if is_piped else ''}")
+    return _checked(task_id, region if colon else region_id, word)
+
+
+def _kind_of(word: str) -> tuple[str, str] | None:
+    """What a word is that does not have the form of an ID, and what to do; None for an empty ID and odd characters."""
+    if _MESSAGE.match(word):
+        return "a message of a command", "if the command before the pipe failed, fix that first"
+    if _TABLE.search(word):
+        return "a line of a table", _PIPE_JSON
+    if "," in word or any(map(str.isspace, word)):
+        return "more than one word (an ID has neither commas nor white space)", _PIPE_JSON
+    if not word or word.endswith(":") or not is_printable(word):
+        return None
+    return "a table header or other text", _PIPE_JSON
+
+
+def _shown(word: str) -> str:
+    return repr(word if len(word) <= _LONGEST_SHOWN else f"{word[:_LONGEST_SHOWN]}...")
 
 
 def _checked(task_id: object, region_id: object, word: str | None = None) -> TaskRef:
@@ -84,7 +116,7 @@ def _checked(task_id: object, region_id: object, word: str | None = None) -> Tas
             raise MisuseError(_NO_REGION.format(task_id=checked))
         return TaskRef(check_region(region_id), checked)
     except (TypeError, ValueError) as error:
-        raise MisuseError(f"{word!r}: {error}" if word else str(error)) from None
+        raise MisuseError(f"{_shown(word)}: {error}" if word else str(error)) from None
 
 
 def _from_text(text: str, region_id: str | None) -> Iterator[TaskRef]:
@@ -98,7 +130,7 @@ def _from_text(text: str, region_id: str | None) -> Iterator[TaskRef]:
                 value, end = _json_at(text, at)
                 yield from _from_json(value, region_id, _DEEPEST)
             elif text[at] != "#":
-                yield _from_word(text[at:end].strip(), region_id)
+                yield _from_word(text[at:end].strip(), region_id, is_piped=True)
         except MisuseError as error:
             raise MisuseError(f"line {text.count(chr(10), 0, at) + 1} of stdin: {error}") from None
         at = _skip_blank(text, end)
@@ -108,12 +140,15 @@ def _json_at(text: str, at: int) -> tuple[Any, int]:
     try:
         return json.JSONDecoder().raw_decode(text, at)
     except (ValueError, RecursionError):
+        line = text[at:].partition("\n")[0].strip()
+        if _MESSAGE.match(line):
+            _from_word(line, None, is_piped=True)
         raise MisuseError("it begins like JSON but is none") from None
 
 
 def _from_json(value: Any, region_id: str | None, depth: int) -> Iterator[TaskRef]:
     if isinstance(value, str):
-        yield _from_word(value, region_id)
+        yield _from_word(value, region_id, is_piped=True)
     elif isinstance(value, list) and depth:
         for item in value:
             yield from _from_json(item, region_id, depth - 1)

@@ -62,6 +62,7 @@ class WaitOptions:
         fail_fast: Whether the first failure ends it.
         cancel_on_interrupt: Whether an interrupt cancels the tasks at the service.
         is_quiet: Whether to leave progress out.
+        trust_env: Whether to use the proxies of the environment.
         kept: The words of the command line that a command which goes on keeps.
     """
 
@@ -71,6 +72,7 @@ class WaitOptions:
     fail_fast: bool = False
     cancel_on_interrupt: bool = False
     is_quiet: bool = False
+    trust_env: bool = False
     kept: Sequence[str] = field(default=())
 
 
@@ -82,15 +84,15 @@ async def wait(refs: Sequence[TaskRef], options: WaitOptions) -> ExitCode:
     """
     stop = Stop()
     with stop.on_signals():
-        async with open_waiter(options.policy) as waiter:
+        async with open_waiter(options) as waiter:
             return await wait_within(waiter, refs, options, stop)
 
 
 @contextlib.asynccontextmanager
-async def open_waiter(policy: PollPolicy) -> AsyncIterator[TaskWaiter]:
+async def open_waiter(options: WaitOptions) -> AsyncIterator[TaskWaiter]:
     """Open a waiter with the environment's credentials and endpoint."""
     try:
-        waiter = TaskWaiter(policy=policy)
+        waiter = TaskWaiter(policy=options.policy, trust_env=options.trust_env)
     except ValueError as error:
         raise MisuseError(str(error)) from None
     async with waiter:

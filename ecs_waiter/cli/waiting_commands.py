@@ -128,6 +128,7 @@ def _wait_options(  # noqa: PLR0913 - the options
         ("--fail-fast", fail_fast),
         ("--cancel-on-interrupt", cancel_on_interrupt),
         ("--quiet", quiet),
+        ("--proxy-from-env", settings.trust_env),
         ("--verbose", settings.is_verbose),
         ("--debug", settings.is_debugging),
     )
@@ -139,5 +140,6 @@ def _wait_options(  # noqa: PLR0913 - the options
         fail_fast=fail_fast,
         cancel_on_interrupt=cancel_on_interrupt,
         is_quiet=quiet,
+        trust_env=settings.trust_env,
         kept=tuple(kept),
     )

@@ -7,6 +7,7 @@ import contextvars
 import functools
 import logging
 import math
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.answers import age_of
@@ -26,6 +27,7 @@ from ecs_waiter.polling.reasons import Reasons
 from ecs_waiter.polling.schedule import News, PollSchedule
 from ecs_waiter.polling.telling import Teller
 from ecs_waiter.polling.watch import Copies, Watcher, watchers_of
+from ecs_waiter.running_clock import RunningClock
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -74,9 +76,10 @@ class RegionPoller:
         self._policy = policy
         self._observer = observer
         self._limiter = source.limiter(region_id)
+        self._clock = RunningClock()
         self._schedule = PollSchedule(policy, _backoff_after)
-        self._reasons = Reasons(region_id, source, self._spawn, observer)
-        self._teller = Teller(region_id, self._reasons, odd_words, observer)
+        self._reasons = Reasons(region_id, source, self._spawn, self._clock, observer)
+        self._teller = Teller(region_id, self._reasons, self._clock, odd_words, observer)
         self._last_fault = ApiError(None, "none yet")
         self._told_outage = False
         self._outage_told_at = -math.inf
@@ -109,7 +112,7 @@ class RegionPoller:
     def next_poll(self, now: float) -> float | None:
         """Seconds until the next poll is due; None if none is planned."""
         wake_at = self._schedule.wake_at() if self._schedule else math.inf
-        return None if wake_at == math.inf else max(0.0, wake_at - now)
+        return None if wake_at == math.inf else max(0.0, wake_at - self._clock.at(now))
 
     # -- who waits ----------------------------------------------------------------------------------------------------
 
@@ -119,7 +122,7 @@ class RegionPoller:
         self._teller.joins(watcher)
         if self._reasons:
             task_ids = [task_id for task_id in task_ids if not self._reasons.join(task_id, watcher)]
-        entries = schedule.add(task_ids, asyncio.get_running_loop().time())
+        entries = schedule.add(task_ids, self._clock.time())
         for entry in self._teller.attach(entries, watcher):
             schedule.show(entry)
         if watcher.looks_once:
@@ -184,16 +187,16 @@ class RegionPoller:
             self._alarm.set_result(None)
 
     async def _rest(self, until: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._alarm = loop.create_future()
-        timer = loop.call_at(until, self._stir) if until < math.inf else None
+        self._alarm = asyncio.get_running_loop().create_future()
+        timer = self._clock.call_at(until, self._stir) if until < math.inf else None
         try:
             await self._alarm
+            self._alarm = None
+            await asyncio.sleep(0)
         finally:
             self._alarm = None
             if timer is not None:
                 timer.cancel()
-        await asyncio.sleep(0)
 
     def _see_to_it(self) -> None:
         """Have somebody watch the schedule, now that it has changed."""
@@ -224,19 +227,22 @@ class RegionPoller:
 
     async def _next_batch(self) -> Batch | None:
         """Wait for the next call: pass the gate first and compose then, so that no batch goes stale while it queues."""
-        loop = asyncio.get_running_loop()
         schedule = self._schedule
         while schedule:
-            now = loop.time()
+            now = self._clock.time()
             patience_ends = self._patience_ends()
             if patience_ends <= now:
                 self._fail_region(self._outage())
                 continue
             wake_at = min(schedule.wake_at(), patience_ends)
-            if wake_at > now:
-                await self._rest(wake_at)
-            elif await self._pass_gate(patience_ends):
-                batch = schedule.take(loop.time())
+            # While a budget runs out, each gap counts; else only one that outlasts the rest.
+            with self._clock.watching() if schedule.outage_ends < math.inf else nullcontext():
+                if wake_at > now:
+                    await self._rest(wake_at)
+                    continue
+                is_let_through = await self._pass_gate(patience_ends)
+            if is_let_through:
+                batch = schedule.take(self._clock.time())
                 if batch is not None:
                     return batch
                 self._limiter.give_back(Priority.POLL)
@@ -248,14 +254,14 @@ class RegionPoller:
         if ends == math.inf or self._schedule.in_flight:
             return math.inf
         # The budget ends with a last try, which may have to wait for its turn but not for what the service asked.
-        return ends if self._limiter.blocked_until > ends else ends + self._policy.call_timeout
+        return ends if self._clock.at(self._limiter.blocked_until) > ends else ends + self._policy.call_timeout
 
     async def _pass_gate(self, patience_ends: float) -> bool:
         if patience_ends == math.inf:
             await self._limiter.acquire(Priority.POLL)
             return True
         try:
-            async with asyncio.timeout_at(patience_ends):
+            async with asyncio.timeout_at(self._clock.on_loop(patience_ends)):
                 await self._limiter.acquire(Priority.POLL)
         except TimeoutError:
             return False
@@ -263,27 +269,27 @@ class RegionPoller:
 
     async def _poll(self, batch: Batch) -> None:
         """One call: its faults return the IDs to the schedule, which backs off."""
-        loop = asyncio.get_running_loop()
-        asked_at, failures_before = loop.time(), self._failures
+        asked_at, failures_before = self._clock.time(), self._failures
         self.polls += 1
         try:
             try:
                 if batch.prepared is None:
                     batch.prepared = self._source.prepare(self._region_id, batch.task_ids)
-                snapshot = await self._source.poll(
-                    self._region_id, batch.prepared, functools.partial(self._schedule.knows, batch)
-                )
+                with self._clock.watching():
+                    snapshot = await self._source.poll(
+                        self._region_id, batch.prepared, functools.partial(self._schedule.knows, batch)
+                    )
             finally:
                 self._limiter.release(Priority.POLL)
                 if self._observer is not None:
                     self._observer.served(watcher for entry in batch.entries for watcher in watchers_of(entry))
-            self._take_in(batch, snapshot, loop.time())
+            self._take_in(batch, snapshot, self._clock.time())
         except ApiError as error:
             if self._failures > failures_before:
                 # The region failed meanwhile: this says nothing of those who came since.
-                self._schedule.returned(batch, loop.time())
+                self._schedule.returned(batch, self._clock.time())
             else:
-                self._take_in_fault(batch, error, asked_at, loop.time())
+                self._take_in_fault(batch, error, asked_at, self._clock.time())
         except EcsWaiterError as error:
             self._fail_region(error)
         finally:

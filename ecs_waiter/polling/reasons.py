@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.errors import TaskFailedError
+from ecs_waiter.polling.outage import TICK
 from ecs_waiter.polling.watch import Copies, Watcher
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ecs_waiter.models import Task, TaskDetail
     from ecs_waiter.polling.observer import Observer
     from ecs_waiter.polling.source import TaskSource
+    from ecs_waiter.running_clock import RunningClock
 
 __all__ = ["REASON_WITHIN", "Reasons"]
 
@@ -47,6 +49,7 @@ class Reasons:
         region_id: The region.
         source: Who is asked.
         spawn: Starts a coroutine as a task that its owner keeps and ends.
+        clock: Times the look-ups.
         observer: Told of each look-up.
     """
 
@@ -55,11 +58,13 @@ class Reasons:
         region_id: str,
         source: TaskSource,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
+        clock: RunningClock,
         observer: Observer | None = None,
     ) -> None:
         self._region_id = region_id
         self._source = source
         self._spawn = spawn
+        self._clock = clock
         self._observer = observer
         self._failures: dict[str, Failure] = {}
         self._queue: deque[Failure] = deque()
@@ -75,7 +80,7 @@ class Reasons:
         _tell(Failure(task, at_once, 0.0), None)
         if not waiting:
             return
-        until = asyncio.get_running_loop().time() + REASON_WITHIN
+        until = self._clock.time() + REASON_WITHIN
         failure = self._failures[task.task_id] = Failure(task, waiting, until)
         self._queue.append(failure)
         if self._workers < _AT_ONCE:
@@ -118,30 +123,35 @@ class Reasons:
             self._settle(failure, None)
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while self._queue:
                 failure = self._queue.popleft()
-                if not failure.watchers:
-                    continue
-                detail = await self._look_up(failure) if loop.time() < failure.until else None
-                self._settle(failure, detail)
+                if failure.watchers:
+                    self._settle(failure, await self._look_up(failure))
         finally:
             self._workers -= 1
 
     async def _look_up(self, failure: Failure) -> TaskDetail | None:
-        try:
-            async with asyncio.timeout_at(failure.until):
+        with self._clock.watching():
+            while (left := failure.until - self._clock.time()) > TICK:
                 try:
-                    return await self._source.describe_task_attribute(
-                        self._region_id, failure.task.task_id, priority=Priority.LOOKUP
-                    )
-                finally:
-                    if self._observer is not None:
-                        self._observer.served(failure.watchers)
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the failure itself is known and is told
-            logger.debug("no reason for a failed task in %s: %s", self._region_id, type(error).__name__)
-            return None
+                    async with asyncio.timeout(left) as limit:
+                        return await self._described(failure)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the failure itself is known and is told
+                    if not limit.expired():
+                        logger.debug("no reason for a failed task in %s: %s", self._region_id, type(error).__name__)
+                        return None
+                    # Once more, if the time has passed in a gap in which the loop did not run.
+        return None
+
+    async def _described(self, failure: Failure) -> TaskDetail:
+        try:
+            return await self._source.describe_task_attribute(
+                self._region_id, failure.task.task_id, priority=Priority.LOOKUP
+            )
+        finally:
+            if self._observer is not None:
+                self._observer.served(failure.watchers)
 
     def _settle(self, failure: Failure, detail: TaskDetail | None) -> None:
         if self._failures.get(failure.task.task_id) is failure:

@@ -33,7 +33,10 @@ _REST_WAITS = 3.0
 _ABOUT_IDS = r"(?i)task[ _-]?ids?(?![a-z])"
 _UNKNOWN_ID = "invalidtaskid.notfound"
 _WORD = r"[\w.*~-]+"
-_ABOUT_REGION = r"(?i)region|^(MissingParameter|InvalidAction|InvalidVersion|UnsupportedOperation)"
+_ABOUT_REGION = (
+    r"(?i)region|^(MissingParameter|InvalidAction|InvalidVersion|UnsupportedOperation"
+    r"|InvalidOperation\.NotSupportedEndpoint)"
+)
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import sys
 import weakref
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from ecs_waiter.polling.odd_words import OddWords
     from ecs_waiter.polling.reasons import Reasons
     from ecs_waiter.polling.schedule import Change
+    from ecs_waiter.running_clock import RunningClock
 
 __all__ = ["Teller"]
 
@@ -40,6 +40,7 @@ class Teller:
     Args:
         region_id: The region.
         reasons: Who tells of failures, with the service's reason.
+        clock: The time that the entries know.
         odd_words: Who logs statuses that the documentation does not name.
         observer: Told of each task that settled.
 
@@ -48,9 +49,12 @@ class Teller:
         service_clock: The service's clock at its last answer, in seconds since the epoch, where it said.
     """
 
-    def __init__(self, region_id: str, reasons: Reasons, odd_words: OddWords, observer: Observer | None) -> None:
+    def __init__(
+        self, region_id: str, reasons: Reasons, clock: RunningClock, odd_words: OddWords, observer: Observer | None
+    ) -> None:
         self._region_id = region_id
         self._reasons = reasons
+        self._clock = clock
         self._odd_words = odd_words
         self._observer = observer
         self._late: dict[str, dict[Watcher, None]] = {}
@@ -183,10 +187,9 @@ class Teller:
             if watcher.sees_changes:
                 watcher.task_changed(task)
 
-    @staticmethod
-    def _watched(entry: Entry) -> float:
+    def _watched(self, entry: Entry) -> float:
         """Seconds for which a task was waited for; infinite once it was seen running."""
-        return math.inf if entry.status is not None else asyncio.get_running_loop().time() - entry.born
+        return math.inf if entry.status is not None else self._clock.time() - entry.born
 
     def _note_finished(self, tasks: list[Task], entries: list[Entry]) -> None:
         self.settled += len(tasks)

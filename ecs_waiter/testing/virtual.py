@@ -11,6 +11,7 @@ from unittest import mock
 
 from ecs_waiter.api import transport
 from ecs_waiter.emulator import EcsEmulator
+from ecs_waiter.errors import EcsWaiterError
 from ecs_waiter.testing.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ def virtual() -> Iterator[EcsEmulator]:
 
     def new_connector(*, force_close: bool = False) -> aiohttp.BaseConnector:
         if not clock.drives(asyncio.get_running_loop()):
-            raise RuntimeError(
+            words = (
                 "this event loop cannot be on virtual time, for it is not asyncio's own or runs in another thread, as "
                 "that of ecs_waiter.blocking does: use the fixture ecs_emulator"
             )
+            # An error of another kind would pass for a fault of the network.
+            raise EcsWaiterError(words) from RuntimeError(words)
         return ecs.connector(force_close=force_close)
 
     with clock.rule(), mock.patch.object(transport, "new_connector", new_connector), _same_luck():

@@ -12,7 +12,7 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -57,7 +57,7 @@ def airflow_db() -> None:
 def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Make the default connection say something else."""
 
-    def connect(endpoint: str, **extra: str | None) -> str:
+    def connect(endpoint: str, **extra: Any) -> str:
         known = {
             "access_key_id": "emulator-key-id",
             "access_key_secret": "emulator-key-secret",

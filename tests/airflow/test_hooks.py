@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.definitions.connection import Connection
 
-from ecs_waiter.airflow import EcsTaskHook
+from ecs_waiter import PollPolicy
+from ecs_waiter.airflow import EcsTaskHook, EcsTaskTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ecs_waiter.emulator import EcsEmulator
@@ -153,3 +155,75 @@ async def test_keys_of_the_machine_may_be_rotated(
         )
         await client.describe_tasks("cn-hangzhou")
     assert [sent.access_key_id for sent in virtual.requests] == ["first", "second", "second", "third"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "variable", "expected"),
+    [
+        (None, None, False),
+        (None, "1", True),
+        (None, "false", False),
+        ("", "1", True),
+        (True, None, True),
+        (False, "1", False),
+        ("true", None, True),
+        ("Yes", None, True),
+        ("0", "1", False),
+        (1, None, True),
+    ],
+)
+def test_trust_env(
+    connect: Callable[..., str], monkeypatch: pytest.MonkeyPatch, extra: Any, variable: str | None, expected: bool
+) -> None:
+    """The connection says whether the environment's proxies are used; ECS_WAITER_TRUST_ENV says it where it does not."""
+    monkeypatch.delenv("ECS_WAITER_TRUST_ENV", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("ECS_WAITER_TRUST_ENV", variable)
+    connect("http://127.0.0.1:1", trust_env=extra)
+    assert hook().access.trust_env is expected
+    assert asyncio.run(hook().get_async_access()).trust_env is expected
+    assert hook(None).access.trust_env is (variable == "1")
+
+
+@pytest.mark.parametrize("extra", ["perhaps", 2, [], {}, 0.5])
+def test_trust_env_that_says_neither(connect: Callable[..., str], extra: Any) -> None:
+    """Another value of trust_env is an error that names the connection and the field."""
+    connect("http://127.0.0.1:1", trust_env=extra)
+    with pytest.raises(ValueError, match="'alibabacloud_default': trust_env takes true or false"):
+        _ = hook().access
+
+
+@pytest.fixture
+def dead_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A proxy of the environment that does not listen; gives its address."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        monkeypatch.setenv("http_proxy", f"http://{address}")
+        yield address
+
+
+def test_waits_and_calls_use_the_proxy(ecs_emulator: EcsEmulator, connect: Callable[..., str], dead_proxy: str) -> None:
+    """The hook's waits and calls, and a trigger's wait, go where the connection's trust_env says."""
+    task_id = ecs_emulator.add_task()
+    numbers = {"outage_budget": 0}
+
+    async def triggered() -> dict[str, Any]:
+        waiting = EcsTaskTrigger(task_ids=[task_id], region_id="cn-hangzhou", policy=numbers)
+        [event] = [event.payload async for event in waiting.run()]
+        return dict(event)
+
+    connect(ecs_emulator.url, trust_env="true")
+    through = f"through the proxy {dead_proxy}"
+    waiting = hook(policy=PollPolicy(outage_budget=0))
+    assert through in waiting.wait([task_id])["message"]
+    assert through in waiting.test_connection()[1]
+    assert through in asyncio.run(triggered())["message"]
+    assert ecs_emulator.requests == []
+    connect(ecs_emulator.url, trust_env="false")
+    waiting = hook(policy=PollPolicy(outage_budget=0))
+    assert waiting.wait([task_id])["status"] == "success"
+    assert waiting.test_connection()[0]
+    assert asyncio.run(triggered())["status"] == "success"

@@ -177,6 +177,32 @@ def test_a_start_in_doubt_is_told() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (
+            "h: ClientConnectorDNSError: Cannot connect to host h:443 ssl:default [Name or service not known]",
+            "the name h cannot be resolved: is there a network, and is the region's name right?",
+        ),
+        (
+            "h:8: ClientConnectorError: Cannot connect to host h:8 ssl:default [Connection refused]",
+            "no connection to h:8 (Connection refused)",
+        ),
+        ("h: no connection within 15 s", "h: no connection within 15 s"),
+        (
+            "h through the proxy p:3128: ClientConnectorDNSError: Cannot connect to host p:3128 ssl:default [No]",
+            "h through the proxy p:3128: ClientConnectorDNSError: Cannot connect to host p:3128 ssl:default [No]",
+        ),
+    ],
+)
+@pytest.mark.parametrize("name", ["", "HTTPS_PROXY", "the system's https proxy"])
+def test_a_proxy_that_is_not_used_is_named(words: str, shown: str, name: str) -> None:
+    """However a fault is reworded, the proxy setting that was not used stays, with the command's own option."""
+    hint = f"; {name} is set but not used: pass trust_env=True (command: --proxy-from-env)" if name else ""
+    kept = f"; {name} is set but not used: add --proxy-from-env" if name else ""
+    assert why_no_answer(fault(f"{words}{hint}", sent=False)) == f"{shown}{kept}"
+
+
 def test_one_error_of_a_region_is_told_once() -> None:
     """Copies of one error for many tasks are one line, which names the region."""
     told: set[str] = set()

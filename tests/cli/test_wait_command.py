@@ -163,6 +163,26 @@ def test_stdin(command: Command) -> None:
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["t-done0", "t-west", "t-done1"]
 
 
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [
+        ("TaskId\n------\nt-done0\n", "line 1 of stdin: 'TaskId' is a table header or other text, not a task ID"),
+        ("t-done0\n------\n", "line 2 of stdin: '------' is a line of a table, not a task ID"),
+        (
+            "ERROR: SDK.ServerError\nErrorCode: X\n",
+            "line 1 of stdin: 'ERROR: SDK.ServerError' is a message of a command",
+        ),
+    ],
+)
+def test_other_output_on_stdin(command: Command, ecs: EcsEmulator, printed: str, told: str) -> None:
+    """Tables and error messages on stdin are misuse, told before any call with the line's number."""
+    before = len(ecs.requests)
+    done = command("wait", "-", stdin=printed)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"ecs-waiter: {told}")
+    assert len(ecs.requests) == before
+
+
 def test_empty_stdin_is_misuse(command: Command) -> None:
     """An empty pipe means that the command before it failed: nothing finished."""
     done = command("wait", "-", stdin="")

@@ -52,7 +52,8 @@ def test_every_variable_is_listed() -> None:
     read = {
         name for text in SOURCES.values() for name in re.findall(r'"(_?(?:ALIBABA_CLOUD|ECS_WAITER)_[A-Z_]+)"', text)
     }
-    others = {"HOME", "TERM", "NO_COLOR", "COLUMNS", "SSL_CERT_FILE"}  # read by Python and by the terminal library
+    # Read by Python and by the terminal library.
+    others = {"HOME", "TERM", "NO_COLOR", "COLUMNS", "SSL_CERT_FILE", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
     assert listed == read | others
 
 

@@ -122,7 +122,7 @@ class _Stage:
         return lambda request: begins <= request.at.timestamp() - begin < ends
 
     def _watching(self, real: Any) -> Any:
-        async def watched(session: Any, request: Any, call_timeout: float) -> Any:
+        async def watched(session: Any, request: Any, *how: Any, **more: Any) -> Any:
             query = dict(request.url.query)
             region_id = query["RegionId"]
             ids = query.get("TaskIds", "").split(",") if "TaskIds" in query else []
@@ -140,7 +140,7 @@ class _Stage:
                 Sent(self._now(), region_id, action, query, self._under_way[region_id], unwanted, twice)
             )
             try:
-                return await real(session, request, call_timeout)
+                return await real(session, request, *how, **more)
             finally:
                 self._under_way[region_id] -= 1
                 self._ids_under_way.subtract(keys)

@@ -1,0 +1,180 @@
+"""Proxies of the environment: which of them leads to a URL, by the rules of `urllib.request`."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.request import getproxies, proxy_bypass
+
+from yarl import URL
+
+from ecs_waiter.api.redaction import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import aiohttp
+
+__all__ = [
+    "TRUST_ENV_VARIABLE",
+    "Proxies",
+    "Proxy",
+    "check_trust_env",
+    "read_flag",
+    "trust_env_variable",
+    "unused_proxy",
+]
+
+TRUST_ENV_VARIABLE = "ECS_WAITER_TRUST_ENV"
+"""Turns the environment's proxies on for the command and for Airflow."""
+
+_SCHEMES = frozenset({"http", "https"})
+_FLAGS = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
+    **dict.fromkeys(("", "0", "false", "f", "no", "n", "off"), False),
+}
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """One proxy. Its login is in `headers` alone, so that no URL in an error shows it.
+
+    Attributes:
+        url: Its URL, without a login.
+        headers: What the proxy itself is sent.
+        redactor: Removes the login from the proxy's words.
+    """
+
+    url: URL
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    redactor: Redactor | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.url.host_port_subcomponent}"
+
+    def clean(self, text: str) -> str:
+        """Return `text` without the proxy's login."""
+        return text if self.redactor is None else self.redactor.text(text)
+
+
+class Proxies:
+    """The environment's proxies, read when this is made and when a host is first asked for."""
+
+    def __init__(self) -> None:
+        self._values = getproxies()
+        self._found: dict[URL, Proxy | None] = {}
+
+    def for_url(self, url: URL) -> Proxy | None:
+        """Return the proxy that leads to `url`; None for a direct connection.
+
+        Raises:
+            ValueError: The environment names a proxy that cannot be used. The message does not repeat it, for it may
+                hold a password.
+        """
+        origin = url.origin()
+        if origin not in self._found:
+            self._found[origin] = _proxy_for(origin, self._values)
+        return self._found[origin]
+
+
+def unused_proxy(url: URL) -> str | None:
+    """Return the name of the setting whose proxy would lead to `url`; None if there is none."""
+    values = getproxies()
+    key = _key(url, values)
+    try:
+        return None if key is None or _proxy_for(url.origin(), values) is None else _named(key)
+    except ValueError:
+        # It would be of no use: do not point to it.
+        return None
+
+
+def check_trust_env(trust_env: object, session: aiohttp.ClientSession | None) -> bool:
+    """Return `trust_env`.
+
+    Raises:
+        TypeError: It is not a bool.
+        ValueError: It is true, and there is a session.
+    """
+    if not isinstance(trust_env, bool):
+        raise TypeError(f"trust_env takes True or False, not {type(trust_env).__name__}")
+    if trust_env and session is not None:
+        raise ValueError(
+            "trust_env=True and session= exclude each other: pass trust_env=True without a session, or make your"
+            " session with the proxy it needs, as in aiohttp.ClientSession(proxy=...)"
+        )
+    return trust_env
+
+
+def read_flag(name: str, value: object) -> bool:
+    """Return what a setting says: a bool, or text such as ``true``, ``1``, ``no``.
+
+    Raises:
+        ValueError: It says neither yes nor no.
+    """
+    if isinstance(value, bool):
+        return value
+    flag = _FLAGS.get(str(value).strip().lower()) if isinstance(value, str | int) else None
+    if flag is None:
+        raise ValueError(f"{name} takes true or false, not {repr(value)[:_SHOWN]}")
+    return flag
+
+
+def trust_env_variable() -> bool:
+    """Return what ``ECS_WAITER_TRUST_ENV`` says; False if it is not set.
+
+    Raises:
+        ValueError: It says neither yes nor no.
+    """
+    return read_flag(TRUST_ENV_VARIABLE, os.environ.get(TRUST_ENV_VARIABLE, ""))
+
+
+def _key(url: URL, values: Mapping[str, str]) -> str | None:
+    """The setting for a URL, unless NO_PROXY excludes its host."""
+    key = next((key for key in (url.scheme, "all") if values.get(key)), None)
+    hosts = (url.host_port_subcomponent or "", url.host or "")
+    return None if key is None or any(map(proxy_bypass, hosts)) else key
+
+
+def _proxy_for(origin: URL, values: Mapping[str, str]) -> Proxy | None:
+    key = _key(origin, values)
+    if key is None:
+        return None
+    proxy = _read(_named(key), values[key].strip())
+    # Plain http is for this machine alone: no other machine may read a signed request.
+    is_exposed = origin.scheme == "http" and not _is_loopback(proxy.url.host or "")
+    return None if is_exposed else proxy
+
+
+def _named(key: str) -> str:
+    names = (f"{key}_proxy", f"{key.upper()}_PROXY")
+    return next((name for name in names if os.environ.get(name)), f"the system's {key} proxy")
+
+
+def _read(name: str, value: str) -> Proxy:
+    try:
+        # As for curl, a proxy without a scheme is an http one.
+        url = URL(value if "://" in value else f"http://{value}")
+        is_usable = url.scheme in _SCHEMES and bool(url.host and url.port)
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        is_socks = value.lower().startswith("socks")
+        more = "; for a SOCKS proxy pass a session= with a SOCKS connector" if is_socks else ""
+        raise ValueError(f"{name} takes the URL of an http or https proxy, such as http://proxy.example.com:3128{more}")
+    bare = URL.build(scheme=url.scheme, host=url.host or "", port=url.port)
+    if url.user is None and url.password is None:
+        return Proxy(bare)
+    password = url.password or ""
+    basic = base64.b64encode(f"{url.user or ''}:{password}".encode()).decode()
+    return Proxy(bare, {"Proxy-Authorization": f"Basic {basic}"}, Redactor(None, password, basic))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

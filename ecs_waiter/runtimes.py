@@ -1,0 +1,98 @@
+"""What schedules the calling thread: asyncio, which everything here needs, or trio, gevent or eventlet.
+
+None of them is imported here: one that is not loaded does not run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+__all__ = ["check_may_block", "running_loop"]
+
+# Name, the function that knows what is patched, its module, the modules that a background loop needs as they were,
+# and how to run a function in a native thread.
+_GREEN = (
+    (
+        "gevent",
+        "gevent.monkey",
+        "is_module_patched",
+        ("threading", "queue", "select", "socket"),
+        "gevent.get_hub().threadpool.apply(function)",
+    ),
+    (
+        "eventlet",
+        "eventlet.patcher",
+        "is_monkey_patched",
+        ("thread", "select", "socket"),
+        "eventlet.tpool.execute(function)",
+    ),
+)
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the running event loop.
+
+    Raises:
+        RuntimeError: asyncio does not run here. The message names what runs instead.
+    """
+    other = _other_library()
+    if other is not None:
+        raise RuntimeError(
+            f"ecs_waiter needs asyncio, but this task runs under {other}: use `ecs_waiter.blocking` in a thread"
+            f"{_in_a_thread(other)}, or start the program with asyncio"
+        )
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "no asyncio event loop is running: call this from a coroutine, or use `ecs_waiter.blocking`"
+        ) from None
+
+
+def check_may_block() -> None:
+    """Check that the calling thread may block until a background thread is done.
+
+    Raises:
+        RuntimeError: An event loop runs in this thread, or threads are monkey-patched. The message says what to do.
+    """
+    for name, module, is_patched, needed, in_a_thread in _GREEN:
+        loaded: Any = sys.modules.get(module)
+        if loaded is not None and any(map(getattr(loaded, is_patched), needed)):
+            raise RuntimeError(
+                f"ecs_waiter.blocking needs real threads, but {name} has monkey-patched them: call "
+                f"`asyncio.run(ecs_waiter.wait_for_tasks(...))` in a function that a native thread runs "
+                f"(`{in_a_thread}`), or wait in another process (`ecs-waiter wait`)"
+            )
+    other = _other_library()
+    if other is not None:
+        raise RuntimeError(
+            f"{other} runs in this thread, and waiting would block it: use `ecs_waiter.blocking` in another thread"
+            f"{_in_a_thread(other)}"
+        )
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        "an event loop runs in this thread: write `await ecs_waiter.wait_for_tasks(...)` instead of blocking it"
+    )
+
+
+def _other_library() -> str | None:
+    """The async library that runs the current task, if it is not asyncio."""
+    sniffio: Any = sys.modules.get("sniffio")
+    if sniffio is None:
+        return None
+    try:
+        library: str = sniffio.current_async_library()
+    except sniffio.AsyncLibraryNotFoundError:
+        return None
+    return None if library == "asyncio" else library
+
+
+def _in_a_thread(library: str) -> str:
+    if library != "trio":
+        return ""
+    return " (`await trio.to_thread.run_sync(ecs_waiter.blocking.wait_for_tasks, ids)`)"
