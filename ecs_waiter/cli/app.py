@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,9 +18,11 @@ from ecs_waiter.cli.service_commands import cancel, list_, show
 from ecs_waiter.cli.streams import (
     ClosedPipeError,
     UnreadError,
+    UnwritableError,
     finish,
     finish_messages,
     hurry,
+    lose_results,
     open_streams,
     say,
     write_result,
@@ -54,17 +56,17 @@ def _guarded(work: Callable[[], object], settings: Settings, unread: int = ExitC
     try:
         code = work()
     except ClosedPipeError:
+        lose_results()
         return ExitCode.CLOSED_PIPE
-    except UnreadError as error:
+    except (UnreadError, UnwritableError) as error:
+        lose_results()
         say(f"{_NAME}: {error}")
-        return unread
+        return unread if isinstance(error, UnreadError) else error.exit_code
     except SystemExit as ended:
         # How click ends a shell's request for completions.
         code = ended.code
     except (click.Abort, KeyboardInterrupt):
-        hurry()
-        say(f"{_NAME}: interrupted")
-        return ExitCode.INTERRUPTED
+        return _told(_interrupted(), settings)
     except click.ClickException as error:
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else _NAME
         say(f"{command}: {error.format_message()} ({command} --help)")
@@ -93,7 +95,23 @@ def _told(error: Exception, settings: Settings) -> int:
     return ExitCode.ERROR
 
 
+def _interrupted() -> CommandError:
+    return CommandError("interrupted", ExitCode.INTERRUPTED)
+
+
+class _Group(click.Group):
+    """Commands that a signal ends with one line: click by itself adds an empty one."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _interrupted() from None
+
+
 @click.group(
+    cls=_Group,
     context_settings=_CONTEXT,
     invoke_without_command=True,
     epilog=epilog(

@@ -26,7 +26,14 @@ from ecs_waiter import (
 )
 from ecs_waiter.cli.failure import ExitCode
 from ecs_waiter.cli.logs import show_logs
-from ecs_waiter.cli.streams import ClosedPipeError, finish, finish_messages, is_interactive, open_streams
+from ecs_waiter.cli.streams import (
+    ClosedPipeError,
+    finish,
+    finish_messages,
+    is_interactive,
+    open_streams,
+    results_written,
+)
 from ecs_waiter.cli.streams import write_result as say
 from ecs_waiter.emulator import EcsEmulator
 
@@ -64,6 +71,7 @@ async def demonstrate() -> ExitCode:
             say(f"  {region_id:<13} {len(task_ids):>4} tasks\n")
         say("cn-hangzhou will be throttled for a while; a connection to us-west-1 will break.\n\n")
         say("    await wait_for_tasks({'cn-hangzhou': [...], 'us-west-1': [...], 'eu-central-1': [...]})\n\n")
+        await results_written()
         began = time.monotonic()
         shows_live = is_interactive(sys.stdout) and is_interactive(sys.stderr) and find_spec("rich") is not None
         results = await (_watch if shows_live else _wait)(ids, ecs.url)

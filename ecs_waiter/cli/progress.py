@@ -131,6 +131,10 @@ class Progress:
         """All tasks in the order asked."""
         return map(self.record, self.refs.values())
 
+    def states(self) -> Iterator[Seen | Record | None]:
+        """What is known of each task, in the order asked: its outcome, else its last state, else nothing."""
+        return map(self._known.get, self.refs)
+
     def _why(self, error: EcsWaiterError | Why | None) -> Why | None:
         if not isinstance(error, EcsWaiterError):
             return error

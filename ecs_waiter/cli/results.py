@@ -9,15 +9,17 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ecs_waiter.cli.outcomes import COLOURS, in_order
+from ecs_waiter.cli.outcomes import COLOURS, Record, in_order
 from ecs_waiter.cli.streams import is_interactive, results_room, results_written, write_result
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ecs_waiter.cli.outcomes import Record
+    from ecs_waiter.cli.outcomes import Seen
     from ecs_waiter.cli.progress import Progress
+    from ecs_waiter.cli.task_refs import TaskRef
+    from ecs_waiter.models import Task
 
 __all__ = [
     "FORMATS",
@@ -33,6 +35,7 @@ __all__ = [
 FORMATS = ("text", "json", "jsonl")
 
 _AT_ONCE = 1000
+_SHORT = 100
 
 _AROUND_TABLE = 6
 _GAP = 2
@@ -111,21 +114,21 @@ def line_of(record: Record, more: Mapping[str, Any] | None = None) -> str:
 def text_pieces(progress: Progress) -> Iterator[str]:
     """Yield what became of the tasks: in a pipe a line for each; on a terminal a table, if it fits on the screen."""
     if not is_interactive(sys.stdout):
-        yield from _lines_of(lambda: map(_cells, progress.records()))
+        yield from _lines(progress)
         return
     import shutil  # noqa: PLC0415 - a terminal's business only
 
     room = shutil.get_terminal_size().lines - _AROUND_TABLE
     if len(progress) > room:
         wanting = (record for record in progress.records() if record.outcome != "finished")
-        shown = [_cells(record) for record in islice(wanting, max(room, 1))]
+        shown = [_cells(record.ref, record) for record in islice(wanting, max(room, 1))]
         if shown:
             yield _table(_HEADS, shown)
         left = sum(1 for _ in wanting)
         more = f"{left} more did not finish; " if left else ""
         yield f"{more}{summary_line(progress.outcomes())} (--output json has them all)\n"
     elif len(progress):
-        yield _table(_HEADS, list(map(_cells, progress.records())))
+        yield _table(_HEADS, list(map(_cells, progress.refs.values(), progress.states())))
 
 
 def summary_line(outcomes: Mapping[str, int]) -> str:
@@ -137,17 +140,43 @@ def write_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table: aligned by spaces and without heads in a pipe, where the last column alone may hold spaces."""
     if not rows:
         return
-    write_pieces([_table(heads, rows)] if is_interactive(sys.stdout) else _lines_of(lambda: rows))
+    if is_interactive(sys.stdout):
+        write_result(_table(heads, rows))
+        return
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    write_pieces(f"{'  '.join(map(str.ljust, row, widths)).rstrip()}\n" for row in rows)
 
 
-def _lines_of(rows: Callable[[], Iterable[Sequence[str]]]) -> Iterator[str]:
-    """Yield rows as aligned lines. They are made twice, for to keep the cells of a million takes too much memory."""
-    widths: list[int] = []
-    for row in rows():
-        widths = list(map(max, widths, map(len, row))) if widths else list(map(len, row))
-        yield ""
-    for row in rows():
-        yield f"{'  '.join(map(str.ljust, row, widths)).rstrip()}\n"
+def _lines(progress: Progress) -> Iterator[str]:
+    """Yield a line for each task, aligned as `write_rows` aligns them, without holding the cells of a million."""
+    # There are few kinds of what stands in the middle.
+    middles: dict[tuple[str, str, str], str] = {}
+    longest = 1
+    for count, (ref, known) in enumerate(zip(progress.refs.values(), progress.states(), strict=True)):
+        outcome, task, _ = _parts(known)
+        middles[outcome, task.task_action if task else "", ref.region_id] = ""
+        if task is not None:
+            longest = max(longest, len(_word(task.resource_id)))
+        if count % _AT_ONCE == 0:
+            yield ""
+    cells = [(outcome, _word(action), region_id) for outcome, action, region_id in middles]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for kind, row in zip(middles, cells, strict=True):
+        middles[kind] = "  ".join(map(str.ljust, row, widths))
+    width = max(map(len, progress.refs), default=0)
+    for ref, known in zip(progress.refs.values(), progress.states(), strict=True):
+        outcome, task, reason = _parts(known)
+        middle = middles[outcome, task.task_action if task else "", ref.region_id]
+        resource = _word(task.resource_id) if task else "-"
+        yield f"{ref.task_id:{width}}  {middle}  {resource:{longest}}  {reason}".rstrip() + "\n"
+
+
+def _parts(known: Seen | Record | None) -> tuple[str, Task | Seen | None, str]:
+    """Outcome, state and reason."""
+    if isinstance(known, Record):
+        why = known.why
+        return known.outcome, known.task, why.shown if why else "-"
+    return "pending", known, "-"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -179,17 +208,13 @@ def _fitting(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
     return shown
 
 
-def _cells(record: Record) -> tuple[str, ...]:
-    task, why = record.task, record.why
-    return (
-        record.ref.task_id,
-        record.outcome,
-        _word(task.task_action) if task else "-",
-        record.ref.region_id,
-        _word(task.resource_id) if task else "-",
-        why.shown if why else "-",
-    )
+def _cells(ref: TaskRef, known: Seen | Record | None) -> tuple[str, ...]:
+    outcome, task, reason = _parts(known)
+    action, resource = (_word(task.task_action), _word(task.resource_id)) if task else ("-", "-")
+    return ref.task_id, outcome, action, ref.region_id, resource, reason
 
 
 def _word(text: str) -> str:
-    return printable(text).replace(" ", "_") or "-"
+    # Most need no change, and may be a million.
+    is_plain = text.isascii() and text.isprintable() and " " not in text and 0 < len(text) <= _SHORT
+    return text if is_plain else printable(text).replace(" ", "_") or "-"

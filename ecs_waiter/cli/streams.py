@@ -24,6 +24,7 @@ __all__ = [
     "ClosedPipeError",
     "Stdin",
     "UnreadError",
+    "UnwritableError",
     "finish",
     "finish_messages",
     "has_backlog",
@@ -31,6 +32,7 @@ __all__ = [
     "is_behind",
     "is_interactive",
     "is_reader_gone",
+    "lose_results",
     "mention",
     "open_streams",
     "read_stdin",
@@ -53,7 +55,7 @@ _MOST_PROGRESS = 1 << 20
 _MOST_RESULTS = 1 << 20
 """Bytes that wait for stdout's reader before more results are made."""
 _LOOK_EVERY = 0.01
-_LOOK_AT_LEAST_EVERY = 0.5
+_LOOK_AT_LEAST_EVERY = 0.1
 
 _speakers: list[Callable[[str], None]] = []
 _outlets: dict[int, Outlet] = {}
@@ -66,12 +68,12 @@ class _State:
     Attributes:
         hurried_at: Since when the program is to end; None if it is not.
         dropped: Lines of progress that were dropped and not reported yet.
-        has_lost_stdout: Whether it was reported already that stdout takes no more.
+        is_stdout_lost: Whether it is dealt with that stdout takes no more.
     """
 
     hurried_at: float | None = None
     dropped: int = 0
-    has_lost_stdout: bool = False
+    is_stdout_lost: bool = False
 
 
 _state = _State()
@@ -79,6 +81,13 @@ _state = _State()
 
 class ClosedPipeError(Exception):
     """Nobody reads the results any more."""
+
+
+class UnwritableError(CommandError):
+    """The results cannot be written, as on a full disk."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"cannot write to stdout: {error.strerror}")
 
 
 class UnreadError(CommandError):
@@ -104,7 +113,7 @@ def open_streams() -> Iterator[None]:
         if getattr(sys, name) is None:
             mode = "r" if name == "stdin" else "w"
             setattr(sys, name, os.fdopen(os.dup(number), mode, encoding="utf-8"))
-    _state.hurried_at, _state.dropped, _state.has_lost_stdout = None, 0, False
+    _state.hurried_at, _state.dropped, _state.is_stdout_lost = None, 0, False
     stdout = _outlets[_STDOUT] = Outlet(_STDOUT)
     _outlets[_STDERR] = Outlet(_STDERR, stdout)
     sys.stdout, sys.stderr = _text(_STDOUT, sys.stdout), _text(_STDERR, sys.stderr)
@@ -183,10 +192,10 @@ def write_result(text: str) -> None:
 
     Raises:
         ClosedPipeError: Its reader is gone.
-        CommandError: It cannot be written for another reason, as on a full disk.
+        UnwritableError: It cannot be written for another reason, as on a full disk.
     """
     _check_stdout()
-    if not _state.has_lost_stdout:
+    if not _state.is_stdout_lost:
         sys.stdout.write(text)
         sys.stdout.flush()
 
@@ -196,7 +205,7 @@ async def results_room() -> None:
 
     Raises:
         ClosedPipeError: It is gone.
-        CommandError: The results cannot be written.
+        UnwritableError: The results cannot be written.
         UnreadError: The program has to end, and the reader does not read.
     """
     await _until_backlog(_MOST_RESULTS)
@@ -210,28 +219,32 @@ async def results_written() -> None:
 async def _until_backlog(most: int) -> None:
     import asyncio  # noqa: PLC0415 - not for help
 
-    while _STDOUT in _outlets and not _state.has_lost_stdout and _outlets[_STDOUT].backlog > most:
+    pause = _LOOK_EVERY
+    while _STDOUT in _outlets and not _state.is_stdout_lost and _outlets[_STDOUT].backlog > most:
         _give_up_unread()
-        await asyncio.sleep(_LOOK_EVERY)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LOOK_AT_LEAST_EVERY)
     _check_stdout()
 
 
 def _check_stdout() -> None:
-    """Raise once if stdout takes no more."""
     error = _outlets[_STDOUT].error if _STDOUT in _outlets else None
-    if error is None or _state.has_lost_stdout:
+    if error is None or _state.is_stdout_lost:
         return
-    _state.has_lost_stdout = True
     if isinstance(error, BrokenPipeError):
         raise ClosedPipeError
-    raise CommandError(f"cannot write to stdout: {error.strerror}")
+    raise UnwritableError(error)
 
 
 def _give_up_unread() -> None:
     stdout = _outlets[_STDOUT]
     if _state.hurried_at is not None and stdout.stalled_for(_state.hurried_at) >= _PATIENCE:
-        _state.has_lost_stdout = True
         raise UnreadError(stdout.backlog)
+
+
+def lose_results() -> None:
+    """Write no more results, and wait for nobody to read them: that is dealt with."""
+    _state.is_stdout_lost = True
 
 
 def is_reader_gone() -> bool:
@@ -260,10 +273,10 @@ def finish(code: int) -> int:
 
     Raises:
         ClosedPipeError: It is gone.
-        CommandError: The results cannot be written.
+        UnwritableError: The results cannot be written.
         UnreadError: The program has to end, and the reader does not read.
     """
-    while not _state.has_lost_stdout and not _outlets[_STDOUT].drain(_LOOK_EVERY):
+    while not _state.is_stdout_lost and not _outlets[_STDOUT].drain(_LOOK_EVERY):
         _give_up_unread()
     _check_stdout()
     return code
@@ -271,7 +284,7 @@ def finish(code: int) -> int:
 
 def finish_messages() -> None:
     """Wait for stderr's reader while it reads."""
-    _outlets[_STDERR].drain(_LAST_PATIENCE if _state.has_lost_stdout else _PATIENCE)
+    _outlets[_STDERR].drain(_LAST_PATIENCE if _state.is_stdout_lost else _PATIENCE)
 
 
 # -- stdin ------------------------------------------------------------------------------------------------------------
@@ -283,26 +296,22 @@ class Stdin:
     Args:
         timeout: Seconds that reading and what comes after it may take together; None is no limit, and 0 is none for
             reading.
-
-    Attributes:
-        spent: Seconds that reading took.
     """
 
     def __init__(self, timeout: float | None) -> None:
         self._timeout = timeout
-        self.spent = 0.0
-
-    @property
-    def left(self) -> float | None:
-        """Seconds that are left for what comes after."""
-        return None if self._timeout is None else max(0.0, self._timeout - self.spent)
+        self._began: float | None = None
 
     def read(self) -> str:
         """Return all of stdin; raises as `read_stdin` does."""
-        began = time.monotonic()
-        text = read_stdin(self._timeout or None)
-        self.spent += time.monotonic() - began
-        return text
+        self._began = time.monotonic()
+        return read_stdin(self._timeout or None)
+
+    def left(self) -> float | None:
+        """Return the seconds that are left, now that what was read has been made use of."""
+        if self._timeout is None or self._began is None:
+            return self._timeout
+        return max(0.0, self._timeout - (time.monotonic() - self._began))
 
 
 def read_stdin(seconds: float | None = None) -> str:
@@ -312,7 +321,8 @@ def read_stdin(seconds: float | None = None) -> str:
         seconds: How long that may take; None is no limit.
 
     Raises:
-        CommandError: It is not closed in time, or a signal came.
+        CommandError: It cannot be read, or is not closed in time.
+        KeyboardInterrupt: SIGINT or SIGTERM came.
         MisuseError: It is no text.
     """
     if sys.stdin.isatty():
@@ -327,8 +337,8 @@ def read_within(number: int, seconds: float | None) -> bytes:
     """Return everything that a file descriptor gives until it is closed.
 
     Raises:
-        CommandError: That takes longer than `seconds`, or a signal came.
-        OSError: It cannot be read.
+        CommandError: It cannot be read, or that takes longer than `seconds`.
+        KeyboardInterrupt: SIGINT or SIGTERM came.
     """
     pieces: list[bytes] = []
     errors: list[OSError] = []
@@ -343,21 +353,16 @@ def read_within(number: int, seconds: float | None) -> bytes:
             errors.append(error)
         is_read.set()
 
-    try:
-        threading.Thread(target=read, name=f"ecs-waiter-fd{number}", daemon=True).start()
-    except RuntimeError:
-        # No more threads: better without a deadline than not at all.
-        read()
-    try:
-        with _sigterm_interrupts():
-            if not _is_set_within(is_read, seconds):
-                hurry()
-                raise CommandError(f"timed out after {seconds:g} s: stdin was not closed", ExitCode.TIMED_OUT)
-    except KeyboardInterrupt:
-        hurry()
-        raise CommandError("interrupted", ExitCode.INTERRUPTED) from None
+    with _sigterm_interrupts():
+        try:
+            threading.Thread(target=read, name=f"ecs-waiter-fd{number}", daemon=True).start()
+        except RuntimeError:
+            # No more threads: better without a deadline than not at all.
+            read()
+        if not _is_set_within(is_read, seconds):
+            raise CommandError(f"timed out after {seconds:g} s: stdin was not closed", ExitCode.TIMED_OUT)
     if errors:
-        raise errors[0]
+        raise CommandError(f"cannot read stdin: {errors[0].strerror}")
     return b"".join(pieces)
 
 

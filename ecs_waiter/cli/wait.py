@@ -27,8 +27,10 @@ from ecs_waiter.cli.streams import (
     UnreadError,
     is_interactive,
     is_reader_gone,
+    lose_results,
     mention,
     results_room,
+    results_written,
     say,
     spoken_by,
     write_result,
@@ -173,9 +175,11 @@ class _Lines:
                 while self._left:
                     write_result("".join(map(line_of, islice(self.left(), _LINES_AT_ONCE))))
                     await results_room()
+                await results_written()
         except ClosedPipeError:
             self._stop.close_pipe()
         except UnreadError as error:
+            lose_results()
             self.unread = error
         except CommandError as error:
             self._error = error
@@ -240,8 +244,9 @@ async def _conclude(  # noqa: PLR0913 - what there is to say
             await write_many(_results(progress, options.output, lines))
         except ClosedPipeError:
             # What nobody reads was still waited for: the exit code tells.
-            pass
+            lose_results()
         except UnreadError as error:
+            lose_results()
             unread = error
         if unread is not None:
             say(f"ecs-waiter: {unread}")

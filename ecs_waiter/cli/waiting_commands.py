@@ -44,9 +44,10 @@ def wait(settings: Settings, /, tasks: tuple[str, ...], region: str | None, **to
 
     stdin = _stdin(told)
     refs = read_refs(tasks, default_region(settings, region), stdin.read)
+    left = stdin.left()
     from ecs_waiter.cli.wait import wait as wait_for  # noqa: PLC0415 - not before the arguments are right
 
-    return run_work(settings, wait_for(refs, _wait_options(settings, stdin, **told)))
+    return run_work(settings, wait_for(refs, _wait_options(settings, left, **told)))
 
 
 @click.command(
@@ -91,7 +92,8 @@ def run_operation(
         raise MisuseError("--params: the file is no text in UTF-8") from None
     params = read_params(pairs, text)
     where = needed_region(settings, told_region(params, region))
-    return run_work(settings, run(operation, where, params, _wait_options(settings, stdin, **told)))
+    left = stdin.left()
+    return run_work(settings, run(operation, where, params, _wait_options(settings, left, **told)))
 
 
 def _stdin(told: Mapping[str, Any]) -> Stdin:
@@ -101,7 +103,7 @@ def _stdin(told: Mapping[str, Any]) -> Stdin:
 
 def _wait_options(  # noqa: PLR0913 - the options
     settings: Settings,
-    stdin: Stdin,
+    left: float | None,
     *,
     timeout: Duration | None,
     output: str,
@@ -135,7 +137,7 @@ def _wait_options(  # noqa: PLR0913 - the options
     kept += [name for name, is_set in flags if is_set]
     return WaitOptions(
         policy=PollPolicy(not_found_grace=not_found_grace.seconds, outage_budget=outage_budget.seconds),
-        timeout=stdin.left,
+        timeout=left,
         output=output,
         fail_fast=fail_fast,
         cancel_on_interrupt=cancel_on_interrupt,
