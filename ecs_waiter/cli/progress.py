@@ -76,7 +76,7 @@ class Progress:
 
     def pending(self) -> Iterator[TaskRef]:
         """The tasks without an outcome, in the order asked."""
-        return (ref for task_id, ref in self.refs.items() if not self.is_settled(task_id))
+        return (ref for ref, known in self.states() if not isinstance(known, Record))
 
     def few_pending(self, most: int) -> list[TaskRef]:
         """Return the tasks without an outcome if they are few, else none."""
@@ -131,9 +131,9 @@ class Progress:
         """All tasks in the order asked."""
         return map(self.record, self.refs.values())
 
-    def states(self) -> Iterator[Seen | Record | None]:
+    def states(self) -> Iterator[tuple[TaskRef, Seen | Record | None]]:
         """What is known of each task, in the order asked: its outcome, else its last state, else nothing."""
-        return map(self._known.get, self.refs)
+        return zip(self.refs.values(), map(self._known.get, self.refs), strict=True)
 
     def _why(self, error: EcsWaiterError | Why | None) -> Why | None:
         if not isinstance(error, EcsWaiterError):

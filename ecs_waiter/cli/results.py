@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from itertools import islice
+from itertools import islice, starmap
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.cli.outcomes import COLOURS, Record, in_order
@@ -128,7 +128,7 @@ def text_pieces(progress: Progress) -> Iterator[str]:
         more = f"{left} more did not finish; " if left else ""
         yield f"{more}{summary_line(progress.outcomes())} (--output json has them all)\n"
     elif len(progress):
-        yield _table(_HEADS, list(map(_cells, progress.refs.values(), progress.states())))
+        yield _table(_HEADS, list(starmap(_cells, progress.states())))
 
 
 def summary_line(outcomes: Mapping[str, int]) -> str:
@@ -152,7 +152,7 @@ def _lines(progress: Progress) -> Iterator[str]:
     # There are few kinds of what stands in the middle.
     middles: dict[tuple[str, str, str], str] = {}
     longest = 1
-    for count, (ref, known) in enumerate(zip(progress.refs.values(), progress.states(), strict=True)):
+    for count, (ref, known) in enumerate(progress.states()):
         outcome, task, _ = _parts(known)
         middles[outcome, task.task_action if task else "", ref.region_id] = ""
         if task is not None:
@@ -164,7 +164,7 @@ def _lines(progress: Progress) -> Iterator[str]:
     for kind, row in zip(middles, cells, strict=True):
         middles[kind] = "  ".join(map(str.ljust, row, widths))
     width = max(map(len, progress.refs), default=0)
-    for ref, known in zip(progress.refs.values(), progress.states(), strict=True):
+    for ref, known in progress.states():
         outcome, task, reason = _parts(known)
         middle = middles[outcome, task.task_action if task else "", ref.region_id]
         resource = _word(task.resource_id) if task else "-"

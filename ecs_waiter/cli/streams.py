@@ -44,8 +44,7 @@ __all__ = [
     "write_result",
 ]
 
-_STREAMS = ("stdin", "stdout", "stderr")
-_STDOUT, _STDERR = 1, 2
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
 _PATIENCE = 1.5
 """Seconds for which a reader may take nothing before the program ends without it."""
 _LAST_PATIENCE = 0.3
@@ -104,15 +103,14 @@ def open_streams() -> Iterator[None]:
     Within the block stdout and stderr accept everything at once; `finish` waits for their readers.
     """
     kept = sys.stdout, sys.stderr
-    for number, name in enumerate(_STREAMS):
+    for number in (_STDIN, _STDOUT, _STDERR):
         try:
             os.fstat(number)
         except OSError:
             # Else the next socket would become the standard stream.
             os.open(os.devnull, os.O_RDWR)
-        if getattr(sys, name) is None:
-            mode = "r" if name == "stdin" else "w"
-            setattr(sys, name, os.fdopen(os.dup(number), mode, encoding="utf-8"))
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.dup(_STDIN), encoding="utf-8")  # type: ignore[unreachable]
     _state.hurried_at, _state.dropped, _state.is_stdout_lost = None, 0, False
     stdout = _outlets[_STDOUT] = Outlet(_STDOUT)
     _outlets[_STDERR] = Outlet(_STDERR, stdout)
@@ -124,11 +122,11 @@ def open_streams() -> Iterator[None]:
         _outlets.clear()
 
 
-def _text(number: int, replaced: TextIO) -> TextIO:
+def _text(number: int, replaced: TextIO | None) -> TextIO:
     # A character that the terminal's encoding lacks is shown as its number.
     return io.TextIOWrapper(
         cast("BinaryIO", _outlets[number]),
-        encoding=replaced.encoding or "utf-8",
+        encoding=(replaced and replaced.encoding) or "utf-8",
         errors="backslashreplace",
         write_through=True,
     )

@@ -286,7 +286,7 @@ def _say_pending(progress: Progress, options: WaitOptions, faults: Mapping[str, 
     for region_id, fault in faults.items():
         say(f"{region_id} is failing: {why_no_answer(fault)}")
     pending = list(progress.pending())
-    unlisted = [ref for ref in pending if progress.seen(ref.task_id) is None]
+    unlisted = [ref for ref, known in progress.states() if known is None]
     if unlisted:
         say(f"never listed by the service: {few([str(ref) for ref in unlisted])}")
     running = "the other tasks" if unlisted else "the tasks"

@@ -7,12 +7,12 @@ import json
 import os
 import pty
 import signal
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
 
     from ecs_waiter.emulator import EcsEmulator

@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import termios
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -80,7 +81,7 @@ def test_what_is_left(monkeypatch: pytest.MonkeyPatch, timeout: float | None, le
         return "t-1"
 
     monkeypatch.setattr(streams, "read_stdin", read)
-    monkeypatch.setattr(streams.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     stdin = Stdin(timeout)
     assert stdin.left() == timeout
     assert stdin.read() == "t-1"
