@@ -19,7 +19,8 @@ __all__ = ["Outlet"]
 
 _STALLED_AFTER = 0.25
 """Seconds without a byte taken after which a stream no longer delays what comes later on the other stream."""
-_PIECE = 1 << 16
+_PIECE = 4096
+"""Bytes written at once: so few that a slow reader is seen to take them."""
 
 
 class Outlet(io.RawIOBase):

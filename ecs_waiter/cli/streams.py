@@ -123,6 +123,9 @@ def open_streams() -> Iterator[None]:
 
 
 def _text(number: int, replaced: TextIO | None) -> TextIO:
+    if replaced is not None and sys.platform == "win32" and replaced.isatty():
+        # A console takes text, not bytes.
+        return replaced
     # A character that the terminal's encoding lacks is shown as its number.
     return io.TextIOWrapper(
         cast("BinaryIO", _outlets[number]),
