@@ -16,7 +16,7 @@ from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import CredentialsProvider, check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
 from ecs_waiter.api.operations import region_of_call
-from ecs_waiter.api.proxies import check_trust_env
+from ecs_waiter.api.proxies import check_trust_env, trusts_env
 from ecs_waiter.api.task_ids import check_task_id
 from ecs_waiter.arguments import checked_callback, checked_policy, checked_timeout
 from ecs_waiter.errors import (
@@ -598,7 +598,7 @@ class TaskWaiter:
         for region_id, task_id in pending:
             by_region[region_id].append(task_id)
         for region_id, task_ids in by_region.items():
-            self._poller(region_id).add(task_ids, wait)
+            self._poller(region_id).look_once_more(task_ids, wait)
 
     async def _join(self, wait: Wait) -> None:
         """Put the tasks on the schedules."""
@@ -632,7 +632,7 @@ def _shared_waiter(
     *,
     trust_env: bool,
 ) -> AbstractAsyncContextManager[TaskWaiter]:
-    provider = check_provider(credentials)
+    provider = check_provider(credentials, trust_env=trusts_env(trust_env, session))
     base = resolve_endpoint(endpoint)
     checked = checked_policy(policy)
     key = (identity(provider), base, policy_key(checked), identity(session), check_trust_env(trust_env, session))

@@ -309,7 +309,7 @@ async def test_a_provider_that_swallows_the_cancellation(virtual_ecs: EcsEmulato
 
 
 class Deaf:
-    """A provider that ignores its cancellation, for so many seconds."""
+    """A provider that ignores its cancellation for some seconds."""
 
     def __init__(self, seconds: float = 86_400) -> None:
         self.asked = asyncio.Event()

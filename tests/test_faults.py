@@ -20,9 +20,11 @@ from ecs_waiter import (
     wait_for_task,
     wait_for_tasks,
 )
-from ecs_waiter.api import transport
+from ecs_waiter.api import exchange, transport
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from ecs_waiter import Task
     from ecs_waiter.emulator import EcsEmulator
 
@@ -95,6 +97,31 @@ async def test_a_session_that_cannot_be_opened(virtual_ecs: EcsEmulator, monkeyp
         errors.append(RuntimeError("once more"))
         answer = await waiter.client.call("ExportImage", region_id=REGION, params={"ImageId": "m-1"})
     assert answer["TaskId"]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(exchange, "_unpacked"), (transport, "_judged"), (transport, "fingerprint_of")]
+)
+async def test_no_memory_to_read_an_answer(
+    virtual_ecs: EcsEmulator, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+) -> None:
+    """An answer that does not fit into memory is a fault: it is asked for again."""
+    task_id = virtual_ecs.add_task()
+    read = getattr(module, name)
+    failures = [MemoryError(), MemoryError()]
+
+    def failing(*arguments: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return read(*arguments)
+
+    monkeypatch.setattr(module, name, failing)
+    async with TaskWaiter() as waiter:
+        await waiter.wait([task_id])
+        assert waiter.stats.regions[REGION].retried == 2
+        failures.append(MemoryError())
+        with pytest.raises(ServiceUnavailableError, match=r"MemoryError|not enough memory.*; it may have started"):
+            await waiter.client.call("ExportImage", region_id=REGION, params={"ImageId": "m-1"})
 
 
 async def test_a_hanging_call_ends(virtual_ecs: EcsEmulator) -> None:

@@ -16,7 +16,6 @@ from ecs_waiter import (
     AuthenticationError,
     Credentials,
     EcsClient,
-    EcsWaiterError,
     ServiceUnavailableError,
     ThrottledError,
     wait_for_task,
@@ -127,7 +126,7 @@ async def test_a_provider_that_raises(virtual_ecs: EcsEmulator, raised: Exceptio
 
 
 async def test_a_provider_that_is_refused_itself(virtual_ecs: EcsEmulator) -> None:
-    """A provider's own AuthenticationError is told as it is, or as the cause, at once."""
+    """A provider's own AuthenticationError is raised at once, as it is or as the cause."""
     refused = AuthenticationError("NoRole", "no such role")
     error = await failure(AuthenticationError, wait_for_task("t-1", credentials=Provider(lambda _: refused)))
     assert "NoRole" in f"{error} {error.__cause__}"
@@ -142,10 +141,13 @@ async def test_a_provider_that_gives_no_credentials(virtual_ecs: EcsEmulator, gi
 
 
 async def test_a_provider_that_lets_a_cancellation_out(virtual_ecs: EcsEmulator) -> None:
-    """A cancellation that is nobody's ends the wait with an error, and hangs nobody."""
+    """A cancellation that nobody asked for is retried within the budget like any other exception of a provider."""
     canceled = asyncio.CancelledError()
-    error = await failure(EcsWaiterError, wait_for_task("t-1", credentials=Provider(lambda _: canceled)))
-    assert isinstance(error.__cause__, asyncio.CancelledError)
+    start = clock()
+    error = await failure(ServiceUnavailableError, wait_for_task("t-1", credentials=Provider(lambda _: canceled)))
+    assert 600 <= since(start) <= 660
+    assert isinstance(error.__cause__, ServiceUnavailableError)
+    assert isinstance(error.__cause__.__cause__, asyncio.CancelledError)
 
 
 async def test_a_slow_provider_stalls_no_one() -> None:

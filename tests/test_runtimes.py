@@ -224,7 +224,7 @@ def test_another_process(ecs_emulator: EcsEmulator) -> None:
 
 
 def test_unpatched_threads(ecs_emulator: EcsEmulator) -> None:
-    """That gevent and eventlet are imported, and patch nothing, is no hindrance."""
+    """Waits work if gevent and eventlet are imported but patch nothing."""
     task_id = ecs_emulator.add_task()
     out, _ = _run(f"""
         import gevent.monkey, eventlet.patcher

@@ -118,7 +118,7 @@ ALIKE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "the default policy": ({}, {"policy": PollPolicy()}),
     "equal strategies": ({"policy": every(5)}, {"policy": every(5)}),
     "equal strategies of other numbers": ({"policy": every(5)}, {"policy": every(5.0)}),
-    "equal strategies of ours": (
+    "equal strategies of this library": (
         {"policy": PollPolicy(wait=wait_proportional(max=9))},
         {"policy": PollPolicy(wait=wait_proportional(max=9))},
     ),

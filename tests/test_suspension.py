@@ -122,6 +122,19 @@ async def test_a_deadline_that_passed_in_a_gap_has_one_last_look(virtual_ecs: Ec
         assert since(start) <= 1
 
 
+async def test_the_last_look_repeats_no_update(virtual_ecs: EcsEmulator) -> None:
+    """A task that runs on at the last look is not shown again."""
+    task_id = virtual_ecs.add_task(duration=10 * HOURS)
+    seen: list[str] = []
+    async with TaskWaiter(policy=every(10)) as waiter:
+        on_update = lambda task: seen.append(task.task_status)  # noqa: E731 - a plain callback
+        waiting = asyncio.ensure_future(waiter.wait([task_id], timeout=60, on_update=on_update))
+        await asyncio.sleep(15)
+        suspend(HOURS)
+        await failure(WaitTimeoutError, waiting)
+    assert seen == ["Processing"]
+
+
 async def test_the_last_look_may_find_nothing(virtual_ecs: EcsEmulator) -> None:
     """What still runs at the last look is pending; what failed is reported; and there is no second look."""
     slow, done = virtual_ecs.add_task(duration=10 * HOURS), virtual_ecs.add_task(duration=600)

@@ -8,10 +8,12 @@ import math
 import os
 import re
 import threading
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, cast
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn, Protocol, Self, cast
 
+from ecs_waiter.api.daemons import joined
 from ecs_waiter.api.official_chain import OfficialChain, could_not_ask
 from ecs_waiter.errors import ApiError, AuthenticationError, EcsWaiterError, ServiceUnavailableError
 from ecs_waiter.forking import in_forked_child
@@ -196,18 +198,6 @@ class _Flight:
         self.answer.set_running_or_notify_cancel()
 
 
-class _Joining(Executor):
-    """Lets a loop await a flight as a job of its own in a thread, for which virtual time stands still."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Return the future that `fn` returns."""
-        future: Future[Any] = fn(*args, **kwargs)
-        return future
-
-
-_JOINING = _Joining()
-
-
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
 
@@ -258,10 +248,7 @@ class DefaultCredentials:
             flight = self._joined(environment)
         except (RuntimeError, MemoryError) as error:
             return _not_now(error)
-        answer = cast(
-            "asyncio.Future[_Answer]",
-            asyncio.get_running_loop().run_in_executor(_JOINING, lambda: flight.answer),
-        )
+        answer = joined(flight.answer)
         if patience == math.inf:
             return await answer
         try:
@@ -282,7 +269,7 @@ class DefaultCredentials:
         return held.credentials
 
     def forget(self) -> None:
-        """Let the next call fetch anew, by a new chain, as after the service has refused the key."""
+        """Make the next call fetch again by a new chain, as after the service has rejected the key."""
         with self._lock:
             self._forgotten += 1
             self._held = None
@@ -386,25 +373,35 @@ def _environment() -> _Environment:
     return tuple(map(os.environ.get, _VARIABLES))
 
 
+def _proxied() -> DefaultCredentials:
+    return DefaultCredentials(chain=partial(OfficialChain, trust_env=True))
+
+
 _DEFAULT = DefaultCredentials()
+_DEFAULT_PROXIED = _proxied()
 
 
 def _forget_parent() -> None:
-    global _DEFAULT  # noqa: PLW0603 - a fetch that the parent has under way ends in no child
-    _DEFAULT = DefaultCredentials()
+    # A fetch that the parent has under way ends in no child.
+    global _DEFAULT, _DEFAULT_PROXIED
+    _DEFAULT, _DEFAULT_PROXIED = DefaultCredentials(), _proxied()
 
 
 in_forked_child(_forget_parent)
 
 
-def check_provider(credentials: object) -> CredentialsProvider:
-    """Return the provider that `credentials` means: None is the process's one `DefaultCredentials`.
+def check_provider(credentials: object, *, trust_env: bool = False) -> CredentialsProvider:
+    """Return the provider that `credentials` means: None is one of the process's two `DefaultCredentials`.
+
+    Args:
+        credentials: A provider, or None.
+        trust_env: Which of the two: the one that asks services on the internet through the environment's proxies.
 
     Raises:
         TypeError: It is no provider; the message says what to pass.
     """
     if credentials is None:
-        return _DEFAULT
+        return _DEFAULT_PROXIED if trust_env else _DEFAULT
     if isinstance(credentials, type):
         raise TypeError(f"credentials takes a provider, not the class {credentials.__name__}: make an object of it")
     if isinstance(credentials, Credentials):

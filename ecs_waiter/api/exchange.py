@@ -21,14 +21,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from yarl import URL
+
     from ecs_waiter.api.proxies import Proxy
     from ecs_waiter.api.request import SignedRequest
 
 __all__ = ["TRACE", "Reply", "attach_trace", "exchange"]
 
 _LARGEST_BODY = 4 * 2**20
-# gzip or zlib, whichever the data begins with.
+# A piece of packed data that is unpacked at a time, and the most members of one gzip body.
+_PIECE = 2**14
+_MOST_MEMBERS = 1000
+# For zlib: gzip or zlib, whichever the data begins with; and data without a header.
 _ANY_HEADER = 47
+_NO_HEADER = -zlib.MAX_WBITS
+_GZIP = b"\x1f\x8b"
 _PLAIN = frozenset({"", "identity"})
 _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 # If the session is not traced, these errors mean that nothing was sent.
@@ -134,7 +141,8 @@ async def exchange(
 ) -> Reply | ServiceUnavailableError:
     """Send once, within `call_timeout` seconds from the connection to the last byte.
 
-    The wait for a free connection in the session's pool may take as long again.
+    The wait for a free connection in the session's pool may take as long again. If the exchange ends without the head
+    of an answer, the idle connections to the host are closed.
 
     Any exception that leaves the session is a fault: connectors, resolvers, middlewares and trace hooks can raise
     anything. A fault is returned. The caller raises it where no exception that holds the request is handled.
@@ -150,6 +158,7 @@ async def exchange(
         EcsWaiterError: The session adds a second login.
     """
     before = _progress.get()
+    has_answer = False
     # The whole is bounded here, for aiohttp's own total timeout swallows a cancellation that comes in the same turn.
     limit = asyncio.timeout(call_timeout)
     progress = _Progress(limit, call_timeout)
@@ -157,6 +166,7 @@ async def exchange(
     _progress.set(progress)
     try:
         async with limit, _post(session, request, call_timeout, proxy) as response:
+            has_answer = True
             body = await _bounded(response.content)
             encoding = response.headers.get("Content-Encoding", "").strip().lower()
             status, headers = response.status, response.headers
@@ -176,9 +186,11 @@ async def exchange(
     finally:
         progress.limit = None
         _progress.set(before)
+        if is_own and not has_answer:
+            _close_idle_connections(session, request.url)
     try:
         return Reply(status, headers, _unpacked(body, encoding))
-    except (aiohttp.ClientPayloadError, zlib.error) as error:
+    except Exception as error:  # noqa: BLE001 - badly packed, or no memory
         return faults.of(error)
 
 
@@ -199,11 +211,25 @@ def _post(
         # aiohttp would unpack without a limit.
         auto_decompress=False,
         raise_for_status=False,
-        # There is no content, and aiohttp would name a type for it.
+        # The request has no content; aiohttp would send a type for it.
         skip_auto_headers=("Content-Type",),
         timeout=_patience(call_timeout),
         **way,
     )
+
+
+def _close_idle_connections(session: aiohttp.ClientSession, url: URL) -> None:
+    """Close the idle connections to a host of which one did not answer, so that the next request opens a new one.
+
+    After a silent fail-over all of them are dead. aiohttp has no public way to close them, so a session that was given
+    keeps its own.
+    """
+    pools: Any = getattr(session.connector, "_conns", {})
+    for key in [key for key in pools if (key.host, key.port) == (url.raw_host, url.port)]:
+        for protocol, _ in pools.pop(key):
+            if protocol.transport is not None:
+                # Not in order: nobody is there to agree to the end of TLS.
+                protocol.transport.abort()
 
 
 def _is_second_login(error: Exception, session: aiohttp.ClientSession) -> bool:
@@ -234,13 +260,32 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
         return body
     if encoding not in _PACKED:
         raise aiohttp.ClientPayloadError(f"the answer's Content-Encoding was not asked for: {encoding!r}")
-    unpacker = zlib.decompressobj(_ANY_HEADER)
-    plain = unpacker.decompress(body, _LARGEST_BODY + 1)
-    if len(plain) > _LARGEST_BODY:
-        raise _too_large()
-    if not unpacker.eof:
-        raise aiohttp.ClientPayloadError("the answer ends in the middle of its packed data")
-    return plain
+    is_gzip = body.startswith(_GZIP)
+    # Some servers leave the header of `deflate` out.
+    is_bare = encoding == "deflate" and not is_gzip and not _has_zlib_header(body)
+    packed = memoryview(body)
+    plain = bytearray()
+    at = 0
+    # gzip may have several members. Other data behind the last one is ignored, as browsers do.
+    for _ in range(_MOST_MEMBERS):
+        unpacker = zlib.decompressobj(_NO_HEADER if is_bare else _ANY_HEADER)
+        while not unpacker.eof:
+            # In pieces, because zlib copies what is left of one when a member ends.
+            piece = packed[at : at + _PIECE]
+            if not piece:
+                raise aiohttp.ClientPayloadError("the answer ends in the middle of its packed data")
+            at += len(piece)
+            plain += unpacker.decompress(piece, _LARGEST_BODY + 1 - len(plain))
+            if len(plain) > _LARGEST_BODY:
+                raise _too_large()
+        at -= len(unpacker.unused_data)
+        if not is_gzip or packed[at : at + len(_GZIP)] != _GZIP:
+            return bytes(plain)
+    raise aiohttp.ClientPayloadError(f"the answer has more than {_MOST_MEMBERS} gzip members")
+
+
+def _has_zlib_header(body: bytes) -> bool:
+    return len(body) > 1 and body[0] & 0x0F == zlib.DEFLATED and int.from_bytes(body[:2]) % 31 == 0
 
 
 def _too_large() -> aiohttp.ClientPayloadError:

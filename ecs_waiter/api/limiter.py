@@ -48,7 +48,7 @@ class RegionLimiter:
     Rate and pause are those of the operation, as the service taught them to all waiters of the event loop: throttling
     halves the rate at once; success wins it back slowly, a tenth of the ceiling per second. On top, the gates of all
     operations together let out no more than the policy's `max_calls_per_second`, and never more than its
-    `max_in_flight` calls are under way. Whoever waits for a rate or a pause holds no place.
+    `max_in_flight` calls are under way. Calls that wait for a rate or a pause hold no place.
 
     Waiters are served by priority, then in the order they came. After three grants in a row to one priority while
     others wait below it, one of those is served. Look-ups leave a place, and a call of the rate, to the others; and a

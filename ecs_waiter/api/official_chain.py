@@ -16,16 +16,16 @@ import logging
 import os
 import re
 import threading
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecs_waiter.api.official_requests import is_ours, our_requests
 from ecs_waiter.errors import EcsWaiterError, ServiceUnavailableError
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 __all__ = ["OfficialChain", "could_not_ask", "read_profiles"]
 
@@ -43,13 +43,13 @@ _MAX_REASON = 300
 # Local trouble that passes: too many processes, files or too little memory.
 _SHORTAGES = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETXTBSY})
 _MISSING_FILE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+_NO_THREAD = re.compile(r"start new thread|schedule new futures")
 _STATUS = re.compile(r"(?:http_?code|status code)\W{1,2}(\d{3})\b", re.IGNORECASE)
 _CODE = re.compile(r'"Code"\s*:\s*"([A-Za-z]{1,40}(?:\.[A-Za-z]{1,40}){0,3})"')
 _EXIT_STATUS = re.compile(r"exit status (-?\d+)")
 _PASSING_CODES = ("throttling", "serviceunavailable", "internalerror", "unknownerror", "signaturenonceused")
 _PASSING_WORDS = ("command process timed out", "No cached value was found")
 _PASSING_STATUSES = frozenset({408, 429, *range(500, 600)})
-_GATEWAY_STATUSES = frozenset({502, 503, 504})
 # What an error of `requests` may say of a connection without quoting a URL.
 _CONNECTION = re.compile(
     r"Connection refused|Connection reset by peer|Connection aborted|timed out|Network is unreachable|No route to host"
@@ -78,9 +78,14 @@ class OfficialChain:
 
     A source whose file has changed reads it again. A source that gave credentials while an earlier one could not be
     asked stands in for it once: the next fetch asks all of them again.
+
+    Args:
+        trust_env: Whether services on the internet are asked through the environment's proxies. The metadata service,
+            and what else is on this machine or in a private network, is never asked through a proxy.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, trust_env: bool = False) -> None:
+        self._trust_env = trust_env
         self._sources: list[_Source] = []
 
     def fetch(self) -> tuple[str, str, str | None]:
@@ -92,7 +97,9 @@ class OfficialChain:
         """
         reasons = []
         is_passing = False
-        with _silenced():
+        _silence()
+        _quietly_imported()
+        with our_requests(trust_env=self._trust_env):
             self._sources = self._sources or _present_sources()
             for source in self._sources:
                 try:
@@ -205,8 +212,8 @@ class _ProfileFile(_Source):
 class _Metadata(_Source):
     """The RAM role of the instance that this may or may not be.
 
-    Off the cloud nobody answers at the metadata service's address, or only a proxy does. So silence means that this is
-    not an instance, unless the service has answered before or the environment names the role.
+    Off the cloud nobody answers at the metadata service's address. So silence means that this is not an instance,
+    unless the service has answered before or the environment names the role.
     """
 
     def __init__(self, make: Callable[[], Any], role: str | None) -> None:
@@ -214,9 +221,7 @@ class _Metadata(_Source):
         self._is_named = bool(role)
 
     def could_not_ask(self, error: Exception) -> bool:
-        status = _status(error)
-        is_proxied = bool(os.environ.get("HTTP_PROXY") or os.environ.get("http_proxy"))
-        if status in _PASSING_STATUSES and not (is_proxied and status in _GATEWAY_STATUSES):
+        if _status(error) in _PASSING_STATUSES:
             _known.add((self.name, self.file))
         return super().could_not_ask(error) and (self._is_named or self._is_known)
 
@@ -272,7 +277,7 @@ def could_not_ask(error: BaseException) -> bool:
     if isinstance(error, OSError) or type(error).__name__ == "RetryError":
         return True
     if isinstance(error, RuntimeError):
-        return "new thread" in str(error)
+        return _NO_THREAD.search(str(error)) is not None
     words = _own_words(error)
     origin = error.__context__
     return (
@@ -360,21 +365,11 @@ def _described(file: str, profile: str | None) -> tuple[str, str | None]:
     return printable(f'profile "{name}" ({mode}) in {file}'), None
 
 
-_fetching: set[int] = set()
-
-
 def _is_anothers(_record: logging.LogRecord) -> bool:
-    return threading.get_ident() not in _fetching
+    return not is_ours(threading.get_ident())
 
 
-@contextmanager
-def _silenced() -> Iterator[None]:
-    """Drop what this thread logs through those loggers, and nothing of what others log."""
+def _silence() -> None:
+    """Drop what our fetches log through those loggers, and nothing of what others log."""
     for name in _TALKATIVE:
         logging.getLogger(name).addFilter(_is_anothers)
-    me = threading.get_ident()
-    _fetching.add(me)
-    try:
-        yield
-    finally:
-        _fetching.discard(me)

@@ -1,4 +1,4 @@
-"""Proxies of the environment: which of them leads to a URL, by the rules of `urllib.request`."""
+"""Proxies of the environment: which of them is used for a URL, by the rules of `urllib.request`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ __all__ = [
     "check_trust_env",
     "read_flag",
     "trust_env_variable",
+    "trusts_env",
     "unused_proxy",
 ]
 
@@ -69,7 +70,7 @@ class Proxies:
         self._found: dict[URL, Proxy | None] = {}
 
     def for_url(self, url: URL) -> Proxy | None:
-        """Return the proxy that leads to `url`; None for a direct connection.
+        """Return the proxy for `url`; None for a direct connection.
 
         Raises:
             ValueError: The environment names a proxy that cannot be used. The message does not repeat it, for it may
@@ -82,7 +83,7 @@ class Proxies:
 
 
 def unused_proxy(url: URL) -> str | None:
-    """Return the name of the setting whose proxy would lead to `url`; None if there is none."""
+    """Return the name of the setting whose proxy could be used for `url`; None if there is none."""
     values = getproxies()
     key = _key(url, values)
     try:
@@ -107,6 +108,11 @@ def check_trust_env(trust_env: object, session: aiohttp.ClientSession | None) ->
             " session with the proxy it needs, as in aiohttp.ClientSession(proxy=...)"
         )
     return trust_env
+
+
+def trusts_env(trust_env: object, session: object) -> bool:
+    """Whether a caller lets the environment's proxies be used: by `trust_env`, or by that of the session given."""
+    return trust_env is True or getattr(session, "trust_env", False) is True
 
 
 def read_flag(name: str, value: object) -> bool:

@@ -65,7 +65,7 @@ class CallLog:
         seconds: never more than ceil(r) in any one second, and exactly r a second over time.
 
         Args:
-            rate: Calls per second; infinite is no limit.
+            rate: Calls per second; infinite means no limit.
             spare: How many more calls the rate must allow at the same time.
         """
         times = self._times

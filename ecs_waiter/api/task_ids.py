@@ -39,7 +39,7 @@ def check_each(task_ids: list[str]) -> None:
     """Check many IDs at the price of one where all can be IDs, and one by one where one cannot.
 
     Raises:
-        TypeError: One of them is no text.
+        TypeError: One of them is not text.
         ValueError: One of them cannot be a task ID.
     """
     if not _are_task_ids(task_ids):

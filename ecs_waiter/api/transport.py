@@ -20,6 +20,7 @@ from ecs_waiter.api.exchange import TRACE, attach_trace, exchange
 from ecs_waiter.api.fingerprint import fingerprint_of
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.api.request import Signer
+from ecs_waiter.api.resolver import Resolver
 from ecs_waiter.errors import (
     ApiError,
     AuthenticationError,
@@ -56,8 +57,8 @@ _warnings = logging.getLogger("ecs_waiter")
 def new_connector(*, force_close: bool = False) -> aiohttp.BaseConnector:
     """Return the connector of a session of our own; without a limit, for no region may delay another."""
     if force_close:
-        return aiohttp.TCPConnector(limit=0, force_close=True)
-    return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE)
+        return aiohttp.TCPConnector(limit=0, resolver=Resolver(), force_close=True)
+    return aiohttp.TCPConnector(limit=0, resolver=Resolver(), keepalive_timeout=_KEEPALIVE)
 
 
 @dataclass(slots=True, eq=False)
@@ -238,11 +239,14 @@ class Transport:
             raise reply
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("%s in %s: HTTP status %d", action, region_id, reply.status)
-        fingerprint = fingerprint_of(reply.body) if reply.status in _GOOD else 0
-        if is_known is not None and is_known(fingerprint):
-            limiter.succeeded()
-            return KNOWN, _NOTHING
-        result, told = _judged(reply, request, fingerprint, read)
+        try:
+            fingerprint = fingerprint_of(reply.body) if reply.status in _GOOD else 0
+            if is_known is not None and is_known(fingerprint):
+                limiter.succeeded()
+                return KNOWN, _NOTHING
+            result, told = _judged(reply, request, fingerprint, read)
+        except MemoryError as error:
+            raise ServiceUnavailableError(None, "not enough memory to read the answer") from error
         if isinstance(result, Answer):
             limiter.succeeded()
         elif isinstance(result, ThrottledError):
@@ -306,9 +310,7 @@ class Transport:
         except AuthenticationError as error:
             # A copy: a provider may raise the same object for another region, and each call notes its region in it.
             raise copy.copy(error) from error.__cause__
-        except asyncio.CancelledError as error:
-            raise AuthenticationError(None, "the credentials provider raised CancelledError") from error
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             if self._at_hand is not None and isinstance(error, ServiceUnavailableError):
                 raise
             # Could not ask is not refused. Its own words may hold a secret.
@@ -342,7 +344,7 @@ class Transport:
         if timer is not None:
             timer.cancel()
         if not asking.cancelled():
-            asking.exception()  # nobody is left to be told of it
+            asking.exception()  # mark it as retrieved: nobody waits for it
 
     def _abandon(self, asking: asyncio.Task[Credentials]) -> None:
         timer = self._leaving.pop(asking, None)

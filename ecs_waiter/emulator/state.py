@@ -53,25 +53,25 @@ def check_plan(
 
 def check_seconds(name: str, value: object) -> None:
     """Refuse what is not a finite number of seconds, 0 or more; raises ValueError."""
-    told = f"{name} takes seconds, 0 or more, not {value!r}"
+    words = f"{name} takes seconds, 0 or more, not {value!r}"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{told}: use a number such as 3600")  # noqa: TRY004 - like every other setting
+        raise ValueError(f"{words}: use a number such as 3600")  # noqa: TRY004 - like every other setting
     if value > sys.float_info.max:
-        raise ValueError(f"{told}: for a task that outlives the test use a finite number such as 1e9")
+        raise ValueError(f"{words}: for a task that outlives the test use a finite number such as 1e9")
     if not value >= 0:
-        raise ValueError(told)
+        raise ValueError(words)
 
 
 def _check_outcome(outcome: object) -> None:
     if isinstance(outcome, str) and outcome in _OUTCOMES.values():
         return
-    told = f"outcome takes a status such as 'Finished' or 'Failed', not {outcome!r}"
+    words = f"outcome takes a status such as 'Finished' or 'Failed', not {outcome!r}"
     near = difflib.get_close_matches(outcome.casefold(), _OUTCOMES, n=1) if isinstance(outcome, str) else []
     if near:
-        told += f": did you mean {_OUTCOMES[near[0]]!r}?"
+        words += f": did you mean {_OUTCOMES[near[0]]!r}?"
     else:
-        told += f"; the words are {', '.join(_OUTCOMES.values())}; only status= takes any other word"
-    raise ValueError(told)
+        words += f"; the words are {', '.join(_OUTCOMES.values())}; only status= takes any other word"
+    raise ValueError(words)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from ecs_waiter.errors import (
     TaskNotFoundError,
     ThrottledError,
 )
+from ecs_waiter.polling.outage import TICK
 from ecs_waiter.polling.policy import ask
 from ecs_waiter.polling.reasons import Reasons
 from ecs_waiter.polling.schedule import News, PollSchedule
@@ -131,6 +132,16 @@ class RegionPoller:
         if schedule:
             self._see_to_it()
 
+    def look_once_more(self, task_ids: Iterable[str], watcher: Watcher) -> None:
+        """Poll tasks of a watcher now; one more look is all it wants from now on."""
+        self._teller.joins(watcher)
+        for task_id in task_ids:
+            entry = self._schedule.find(task_id)
+            if entry is not None:
+                self._schedule.hurry(entry)
+        if self._schedule:
+            self._see_to_it()
+
     def discard(self, task_id: str, watcher: Watcher) -> None:
         """A watcher loses interest; the last one takes the ID off the schedule."""
         self._reasons.discard(task_id, watcher)
@@ -162,7 +173,7 @@ class RegionPoller:
         """Stop: those whose tasks are known to have failed are told so; returns what has yet to end."""
         self._is_closed = True
         self._reasons.give_up()
-        # Before anything is awaited: whoever comes while this closes counts the calls that were made.
+        # Before anything is awaited: waits that begin while this closes count the calls that were made.
         self._limiter.retire()
         for task in self._tasks:
             task.cancel()
@@ -238,13 +249,13 @@ class RegionPoller:
         while schedule:
             now = self._clock.time()
             patience_ends = self._patience_ends()
-            if patience_ends <= now:
+            if patience_ends <= now + TICK:
                 self._fail_region(self._outage())
                 continue
             wake_at = min(schedule.wake_at(), patience_ends)
             # While a budget runs out, each gap counts; else only one that outlasts the rest.
             with self._clock.watching() if schedule.outage_ends < math.inf else nullcontext():
-                if wake_at > now:
+                if wake_at > now + TICK:
                     await self._rest(wake_at)
                     continue
                 is_let_through = await self._pass_gate(patience_ends)
@@ -392,7 +403,7 @@ class RegionPoller:
             )
 
     def _report_looks(self, batch: Batch) -> None:
-        """Tell those who want no more than one look that it has been had."""
+        """Report to single looks that they have been made."""
         for entry in [entry for entry in batch.entries if self._is_looked_at(entry)]:
             # Without any grace, one whole answer that lacks the ID is all there is to wait for.
             is_gone = self._policy.not_found_grace == 0 and entry.missing is not None and entry.missing.is_absent

@@ -143,7 +143,7 @@ class Reasons:
                 try:
                     async with asyncio.timeout(left) as limit:
                         return await self._described(failure)
-                except Exception as error:  # noqa: BLE001 - whatever it is, the failure itself is known and is told
+                except Exception as error:  # noqa: BLE001 - the failure itself is known, with or without its reason
                     if not limit.expired():
                         logger.debug("no reason for a failed task in %s: %s", self._region_id, type(error).__name__)
                         return None

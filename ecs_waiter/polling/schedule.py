@@ -49,7 +49,7 @@ class News:
     """What an answer brought.
 
     Attributes:
-        changes: Entries whose state is to be told.
+        changes: Entries whose state is to be reported.
         gone: Entries whose grace is over.
         unlisted: Entries that the service has counted but not listed for the whole outage budget.
         error: The wait strategy's, which ends the region's waits.
@@ -307,7 +307,7 @@ class PollSchedule:
             now: The time.
 
         Returns:
-            The changes to tell, the IDs whose wait is over, and the wait strategy's error if it raised one.
+            The changes to report, the IDs whose wait is over, and the wait strategy's error if it raised one.
         """
         asked = set(batch.task_ids)
         self._answered(batch, now)

@@ -11,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
@@ -198,6 +199,26 @@ async def test_a_refresh_that_fails_keeps_what_was_held(chains: Chains) -> None:
     clock.now += 60
     assert id_of(await provider.get_credentials()) == "LTAI2"
     assert chains.made == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=["thread", "memory"])
+@pytest.mark.asyncio
+async def test_a_refresh_without_a_thread_keeps_what_was_held(
+    chains: Chains, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Credentials that are held stay in use while no thread can be started, and are never reported as rejected."""
+    clock = Clock()
+    provider = DefaultCredentials(clock=clock, chain=chains)
+    held = await provider.get_credentials()
+    clock.now += 60
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", Mock(side_effect=error))
+        for _ in range(3):
+            assert await provider.get_credentials() is held
+        provider.forget()
+        with pytest.raises(ServiceUnavailableError, match="cannot be fetched now"):
+            await provider.get_credentials()
+    assert id_of(await provider.get_credentials()) == "LTAI1"
 
 
 @pytest.mark.asyncio

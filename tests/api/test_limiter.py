@@ -192,7 +192,7 @@ class TestPlaces:
         assert run(main()) == [0.0, 0.0, 1.0]
 
     def test_pacing_holds_no_place(self) -> None:
-        """Whoever waits to send once more leaves its place to others meanwhile, and is the first of its priority."""
+        """A call that waits to send once more leaves its place to others meanwhile, and is the first of its priority."""
 
         async def main() -> tuple[float, list[str]]:
             limiter = RegionLimiter(CallPolicy(max_in_flight=1, max_calls_per_second=1))
@@ -564,7 +564,7 @@ class TestOperations:
 
 class TestTakingPlaces:
     def test_a_poll_takes_the_place_of_the_oldest_look_up(self) -> None:
-        """Where all places are taken, a poll ends the oldest look-up, which may wait anew; a call waits its turn."""
+        """Where all places are taken, a poll ends the oldest look-up, which may wait again; a call waits its turn."""
 
         async def main() -> list[str]:
             limiter = RegionLimiter(CallPolicy(max_in_flight=2))
@@ -617,7 +617,7 @@ class TestTakingPlaces:
         assert run(main()) == ([0, 1], 4)
 
     def test_a_timeout_of_ones_own(self) -> None:
-        """A TimeoutError from within is no taken place."""
+        """A TimeoutError from within does not mean a taken place."""
 
         async def main() -> int:
             limiter = RegionLimiter(CallPolicy())

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import http.server
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import MagicMock
 
+import aiohttp
 import pytest
 
+from ecs_waiter import EcsClient, PollPolicy
 from ecs_waiter.api import official_chain
 from ecs_waiter.api.credentials import Credentials, DefaultCredentials
 from ecs_waiter.api.official_chain import OfficialChain, _present_sources, could_not_ask
+from ecs_waiter.emulator import EcsEmulator
 from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError
 
 if TYPE_CHECKING:
@@ -36,9 +42,26 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for name in [name for name in os.environ if name.startswith("ALIBABA_CLOUD_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    for name in ("http", "https", "all", "no"):
+        monkeypatch.delenv(f"{name}_proxy", raising=False)
+        monkeypatch.delenv(f"{name.upper()}_PROXY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    lead(monkeypatch, {})
     return tmp_path
+
+
+def lead(monkeypatch: pytest.MonkeyPatch, ports: dict[str, int]) -> None:
+    """Let connections to these hosts lead to ports of this machine, and those to other far hosts to a closed one."""
+    lookup = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
+        if host in {"127.0.0.1", "localhost"}:
+            return lookup(host, port, *arguments, **options)
+        if port is None:  # asked for the address, and not for a connection
+            return lookup(host if host[0].isdigit() else "8.8.8.8", port, *arguments, **options)
+        return lookup("127.0.0.1", ports.get(host, 9), *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +95,13 @@ class Server(http.server.ThreadingHTTPServer):
     answer: str
     asked = 0
 
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.seen: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        self.headers_sent: dict[str, str] = {}
+        self.answer = token("service")
+
     @property
     def url(self) -> str:
         """Where it listens; the query is a secret of its own."""
@@ -86,35 +116,68 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Say what the server is told to."""
         self.server.asked += 1
+        self.server.seen.append(self.requestline.rpartition(" ")[0])
+        self.server.headers.append(dict(self.headers))
         body = self.server.answer.encode()
         self.send_response(self.server.status)
-        self.send_header("Content-Length", str(len(body)))
+        for name, value in {"Content-Length": str(len(body)), **self.server.headers_sent}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def do_PUT(self) -> None:
+        """Answer as to a GET."""
+        self.do_GET()
+
+    def do_CONNECT(self) -> None:
+        """Refuse a tunnel."""
+        self.server.seen.append(self.requestline.rpartition(" ")[0])
+        self.send_error(502)
 
     def log_message(self, *args: object) -> None:
         """Keep quiet."""
 
 
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """The credentials service that ALIBABA_CLOUD_CREDENTIALS_URI names, with a token of ten minutes."""
-    with Server(("127.0.0.1", 0), Handler) as server:
-        server.answer = json.dumps(
-            {
-                "Code": "Success",
-                "AccessKeyId": "LTAI-service",
-                "AccessKeySecret": SECRET,
-                "SecurityToken": TOKEN,
-                "Expiration": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 600)),
-            }
-        )
+def token(name: str) -> str:
+    """A token of ten minutes, with an access key named after its source."""
+    return json.dumps(
+        {
+            "Code": "Success",
+            "AccessKeyId": f"LTAI-{name}",
+            "AccessKeySecret": SECRET,
+            "SecurityToken": TOKEN,
+            "Expiration": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 600)),
+        }
+    )
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[Server]:
+    """A service on loopback."""
+    with Server() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        monkeypatch.setenv("ALIBABA_CLOUD_CREDENTIALS_URI", server.url)
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """The credentials service that ALIBABA_CLOUD_CREDENTIALS_URI names, with a token of ten minutes."""
+    with serving() as server:
+        monkeypatch.setenv("ALIBABA_CLOUD_CREDENTIALS_URI", server.url)
+        yield server
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A proxy that the environment names, which gives a key of its own to whoever asks through it."""
+    with serving() as server:
+        server.answer = token("proxy")
+        for name in ("HTTP_PROXY", "https_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_port}")
+        yield server
 
 
 def test_the_current_profile_of_the_command_line_is_found(home: Path) -> None:
@@ -397,14 +460,6 @@ def test_a_machine_off_the_cloud(metadata: Metadata) -> None:
         found()
 
 
-def test_a_machine_off_the_cloud_behind_a_proxy(metadata: Metadata, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That a proxy cannot reach the metadata service says no more than silence."""
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    metadata.says = 503
-    with pytest.raises(AuthenticationError):
-        found()
-
-
 def test_an_instance_without_a_role(metadata: Metadata) -> None:
     """A metadata service that knows no role has nothing here."""
     metadata.says = 404
@@ -475,8 +530,9 @@ def test_a_command_that_has_worked(home: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_trouble_that_is_local(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     """Too little memory, too many files or processes pass; a missing file does not."""
     passing: list[Exception] = [MemoryError(), OSError(errno.EMFILE, "x"), RuntimeError("can't start new thread")]
+    passing.append(RuntimeError("cannot schedule new futures after shutdown"))
     lasting: list[Exception] = [FileNotFoundError(2, "x"), PermissionError(13, "x"), ValueError("x"), KeyError()]
-    assert [could_not_ask(error) for error in passing + lasting] == [True] * 3 + [False] * 4
+    assert [could_not_ask(error) for error in passing + lasting] == [True] * 4 + [False] * 4
     monkeypatch.setattr(subprocess, "run", MagicMock(side_effect=OSError(errno.ENOMEM, "x")))
     write_profiles(home, counting_command(home, "LTAI"))
     with pytest.raises(ServiceUnavailableError, match="Cannot allocate memory"):
@@ -557,3 +613,140 @@ def test_a_service_that_refuses_says_why(service: Server) -> None:
     assert_told_safely(
         "ALIBABA_CLOUD_CREDENTIALS_URI: error refreshing credentials (HTTP status 403, EntityNotExist.Role)"
     )
+
+
+# -- proxies of the environment ----------------------------------------------------------------------------------------
+
+ANY_TRUST = pytest.mark.parametrize("trust_env", [False, True])
+
+
+def fetched(*, trust_env: bool) -> str:
+    """The ID of the key that a new default provider finds."""
+    provider = DefaultCredentials(chain=partial(OfficialChain, trust_env=trust_env))
+    return asyncio.run(provider.get_credentials()).access_key_id
+
+
+@ANY_TRUST
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_credentials_service_on_this_machine_is_asked_directly(
+    service: Server, proxy: Server, monkeypatch: pytest.MonkeyPatch, host: str, trust_env: bool
+) -> None:
+    """No proxy sees its keys or supplies its own, even where the proxies of the environment are used."""
+    monkeypatch.setenv("ALIBABA_CLOUD_CREDENTIALS_URI", service.url.replace("127.0.0.1", host))
+    assert fetched(trust_env=trust_env) == "LTAI-service"
+    assert (proxy.seen, service.asked) == ([], 1)
+
+
+@ANY_TRUST
+def test_the_metadata_service_is_asked_directly(
+    proxy: Server, monkeypatch: pytest.MonkeyPatch, trust_env: bool
+) -> None:
+    """The keys of an instance's role cross no proxy."""
+    monkeypatch.setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "false")
+    monkeypatch.setenv("ALIBABA_CLOUD_ECS_METADATA", "role")
+    with serving() as metadata:
+        lead(monkeypatch, {"100.100.100.200": metadata.server_port})
+        assert fetched(trust_env=trust_env) == "LTAI-service"
+        assert [line.partition(" ")[2] for line in metadata.seen] == [
+            "/latest/api/token",
+            "/latest/meta-data/ram/security-credentials/role",
+        ]
+    assert proxy.seen == []
+
+
+@pytest.mark.parametrize(
+    "host", ["10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.1.1", "100.64.0.1", "inner.example"]
+)
+def test_a_private_address_is_asked_directly(proxy: Server, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """So is a name that leads to one."""
+    with serving() as service:
+        lead(monkeypatch, {host: service.server_port})
+        lookup = socket.getaddrinfo
+
+        def getaddrinfo(name: Any, port: Any, *arguments: Any, **options: Any) -> Any:
+            inner = name == "inner.example" and port is None
+            return lookup("10.1.2.3" if inner else name, port, *arguments, **options)
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        monkeypatch.setenv("ALIBABA_CLOUD_CREDENTIALS_URI", f"http://{host}/")
+        assert fetched(trust_env=True) == "LTAI-service"
+    assert proxy.seen == []
+
+
+@pytest.mark.parametrize(("trust_env", "excluded"), [(False, ""), (True, "far.example")])
+def test_a_far_service_is_asked_directly(
+    proxy: Server, monkeypatch: pytest.MonkeyPatch, trust_env: bool, excluded: str
+) -> None:
+    """Without trust_env the environment's proxies are not used, and NO_PROXY is obeyed with it."""
+    monkeypatch.setenv("NO_PROXY", excluded)
+    monkeypatch.setenv("ALIBABA_CLOUD_CREDENTIALS_URI", "http://far.example/")
+    with serving() as service:
+        lead(monkeypatch, {"far.example": service.server_port})
+        assert fetched(trust_env=trust_env) == "LTAI-service"
+    assert proxy.seen == []
+
+
+def test_a_far_service_is_asked_through_a_trusted_proxy(proxy: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With trust_env the environment's proxy is used, with its login."""
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:{SECRET}@127.0.0.1:{proxy.server_port}")
+    monkeypatch.setenv("ALIBABA_CLOUD_CREDENTIALS_URI", "http://far.example/keys")
+    assert fetched(trust_env=True) == "LTAI-proxy"
+    assert proxy.seen == ["GET http://far.example/keys"]
+    assert proxy.headers[0]["Proxy-Authorization"].startswith("Basic ")
+
+
+@ANY_TRUST
+def test_a_token_service_and_proxies(
+    home: Path, proxy: Server, monkeypatch: pytest.MonkeyPatch, trust_env: bool
+) -> None:
+    """A security token is fetched through a tunnel with trust_env, and directly without."""
+    unreachable_oidc(home, monkeypatch)
+    with pytest.raises(ServiceUnavailableError, match=r"OIDC token .*: cannot be reached"):
+        fetched(trust_env=trust_env)
+    assert proxy.seen == (["CONNECT sts.aliyuncs.com:443"] if trust_env else [])
+
+
+def test_a_refresh_in_a_thread_of_the_package_uses_no_proxy(service: Server, proxy: Server) -> None:
+    """A provider that has been asked by us goes past the proxy from any thread."""
+    chain = OfficialChain()
+    chain.fetch()
+    (source,) = chain._sources
+    source._provider._refresh_credentials()
+    assert (proxy.seen, service.asked) == ([], 2)
+
+
+def test_the_packages_own_use_stays_as_it_is(service: Server, proxy: Server) -> None:
+    """A program that asks the official package itself gets what that package does with proxies."""
+    from alibabacloud_credentials.provider import URLCredentialsProvider  # noqa: PLC0415 - slow to import
+
+    found()
+    provider = URLCredentialsProvider(uri=service.url)
+    assert provider.get_credentials().get_access_key_id() == "LTAI-proxy"
+
+
+def test_a_redirect_is_not_followed(service: Server) -> None:
+    """A service that leads elsewhere gives no credentials."""
+    service.status = 302
+    service.headers_sent = {"Location": "http://127.0.0.1:9/"}
+    with pytest.raises(AuthenticationError, match="HTTP status 302"):
+        found()
+    assert service.asked == 1
+
+
+@pytest.mark.parametrize("way", ["argument", "session"])
+def test_who_trusts_the_environment(proxy: Server, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """The credentials of a client use the environment's proxies if the client does, by trust_env or by its session."""
+    monkeypatch.setenv("ALIBABA_CLOUD_CREDENTIALS_URI", "http://far.example/keys")
+
+    async def ask() -> list[int]:
+        keys = []
+        async with EcsEmulator() as ecs, aiohttp.ClientSession(trust_env=True) as session:
+            trusting = {"trust_env": True} if way == "argument" else {"session": session}
+            for options in ({}, trusting):
+                async with EcsClient(None, ecs.url, PollPolicy(outage_budget=0), **options) as client:
+                    with contextlib.suppress(ApiError):
+                        await client.describe_tasks(task_ids=["t-1"], region_id="cn-hangzhou")
+                keys.append(len(proxy.seen))
+        return keys
+
+    assert asyncio.run(ask()) == [0, 1]

@@ -37,6 +37,8 @@ ID, SECRET = "LTAI5tExample", "s3cr3t/Of+A=Key~30"
 TOKEN = "CAIS/token+with=odd/characters"
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC).timestamp()
 GOOD = {"RequestId": "R-1", "Value": 1}
+CONTENT = json.dumps(GOOD).encode()
+LARGEST = 4 * 2**20
 
 
 class Provider:
@@ -66,6 +68,12 @@ class Failing:
     async def get_credentials(self) -> Credentials:
         """Raise."""
         raise self.error
+
+
+def bare(content: bytes, *, level: int = 9, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
+    """Pack with deflate alone, without zlib's header and check sum."""
+    packer = zlib.compressobj(level, wbits=-zlib.MAX_WBITS, strategy=strategy)
+    return packer.compress(content) + packer.flush()
 
 
 @contextlib.asynccontextmanager
@@ -441,6 +449,80 @@ class TestSize:
         async with opened(service.url) as transport:
             assert [await called(transport), await called(transport)] == [GOOD, GOOD]
 
+    @pytest.mark.parametrize(
+        ("body", "encoding"),
+        [
+            (b"".join(gzip.compress(bytes([byte])) for byte in CONTENT), "gzip"),
+            (gzip.compress(CONTENT[:5]) + gzip.compress(b"") + gzip.compress(CONTENT[5:]), "x-gzip"),
+            (gzip.compress(CONTENT.ljust(100_000)) + gzip.compress(b" " * 100_000), "gzip"),
+            (gzip.compress(CONTENT) + b"\0" * 100_000, "gzip"),
+            (gzip.compress(CONTENT) + b"\r\n", "gzip"),
+            (gzip.compress(CONTENT) + b"\x1f", "gzip"),
+            (bare(CONTENT), "deflate"),
+            (bare(CONTENT, level=0), "deflate"),
+            (bare(CONTENT) + b"\r\n", "deflate"),
+            (bare(CONTENT, strategy=zlib.Z_FIXED), "deflate"),
+            (zlib.compress(CONTENT, wbits=9), "deflate"),
+            (gzip.compress(CONTENT), "deflate"),
+            (zlib.compress(CONTENT), "gzip"),
+        ],
+        ids=[
+            "a member for each byte",
+            "three members",
+            "long members",
+            "padding",
+            "a line's end behind it",
+            "half a header behind it",
+            "bare",
+            "bare and stored",
+            "bare with a line's end behind it",
+            "bare with fixed codes",
+            "a small window",
+            "gzip called deflate",
+            "deflate called gzip",
+        ],
+    )
+    async def test_unusually_packed(self, service: Service, body: bytes, encoding: str) -> None:
+        """What other clients unpack is unpacked: members in a row, no header, and data behind the last member."""
+        service.answer(body=body, headers={"Content-Encoding": encoding})
+        async with opened(service.url) as transport:
+            assert await called(transport) == GOOD
+
+    @pytest.mark.parametrize(
+        ("body", "encoding", "words"),
+        [
+            (gzip.compress(b" ") + gzip.compress(b" " * LARGEST), "gzip", "larger than 4194304 bytes"),
+            (gzip.compress(b" " * (LARGEST // 2)) * 3, "gzip", "larger than 4194304 bytes"),
+            (gzip.compress(CONTENT) + gzip.compress(b" " * 200_000_000), "gzip", "larger than 4194304 bytes"),
+            (bare(b" " * (LARGEST + 1)), "deflate", "larger than 4194304 bytes"),
+            (gzip.compress(b"") * 200_000, "gzip", "more than 1000 gzip members"),
+            (gzip.compress(CONTENT) + gzip.compress(b" ")[:-1], "gzip", "in the middle"),
+            (gzip.compress(CONTENT) + gzip.compress(b" ")[:2], "gzip", "in the middle"),
+            (gzip.compress(CONTENT) + b"\x1f\x8bnonsense", "gzip", "Error -3"),
+            (bare(CONTENT)[:-1], "deflate", "in the middle"),
+            (bare(CONTENT), "gzip", "Error -3"),
+        ],
+        ids=[
+            "one byte too many",
+            "together too large",
+            "a bomb in the second member",
+            "a bare bomb",
+            "too many members",
+            "the second member cut",
+            "the second member's header cut",
+            "the second member broken",
+            "bare and cut",
+            "bare but called gzip",
+        ],
+    )
+    async def test_unusually_packed_and_bad(self, service: Service, body: bytes, encoding: str, words: str) -> None:
+        """The bounds hold for all members together, and no member may be cut."""
+        service.answer(body=body, headers={"Content-Encoding": encoding})
+        async with opened(service.url) as transport:
+            error = await failed(transport)
+        assert isinstance(error, ServiceUnavailableError)
+        assert words in str(error)
+
     @pytest.mark.parametrize("own", [True, False])
     async def test_a_bomb(self, service: Service, own: bool) -> None:
         """200 kB that would inflate to 200 MB are a fault, and are not inflated; in a session given too."""
@@ -613,7 +695,7 @@ class TestCodes:
 
     @pytest.mark.parametrize("status", [500, 503])
     async def test_a_rate_limit_is_for_throttling_alone(self, wire: Wire, status: int) -> None:
-        """A fault that is no throttling asks for no wait by what it says of the rate limit's window."""
+        """A fault other than throttling asks for no wait, whatever its rate limit headers say."""
         limit = "Limit:100,Remain:0,TimeLeft:30000,TimeWindow:60000"
         wire.answer(coded("ServiceUnavailable"), status=status, headers={"x-ratelimit-user-api": limit})
         wire.answer("", status=status, headers={"x-ratelimit-user-api": limit, "x-acs-retry-after": "2000"})
@@ -784,7 +866,7 @@ class TestCredentials:
         assert str(caught) == f"the credentials provider raised {type(error).__name__}"
 
     async def test_a_provider_that_raises_ours(self) -> None:
-        """An error of our own is told as it is, by a copy for each call: a call may note its region in its own."""
+        """An error of this library is raised as it is, as a copy for each call: a call may note its region in it."""
         error = AuthenticationError("NoRole", "no credentials anywhere", "R-1", 403)
         error.__cause__ = LookupError("sealed")
         async with opened(None, provider=Failing(error)) as transport:
@@ -794,10 +876,11 @@ class TestCredentials:
             assert (type(one), str(one), one.__cause__) == (AuthenticationError, str(error), error.__cause__)
 
     async def test_a_provider_that_is_canceled(self) -> None:
-        """A cancellation that nobody asked for is an error of the provider's like any other."""
+        """A cancellation that nobody asked for is a fault of the provider like any other exception."""
         async with opened(None, provider=Failing(asyncio.CancelledError())) as transport:
             error = await failed(transport)
-        assert isinstance(error, AuthenticationError)
+        assert isinstance(error, ServiceUnavailableError)
+        assert not error.sent
         assert isinstance(error.__cause__, asyncio.CancelledError)
 
     async def test_a_provider_that_gives_something_else(self) -> None:

@@ -115,7 +115,7 @@ def test_unknown_profile(configure: Configure, text: str, told: str) -> None:
 
 
 def test_no_file_of_profiles(configure: Configure, tmp_path: Path) -> None:
-    """Where there is no file, or none that can be read, the message says so."""
+    """If there is no file, or it cannot be read, the message says so."""
     configure("")
     file = tmp_path / ".aliyun" / "config.json"
     file.unlink()

@@ -124,7 +124,7 @@ def test_known_failures_settle() -> None:
 
 
 def test_a_refused_key_without_another() -> None:
-    """Where a refused key has no successor both are said: the refusal and why there is no other key."""
+    """If a rejected key has no successor, the message gives the rejection and why there is no other key."""
     error = AuthenticationError("InvalidAccessKeyId.NotFound", "no such key", "R-1", 404)
     error.__cause__ = AuthenticationError(None, "no credentials found: the login has expired")
     told = explain(error)

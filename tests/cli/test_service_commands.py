@@ -55,7 +55,7 @@ def test_run_done_at_once(ecs: EcsEmulator, command: Command) -> None:
 
 @pytest.mark.parametrize("content", [{}, {"RequestId": "r-1"}, {"TaskId": 7}])
 def test_run_answered_without_a_task(ecs: EcsEmulator, command: Command, content: dict[str, object]) -> None:
-    """An answer without the TaskId that the operation always gives is exit code 3, and how to look is told."""
+    """An answer without the TaskId that the operation always gives is exit code 3, and the message says how to look."""
     answer = ecs.inject("body", content=content, action="ImportImage")
     done = command("run", "ImportImage", "-p", "ClientToken=mine", "--output", "json")
     answer.remove()
@@ -108,7 +108,7 @@ def test_run_with_a_used_token(command: Command) -> None:
 
 
 def test_run_refused_at_the_repeat(ecs: EcsEmulator, command: Command) -> None:
-    """A refusal after an attempt without an answer tells how to find out what that attempt did."""
+    """A rejection after an attempt without an answer says how to find out what that attempt did."""
     first = ecs.inject("status", status=500, executed=True, action="ImportImage", times=1)
     then = ecs.inject(
         "status", status=403, code="QuotaExceeded", action="ImportImage", where=lambda _: first.struck > 0

@@ -175,7 +175,7 @@ def test_stdin(command: Command) -> None:
     ],
 )
 def test_other_output_on_stdin(command: Command, ecs: EcsEmulator, printed: str, told: str) -> None:
-    """Tables and error messages on stdin are misuse, told before any call with the line's number."""
+    """Tables and error messages on stdin are rejected before any call, with the line's number."""
     before = len(ecs.requests)
     done = command("wait", "-", stdin=printed)
     assert (done.returncode, done.stdout) == (2, "")

@@ -46,10 +46,8 @@ def _of_ending(story: Story, ending: Ending) -> Iterator[str]:
         return
     for told in ending.told.values():
         yield from _of_outcome(story, ending, told)
-    if caller.timeout is not None:
-        patience = caller.timeout + (story.world.pace.call_timeout if caller.timeout == 0 else 0.0)
-        if ending.ended > ending.began + patience + _TICK:
-            yield f"it went on until {ending.ended:.1f}, past its deadline {ending.began + patience:.1f}"
+    if caller.timeout is not None and ending.ended > (deadline := _deadline(story.world, ending)) + _TICK:
+        yield f"it went on until {ending.ended:.1f}, past its deadline {deadline:.1f}"
     for task_id in ending.pending:
         task = next(task for task in caller.tasks if task.task_id == task_id)
         if ending.how == "timeout" and ending.ended > _told_by(story, ending, task):
@@ -58,6 +56,17 @@ def _of_ending(story: Story, ending: Ending) -> Iterator[str]:
         missing = {task.task_id for task in caller.tasks} - ending.told.keys()
         if missing:
             yield f"nothing was told of {sorted(missing)[:3]}"
+
+
+def _deadline(world: World, ending: Ending) -> float:
+    """When a wait with a timeout has to end."""
+    timeout = ending.caller.timeout or 0.0
+    deadline = ending.began + timeout + (0.0 if timeout else world.pace.call_timeout)
+    for gap in _gaps(world):
+        # A deadline that passed in a gap has one last look.
+        if gap.begins <= deadline:
+            deadline = max(deadline, gap.ends + world.pace.call_timeout)
+    return deadline
 
 
 def _of_outcome(story: Story, ending: Ending, told: Told) -> Iterator[str]:
@@ -113,7 +122,9 @@ def _told_by(story: Story, ending: Ending, task: PlannedTask) -> float:
     """The time by which the end of a task must be told, whatever went wrong meanwhile."""
     world = story.world
     pace = world.pace
-    troubles = [trouble for trouble in world.troubles if trouble.region_id == task.region_id]
+    troubles = [
+        trouble for trouble in world.troubles if trouble.region_id == task.region_id or trouble.kind == "suspend"
+    ]
     ends = max(ending.began, task.ends_at)
     for trouble in sorted(troubles, key=lambda trouble: trouble.begins):
         if trouble.begins <= ends + pace.longest * 1.1 + 1:
@@ -130,6 +141,7 @@ def _given_up_by(world: World, ending: Ending, task: PlannedTask) -> float:
     """The time by which an outage of more than the whole budget must have ended the wait."""
     pace = world.pace
     worst = pace.outage_budget + pace.longest * 1.1 + 2 * pace.call_timeout + 2 * _LONGEST_BACKOFF + _REASON_WITHIN
+    worst += sum(gap.lasts for gap in _gaps(world))
     given_up = math.inf
     for trouble in _outages(world, task):
         by = max(trouble.begins, ending.began) + worst
@@ -156,7 +168,8 @@ def _may_be_missing(story: Story, task: PlannedTask, at: float) -> bool:
     began = min(ending.began for ending in story.endings if task in ending.caller.tasks)
     grace = story.world.pace.not_found_grace
     until = min(at, task.visible_at)
-    outages = _outages(story.world, task)
+    # The clock of the grace stands still in a gap too, but for the part in which the waiter would have rested anyway.
+    outages = [*_outages(story.world, task), *_gaps(story.world)]
     lost = 0.0
     reached = began
     for outage in sorted(outages, key=lambda outage: outage.begins):
@@ -169,6 +182,11 @@ def _may_be_missing(story: Story, task: PlannedTask, at: float) -> bool:
     )
 
 
+def _gaps(world: World) -> list[Trouble]:
+    """The times in which the process was suspended."""
+    return [trouble for trouble in world.troubles if trouble.kind == "suspend"]
+
+
 def _troubled(world: World, task: PlannedTask, kinds: set[str], at: float) -> bool:
     return any(
         trouble.kind in kinds and trouble.region_id == task.region_id and trouble.begins <= at + _TICK
@@ -178,7 +196,11 @@ def _troubled(world: World, task: PlannedTask, kinds: set[str], at: float) -> bo
 
 def _is_out(world: World, task: PlannedTask, at: float) -> bool:
     """Whether the region's troubles, together, may have lasted for the whole outage budget."""
-    troubles = [trouble for trouble in world.troubles if trouble.region_id == task.region_id and trouble.begins <= at]
+    troubles = [
+        trouble
+        for trouble in world.troubles
+        if trouble.region_id == task.region_id and trouble.begins <= at and trouble.kind != "suspend"
+    ]
     return sum(trouble.lasts for trouble in troubles) >= world.pace.outage_budget - world.pace.call_timeout - _TICK
 
 

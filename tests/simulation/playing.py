@@ -20,6 +20,7 @@ from ecs_waiter import (
 )
 from ecs_waiter.api import transport
 from ecs_waiter.api.exchange import exchange
+from ecs_waiter.emulator.memory import MemoryConnector
 from ecs_waiter.testing.virtual import virtual
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 _HORIZON = 40 * 86_400.0
 
 _FAULTS = {"html": "status"}
+SURROUNDINGS = {"suspend", "names"}
+"""Troubles that are not the service's."""
 
 
 @dataclass
@@ -100,7 +103,12 @@ class _Stage:
 
     async def play(self) -> Story:
         self._start = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
         for trouble in self._world.troubles:
+            if trouble.kind == "suspend":
+                loop.call_later(trouble.begins, self._suspend, trouble.lasts)
+            if trouble.kind in SURROUNDINGS:
+                continue
             self._ecs.inject(
                 _FAULTS.get(trouble.kind, trouble.kind),
                 region_id=trouble.region_id,
@@ -109,13 +117,35 @@ class _Stage:
                 where=self._between(trouble.begins, trouble.ends),
                 **trouble.settings,
             )
-        with mock.patch.object(transport, "exchange", self._watching(exchange)):
+        create = MemoryConnector._create_connection
+        with (
+            mock.patch.object(transport, "exchange", self._watching(exchange)),
+            mock.patch.object(MemoryConnector, "_create_connection", self._resolving(create)),
+        ):
             await self._callers()
         self._story.left_over += [repr(task) for task in asyncio.all_tasks() if "RequestHandler" not in repr(task)][1:]
         return self._story
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time() - self._start
+
+    @staticmethod
+    def _suspend(seconds: float) -> None:
+        """Let time pass in which the loop does not run."""
+        clock: Any = asyncio.get_running_loop().time
+        clock.__self__.jump(seconds)
+
+    def _resolving(self, real: Any) -> Any:
+        async def create(connector: Any, request: Any, *how: Any) -> Any:
+            """Make a connection; while names hang, it has to wait for the address."""
+            region_id = request.url.query["RegionId"]
+            for trouble in self._world.troubles:
+                is_here = (trouble.kind, trouble.region_id) == ("names", region_id)
+                if is_here and trouble.begins <= self._now() < trouble.ends:
+                    await asyncio.sleep(trouble.ends - self._now())
+            return await real(connector, request, *how)
+
+        return create
 
     def _between(self, begins: float, ends: float) -> Any:
         begin = self._ecs.now().timestamp()

@@ -76,6 +76,7 @@ MUTANTS: dict[str, tuple[int, list[Any]]] = {
     "a fault blames all": (11, [mock.patch.object(Suspicion, "fault", _blame_all)]),
     "a slow cadence": (1, [mock.patch("ecs_waiter.polling.schedule.ask", _five_times_too_slow)]),
     "no rate": (4, [mock.patch.object(CallLog, "next_at", return_value=float("-inf"))]),
+    "budgets run on in gaps": (53, [mock.patch("ecs_waiter.running_clock.GAP", float("inf"))]),
     "everything is told again": (
         0,
         [

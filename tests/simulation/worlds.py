@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 REGIONS = ("cn-hangzhou", "us-west-1", "eu-central-1", "ap-southeast-1")
 ENDINGS = ("Finished", "Finished", "Finished", "Failed", "Deleted", "Canceled")
 DAY = 86_400.0
+# Of three worlds one has troubles of its surroundings too.
+_SURROUNDED = 2
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,18 @@ def make_world(seed: int) -> World:
     troubles = tuple(
         _trouble(chance, chance.choice(regions), pace, longest_task, tasks) for _ in range(chance.choice([0, 1, 2, 4]))
     )
+    if seed % 3 == _SURROUNDED:
+        kinds = chance.sample(["suspend", "names"], chance.choice([1, 2]))
+        troubles += tuple(_of_surroundings(chance, kind, chance.choice(regions), pace, longest_task) for kind in kinds)
     return World(seed, pace, tasks, callers, troubles)
+
+
+def _of_surroundings(chance: random.Random, kind: str, region_id: str, pace: Pace, longest: float) -> Trouble:
+    """A trouble that is not the service's: the process is suspended, or a host name cannot be resolved for a while."""
+    # Once all tasks were started: a process that is suspended starts none.
+    begins = 61.0 + chance.choice([0.0, chance.uniform(0, longest)])
+    lasts = pace.outage_budget * chance.choice([0.02, 0.5, 1.5, 10.0])
+    return Trouble(kind, region_id, begins, begins + lasts)
 
 
 def _task(chance: random.Random, regions: tuple[str, ...], number: int, longest: float) -> PlannedTask:

@@ -16,7 +16,7 @@ _ERRORS = pytest.mark.parametrize(
 
 @_ERRORS
 def test_an_error_at_the_start_reaches_the_test(error: BaseException) -> None:
-    """Whatever keeps the emulator from starting is raised to whoever asked for it."""
+    """Whatever keeps the emulator from starting is raised to the caller."""
     broken = mock.Mock(side_effect=error)
     with mock.patch.object(background, "EcsEmulator", broken), pytest.raises(type(error)) as caught:
         background.serve().__enter__()
