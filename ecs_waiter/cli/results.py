@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections import Counter
 from itertools import islice, starmap
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ __all__ = [
 FORMATS = ("text", "json", "jsonl")
 
 _AT_ONCE = 1000
+_AT_A_STRETCH = 0.005
+"""Seconds for which results are made before the event loop runs again."""
 _SHORT = 100
 
 _AROUND_TABLE = 6
@@ -58,18 +61,18 @@ async def write_many(pieces: Iterable[str]) -> None:
         CommandError: It cannot be written.
         UnreadError: The program has to end, and the reader does not read.
     """
-    for gathered in _gathered(pieces):
-        if gathered:
-            write_result(gathered)
-        await asyncio.sleep(0)
-        await results_room()
+    gathered: list[str] = []
+    began = time.monotonic()
+    for piece in pieces:
+        gathered.append(piece)
+        if time.monotonic() - began > _AT_A_STRETCH:
+            write_result("".join(gathered))
+            gathered.clear()
+            await asyncio.sleep(0)
+            await results_room()
+            began = time.monotonic()
+    write_result("".join(gathered))
     await results_written()
-
-
-def _gathered(pieces: Iterable[str]) -> Iterator[str]:
-    source = iter(pieces)
-    while some := list(islice(source, _AT_ONCE)):
-        yield "".join(some)
 
 
 def json_pieces(records: Iterable[Record], more: Mapping[str, Mapping[str, Any]] | None = None) -> Iterator[str]:
@@ -148,27 +151,42 @@ def write_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _lines(progress: Progress) -> Iterator[str]:
-    """Yield a line for each task, aligned as `write_rows` aligns them, without holding the cells of a million."""
+    """Yield lines for all tasks, aligned as `write_rows` aligns them, in pieces: there may be a million."""
     # There are few kinds of what stands in the middle.
     middles: dict[tuple[str, str, str], str] = {}
-    longest = 1
-    for count, (ref, known) in enumerate(progress.states()):
-        outcome, task, _ = _parts(known)
-        middles[outcome, task.task_action if task else "", ref.region_id] = ""
-        if task is not None:
-            longest = max(longest, len(_word(task.resource_id)))
-        if count % _AT_ONCE == 0:
-            yield ""
+    longest = 0
+    for rows in _rows(progress):
+        middles.update(dict.fromkeys([kind for _, kind, _, _ in rows], ""))
+        longest = max(longest, *[len(resource) for _, _, resource, _ in rows])
+        yield ""
     cells = [(outcome, _word(action), region_id) for outcome, action, region_id in middles]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for kind, row in zip(middles, cells, strict=True):
         middles[kind] = "  ".join(map(str.ljust, row, widths))
-    width = max(map(len, progress.refs), default=0)
-    for ref, known in progress.states():
-        outcome, task, reason = _parts(known)
-        middle = middles[outcome, task.task_action if task else "", ref.region_id]
-        resource = _word(task.resource_id) if task else "-"
-        yield f"{ref.task_id:{width}}  {middle}  {resource:{longest}}  {reason}".rstrip() + "\n"
+    # The oldest way to format is the fastest.
+    line = f"%-{max(map(len, progress.refs), default=0)}s  %s  %-{longest}s  %s\n"
+    for rows in _rows(progress):
+        yield "".join([line % (task_id, middles[kind], resource, reason) for task_id, kind, resource, reason in rows])
+
+
+def _rows(progress: Progress) -> Iterator[list[tuple[str, tuple[str, str, str], str, str]]]:
+    """Yield ID, kind, resource and reason of all tasks, some at once."""
+    states = progress.states()
+    while piece := list(islice(states, _AT_ONCE)):
+        rows = []
+        for ref, known in piece:
+            outcome, task, reason = _parts(known) if isinstance(known, Record) else ("pending", known, "-")
+            action, resource = (task.task_action, task.resource_id) if task is not None else ("", "")
+            rows.append((ref.task_id, (outcome, action, ref.region_id), resource, reason))
+        if not _are_plain([resource for _, _, resource, _ in rows]):
+            rows = [(task_id, kind, _word(resource), reason) for task_id, kind, resource, reason in rows]
+        yield rows
+
+
+def _are_plain(words: Sequence[str]) -> bool:
+    """Whether none of many needs a change, at the price of one."""
+    text = "".join(words)
+    return all(words) and text.isascii() and text.isprintable() and " " not in text and max(map(len, words)) <= _SHORT
 
 
 def _parts(known: Seen | Record | None) -> tuple[str, Task | Seen | None, str]:
@@ -215,6 +233,4 @@ def _cells(ref: TaskRef, known: Seen | Record | None) -> tuple[str, ...]:
 
 
 def _word(text: str) -> str:
-    # Most need no change, and may be a million.
-    is_plain = text.isascii() and text.isprintable() and " " not in text and 0 < len(text) <= _SHORT
-    return text if is_plain else printable(text).replace(" ", "_") or "-"
+    return text if _are_plain([text]) else printable(text).replace(" ", "_") or "-"

@@ -53,7 +53,7 @@ _MOST_PROGRESS = 1 << 20
 """Bytes that wait for stderr's reader before progress is dropped."""
 _MOST_RESULTS = 1 << 20
 """Bytes that wait for stdout's reader before more results are made."""
-_LOOK_EVERY = 0.01
+_LOOK_EVERY = 0.001
 _LOOK_AT_LEAST_EVERY = 0.1
 
 _speakers: list[Callable[[str], None]] = []
@@ -110,7 +110,7 @@ def open_streams() -> Iterator[None]:
             # Else the next socket would become the standard stream.
             os.open(os.devnull, os.O_RDWR)
     if sys.stdin is None:
-        sys.stdin = os.fdopen(os.dup(_STDIN), encoding="utf-8")  # type: ignore[unreachable]
+        sys.stdin = os.fdopen(os.dup(_STDIN), encoding="utf-8")
     _state.hurried_at, _state.dropped, _state.is_stdout_lost = None, 0, False
     stdout = _outlets[_STDOUT] = Outlet(_STDOUT)
     _outlets[_STDERR] = Outlet(_STDERR, stdout)
