@@ -52,10 +52,13 @@ bench: $(VENV)/dev ## how fast, beside what one would use instead: ten minutes, 
 
 MINUTES ?= 60
 
-.PHONY: load soak
+.PHONY: load load-command soak
 
 load: $(VENV)/dev ## a million waits: how long they take, and how long one step of ours holds the loop
 	$(BIN)/python tests/load/measuring.py
+
+load-command: $(VENV)/dev ## the command with a million tasks: its memory per task, and how soon it ends: a quarter of an hour
+	PYTHONPATH=benchmarks $(BIN)/python tests/load/command.py
 
 soak: $(VENV)/dev ## waits over loopback with faults, on the real clock, and whether memory stays flat: make soak MINUTES=60
 	$(BIN)/python tests/load/soak.py $(MINUTES)

@@ -120,11 +120,14 @@ class _InTheEnd:
 
 
 class _Echo:
-    """Whatever is asked about is listed, and goes on."""
+    """Whatever is asked about is listed, in one status."""
+
+    def __init__(self, status: str = "Processing") -> None:
+        self._status = status
 
     def now(self, request: bytes) -> bytes:
         asked = parse_qs(urlsplit(request.split(b" ", 2)[1]).query)[b"TaskIds"][0].decode()
-        body = answer("Processing", asked.split(","))
+        body = answer(self._status, asked.split(","))
         return _HEADERS.format(date=formatdate(usegmt=True), length=len(body)).encode() + body
 
 
@@ -158,6 +161,7 @@ async def _serve() -> None:
             "one Finished": _Answers("Finished", IDS[:1]),
             "in the end Finished": _InTheEnd(),
             "echo": _Echo(),
+            "echo Finished": _Echo("Finished"),
         }
         urls = {}
         for scheme, tls in (("http", None), ("https", context)):

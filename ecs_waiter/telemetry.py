@@ -261,10 +261,9 @@ class _WaitSpan:
         if wait.has_pending:
             self.span.set_attribute("ecs_waiter.wait.pending", sum(1 for _ in wait.pending()))
         if wait.has_failed:
-            errors = [outcome for outcome in wait.outcomes.values() if isinstance(outcome, EcsWaiterError)]
-            kinds = {type(error).__name__ for error in errors}
-            self.span.set_attribute("ecs_waiter.wait.failed", len(errors))
-            _fail(self.span, kinds.pop() if len(kinds) == 1 else "TasksFailedError")
+            kinds = list(wait.failures)
+            self.span.set_attribute("ecs_waiter.wait.failed", wait.failures.total())
+            _fail(self.span, kinds[0] if len(kinds) == 1 else "TasksFailedError")
 
     def end(self, error: BaseException | None) -> None:
         for call in self._calls:

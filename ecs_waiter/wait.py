@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import TYPE_CHECKING
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ecs_waiter.errors import EcsWaiterError, TasksFailedError, WaiterClosedError, WaitTimeoutError, few
 from ecs_waiter.models import Task
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from ecs_waiter.errors import ApiError
     from ecs_waiter.targets import Targets
 
-__all__ = ["Outcome", "Submitted", "Wait"]
+__all__ = ["News", "Outcome", "Stream", "Submitted", "Wait"]
 
 Outcome = Task | EcsWaiterError
 
 _SHOWN_ERRORS = 3
+_GIVEN = EcsWaiterError("given already")
+"""Stands for the outcomes that a `Stream` does not keep."""
 
 
 class Wait:
@@ -35,6 +37,8 @@ class Wait:
         fail_fast: Whether the first failure ends the wait.
 
     Attributes:
+        keeps: Whether outcomes and last states are kept for the results and the errors.
+        failures: How many tasks did not finish, by the type of their errors.
         is_leaving: Whether it has begun to leave the schedules.
         left: Set when nothing of it is on the schedules any more.
         timer: Ends the wait at its deadline.
@@ -58,6 +62,7 @@ class Wait:
         "_tells_outcomes",
         "_waker",
         "fail_fast",
+        "failures",
         "faults",
         "has_failed",
         "is_leaving",
@@ -71,6 +76,8 @@ class Wait:
         "timer",
         "unasked",
     )
+
+    keeps = True
 
     def __init__(  # noqa: PLR0913 - each is one knob of what is told
         self,
@@ -87,6 +94,7 @@ class Wait:
         self.needs_reason = needs_reason
         self.looks_once = looks_once
         self.fail_fast = fail_fast
+        self.failures: Counter[str] = Counter()
         self.has_failed = False
         self.is_leaving = False
         self.timer: asyncio.TimerHandle | None = None
@@ -97,7 +105,7 @@ class Wait:
         self.faults: dict[str, ApiError] = {}
         self._tells_outcomes = tells_outcomes
         self._pending = len(targets)
-        self._events: deque[Outcome] = deque()
+        self._events: deque[Any] = deque()
         self._looked_at: set[str] = set()
         self._regional: set[int] = set()
         self._errors: dict[int, EcsWaiterError] = {}
@@ -128,6 +136,7 @@ class Wait:
         """Keep an error."""
         if self._settle({task_id: error}):
             self.has_failed = True
+            self.failures[type(error).__name__] += 1
             if is_regional:
                 self._regional.add(id(error))
             if self.fail_fast:
@@ -142,16 +151,19 @@ class Wait:
             return False
         if not self.outcomes.keys().isdisjoint(came):
             came = {task_id: outcome for task_id, outcome in came.items() if task_id not in self.outcomes}
-        self.outcomes.update(came)
+        self._keep(came)
         self._pending -= len(came)
         if self.looks_once:
             self._looked_at.difference_update(came)
             self._note_looks()
-        if self._tells_outcomes:
-            self._events.extend(came.values())
         if self._events or not self._pending:
             self._wake()
         return bool(came)
+
+    def _keep(self, came: Mapping[str, Outcome]) -> None:
+        self.outcomes.update(came)
+        if self._tells_outcomes:
+            self._events.extend(came.values())
 
     def task_looked_at(self, task_id: str) -> None:
         """Note that one look at this task has been had."""
@@ -193,7 +205,7 @@ class Wait:
         self._is_closed = True
         self._wake()
 
-    async def next(self) -> Outcome | None:
+    async def next(self) -> Any:
         """Return the next event, or None when the wait is over, its deadline has passed or its waiter is closed."""
         while not self._events:
             if self._is_over or self._is_closed or self._is_expired:
@@ -271,6 +283,48 @@ class Wait:
     def _wake(self) -> None:
         if self._waker is not None and not self._waker.done():
             self._waker.set_result(None)
+
+
+class News(NamedTuple):
+    """What a `Stream` gives of a task: a change, or its outcome, which comes once and last."""
+
+    task_id: str
+    outcome: Outcome
+    is_final: bool
+
+
+class Stream(Wait):
+    """A Wait that gives every change and every outcome as `News`, and keeps none of them: they may be a million."""
+
+    __slots__ = ()
+
+    keeps = False
+
+    def __init__(self, targets: Targets, *, looks_once: bool) -> None:
+        super().__init__(targets, tells_changes=True, needs_reason=not looks_once, looks_once=looks_once)
+
+    def task_changed(self, task: Task) -> None:
+        """Keep a change for `next`."""
+        if self.is_expired:
+            return
+        self._events.append(News(task.task_id, task, is_final=False))
+        self._wake()
+
+    def _keep(self, came: Mapping[str, Outcome]) -> None:
+        self.outcomes.update(dict.fromkeys(came, _GIVEN))
+        self._events.extend(News(task_id, outcome, is_final=True) for task_id, outcome in came.items())
+
+    async def put_in_order(self) -> None:
+        """Take no more outcomes."""
+        self._is_sealed = True
+
+    def ended_early(self, timeout: float | None) -> EcsWaiterError | None:
+        """The error to raise if the wait ended before its tasks did; it names none of them."""
+        if self._is_over:
+            return None
+        if self._is_closed:
+            return WaiterClosedError("the TaskWaiter was closed under a wait")
+        return WaitTimeoutError(f"still waiting after {timeout or 0.0:g} s", faults=self.faults)
 
 
 class Submitted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import replace
@@ -38,7 +38,7 @@ from ecs_waiter.slices import SLICE, do_in_slices, in_slices
 from ecs_waiter.start import Start
 from ecs_waiter.targets import Targets
 from ecs_waiter.telemetry import telemetry
-from ecs_waiter.wait import Outcome, Submitted, Wait
+from ecs_waiter.wait import News, Stream, Submitted, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -352,6 +352,27 @@ class TaskWaiter:
         wait = Wait(targets, tells_changes=True, needs_reason=False, looks_once=seconds == 0)
         return self._updates(wait, seconds, _deadline(seconds))
 
+    async def follow(
+        self, task_ids: Mapping[str, Iterable[str]], *, timeout: float | None = None
+    ) -> AsyncGenerator[News, None]:
+        """Iterate over all changes and outcomes of any number of tasks, and keep none of them: for the command.
+
+        A task's last news is final. Its end is news that is not final, too; that comes before its outcome, which for a
+        failure is known when its reason is. The errors raised have no `results`, `pending` or `last`.
+
+        Raises:
+            WaitTimeoutError: The deadline passed, after all that had settled was given.
+            WaiterClosedError: The waiter was closed meanwhile.
+        """
+        self._check_open()
+        deadline = _deadline(timeout)
+        targets = Targets(task_ids, None)
+        for _ in targets.read():
+            await asyncio.sleep(0)
+        async with aclosing(self._events(Stream(targets, looks_once=timeout == 0), timeout, deadline)) as events:
+            async for news in events:
+                yield news
+
     @overload
     async def run(
         self,
@@ -470,7 +491,7 @@ class TaskWaiter:
         finally:
             self._starts.discard(attempt)
 
-    async def _events(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Outcome, None]:
+    async def _events(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Any, None]:
         with self._observed(wait), self._taking_part(wait, deadline):
             if len(wait.targets) > SLICE:
                 # They were all checked in one go, for their errors to be raised by the call itself.
@@ -553,10 +574,17 @@ class TaskWaiter:
             faults = ((region_id, self._poller(region_id).fault_at_deadline()) for region_id in wait.targets.regions)
             wait.faults = {region_id: fault for region_id, fault in faults if fault and wait.is_pending_in(region_id)}
 
+        if not wait.keeps and self._waits <= {wait} and not self._futures:
+            # A million are not let go one by one where nobody else waits.
+            for poller in self._pollers.values():
+                poller.forget()
+            wait.left.set()
+            return
+
         def let_go(pending: list[tuple[str, str]]) -> None:
             for region_id, task_id in pending:
                 poller = self._poller(region_id)
-                if wait.is_expired:
+                if wait.is_expired and wait.keeps:
                     wait.last[task_id] = poller.last_known(task_id)
                     wait.unasked += not poller.is_asked(task_id)
                 poller.discard(task_id, wait)
@@ -568,7 +596,8 @@ class TaskWaiter:
         await wait.put_in_order()
         if wait.has_pending:
             self._leave(wait)
-            await wait.left.wait()
+            if wait.keeps:
+                await wait.left.wait()
         if (error := wait.ended_early(timeout)) is not None:
             raise error
 

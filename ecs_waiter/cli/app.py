@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,11 +15,22 @@ from ecs_waiter.cli.local_commands import demo, emulator
 from ecs_waiter.cli.options import Settings
 from ecs_waiter.cli.running import epilog
 from ecs_waiter.cli.service_commands import cancel, list_, show
-from ecs_waiter.cli.streams import ClosedPipeError, prepare, say, write_result
+from ecs_waiter.cli.streams import (
+    ClosedPipeError,
+    UnreadError,
+    UnwritableError,
+    finish,
+    finish_messages,
+    hurry,
+    lose_results,
+    open_streams,
+    say,
+    write_result,
+)
 from ecs_waiter.cli.waiting_commands import run_operation, wait
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["run"]
 
@@ -30,20 +40,33 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command; returns the exit code. Whatever happens is told in one line."""
-    prepare()
-    settings = Settings()
+    """Run the command; returns the exit code. Whatever happens is reported in one line."""
+    with open_streams():
+        settings = Settings()
+        code = _guarded(
+            lambda: cli.main(list(arguments), prog_name=_NAME, standalone_mode=False, obj=settings), settings
+        )
+        code = _guarded(partial(finish, code), settings, unread=code)
+        finish_messages()
+        return code
+
+
+def _guarded(work: Callable[[], object], settings: Settings, unread: int = ExitCode.ERROR) -> int:
+    """Do a part of the work; returns the exit code. It is `unread` if stdout's reader keeps the program from ending."""
     try:
-        code: object = cli.main(list(arguments), prog_name=_NAME, standalone_mode=False, obj=settings)
+        code = work()
     except ClosedPipeError:
+        lose_results()
         return ExitCode.CLOSED_PIPE
-    except BrokenPipeError:
-        # The help's own.
-        with suppress(OSError):
-            sys.stdout.close()
-        return ExitCode.CLOSED_PIPE
+    except (UnreadError, UnwritableError) as error:
+        lose_results()
+        say(f"{_NAME}: {error}")
+        return unread if isinstance(error, UnreadError) else error.exit_code
+    except SystemExit as ended:
+        # How click ends a shell's request for completions.
+        code = ended.code
     except (click.Abort, KeyboardInterrupt):
-        return ExitCode.INTERRUPTED
+        return _told(_interrupted(), settings)
     except click.ClickException as error:
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else _NAME
         say(f"{command}: {error.format_message()} ({command} --help)")
@@ -57,6 +80,8 @@ def _told(error: Exception, settings: Settings) -> int:
     if settings.is_debugging:
         say("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, CommandError):
+        if error.exit_code in {ExitCode.TIMED_OUT, ExitCode.INTERRUPTED}:
+            hurry()
         say(f"{_NAME}: {error}")
         return error.exit_code
     from ecs_waiter.cli.messages import explain  # noqa: PLC0415 - not before there is an error
@@ -70,7 +95,23 @@ def _told(error: Exception, settings: Settings) -> int:
     return ExitCode.ERROR
 
 
+def _interrupted() -> CommandError:
+    return CommandError("interrupted", ExitCode.INTERRUPTED)
+
+
+class _Group(click.Group):
+    """Commands that a signal ends with one line: click by itself adds an empty one."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _interrupted() from None
+
+
 @click.group(
+    cls=_Group,
     context_settings=_CONTEXT,
     invoke_without_command=True,
     epilog=epilog(

@@ -26,12 +26,21 @@ from ecs_waiter import (
 )
 from ecs_waiter.cli.failure import ExitCode
 from ecs_waiter.cli.logs import show_logs
-from ecs_waiter.cli.streams import ClosedPipeError, is_interactive, prepare
+from ecs_waiter.cli.streams import (
+    ClosedPipeError,
+    finish,
+    finish_messages,
+    is_interactive,
+    open_streams,
+    results_written,
+)
 from ecs_waiter.cli.streams import write_result as say
 from ecs_waiter.emulator import EcsEmulator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from ecs_waiter.cli.outcomes import Record
 
 __all__ = ["demonstrate", "main"]
 
@@ -62,6 +71,7 @@ async def demonstrate() -> ExitCode:
             say(f"  {region_id:<13} {len(task_ids):>4} tasks\n")
         say("cn-hangzhou will be throttled for a while; a connection to us-west-1 will break.\n\n")
         say("    await wait_for_tasks({'cn-hangzhou': [...], 'us-west-1': [...], 'eu-central-1': [...]})\n\n")
+        await results_written()
         began = time.monotonic()
         shows_live = is_interactive(sys.stdout) and is_interactive(sys.stderr) and find_spec("rich") is not None
         results = await (_watch if shows_live else _wait)(ids, ecs.url)
@@ -110,21 +120,30 @@ async def _watch(ids: Mapping[str, Sequence[str]], url: str) -> _Results:
     # Here, for they need the extra.
     from ecs_waiter.cli.following import End, Following  # noqa: PLC0415
     from ecs_waiter.cli.interrupt import Stop  # noqa: PLC0415
+    from ecs_waiter.cli.outcomes import Seen  # noqa: PLC0415
     from ecs_waiter.cli.progress import Progress  # noqa: PLC0415
     from ecs_waiter.cli.task_refs import TaskRef  # noqa: PLC0415
     from ecs_waiter.cli.wait import WaitOptions, reporting  # noqa: PLC0415
 
     progress = Progress([TaskRef(region_id, task_id) for region_id in ids for task_id in ids[region_id]])
+    results: _Results = {}
+
+    def note(record: Record) -> None:
+        if isinstance(record.error, EcsWaiterError):
+            results[record.ref.task_id] = record.error
+        elif isinstance(record.task, Seen):
+            results[record.ref.task_id] = record.task.as_task()
+
     stop = Stop()
     with stop.on_signals():
         async with (
             TaskWaiter(_CREDENTIALS, url, _POLICY) as waiter,
             reporting(waiter, progress, WaitOptions(policy=_POLICY)) as reporter,
         ):
-            end = await Following(waiter, progress, reporter, lambda _: None, stop).run(None, fail_fast=False)
+            end = await Following(waiter, progress, reporter, note, stop).run(None, fail_fast=False)
     if end is End.STOPPED:
         return {}
-    return {record.ref.task_id: result for record in progress.records() if (result := record.error or record.task)}
+    return results
 
 
 class _Progress:
@@ -166,14 +185,16 @@ def _tell(results: Mapping[str, Task | EcsWaiterError], ecs: EcsEmulator, second
 
 def main() -> int:
     """Run it; returns the exit code."""
-    prepare()
-    show_logs(is_verbose=False, is_debugging=False)
-    try:
-        return asyncio.run(demonstrate())
-    except ClosedPipeError:
-        return ExitCode.CLOSED_PIPE
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
+    with open_streams():
+        show_logs(is_verbose=False, is_debugging=False)
+        try:
+            return finish(asyncio.run(demonstrate()))
+        except ClosedPipeError:
+            return ExitCode.CLOSED_PIPE
+        except KeyboardInterrupt:
+            return ExitCode.INTERRUPTED
+        finally:
+            finish_messages()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ecs_waiter.cli.failure import ExitCode, MisuseError
 from ecs_waiter.cli.interrupt import InterruptedByUserError, Stop
-from ecs_waiter.cli.streams import say, write_result
+from ecs_waiter.cli.streams import results_written, say, write_result
 from ecs_waiter.emulator import EcsEmulator
 
 if TYPE_CHECKING:
@@ -61,8 +61,9 @@ async def emulate(  # noqa: PLR0913 - the options
                 if quota is not None:
                     ecs.inject("quota", calls=quota)
                 write_result(f"{ecs.url}\n")
-                _tell_how_to_use(ecs.url, region_id, ids)
                 with suppress(InterruptedByUserError):
+                    await stop.stops(results_written())
+                    _tell_how_to_use(ecs.url, region_id, ids)
                     await stop.stops(asyncio.Event().wait())
         except OSError as error:
             raise MisuseError(f"cannot listen: {error.strerror or error}") from None

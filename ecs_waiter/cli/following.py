@@ -1,16 +1,16 @@
-"""Follow a wait: have the library wait, and tell of each task as soon as it is known what became of it."""
+"""Follow a wait: have the library wait, and report each task as soon as its outcome is known."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from enum import Enum, auto
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ecs_waiter.cli.interrupt import InterruptedByUserError
-from ecs_waiter.errors import EcsWaiterError, WaitTimeoutError
-from ecs_waiter.slices import in_slices
+from ecs_waiter.cli.streams import hurry
+from ecs_waiter.errors import WaitTimeoutError
+from ecs_waiter.models import Task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from ecs_waiter.cli.outcomes import Record
     from ecs_waiter.cli.progress import Progress
     from ecs_waiter.cli.reporting import Reporter
-    from ecs_waiter.cli.task_refs import TaskRef
     from ecs_waiter.errors import ApiError
-    from ecs_waiter.models import Task
+    from ecs_waiter.wait import News
     from ecs_waiter.waiter import TaskWaiter
 
 __all__ = ["End", "Following", "ticking"]
 
 _TICK = 0.25
+_AT_ONCE = 100
+"""News that are handled before the loop runs again: a few milliseconds of work."""
 
 
 class End(Enum):
@@ -39,15 +40,13 @@ class End(Enum):
 
 
 class Following:
-    """One wait for many tasks.
-
-    `TaskWaiter.wait` decides; it gives its results at the end only. A future for each task tells them as they come.
+    """One wait for many tasks, reported as it goes.
 
     Args:
-        waiter: Who waits.
-        progress: Where all that is known is noted.
-        reporter: Who is told.
-        on_settled: Told of each record too.
+        waiter: Waits.
+        progress: Keeps what is known.
+        reporter: Shows it.
+        on_settled: Called with each record.
         stop: Ends the wait.
 
     Attributes:
@@ -72,79 +71,67 @@ class Following:
 
     async def run(self, timeout: float | None, *, fail_fast: bool) -> End:
         """Wait until all have settled, or the first has failed, the time in seconds is up or the stop is set."""
-        futures: list[asyncio.Future[Task]] = []
         try:
             async with ticking(self._waiter, self._reporter):
-                end = await self._stop.stops(self._wait(futures, timeout, fail_fast=fail_fast))
+                end = await self._stop.stops(self._wait(timeout, fail_fast=fail_fast))
         except InterruptedByUserError:
             end = End.STOPPED
-        finally:
-            for future in futures:
-                future.cancel()
         for record in self._progress.settle_known_failures():
-            self._tell(record)
+            self._report(record)
         return end
 
-    async def _wait(self, futures: list[asyncio.Future[Task]], timeout: float | None, *, fail_fast: bool) -> End:
-        spine = asyncio.create_task(
-            self._waiter.wait(
-                self._progress.regions, timeout=timeout, return_exceptions=True, on_update=self._note_change
-            )
-        )
+    async def _wait(self, timeout: float | None, *, fail_fast: bool) -> End:
+        following = asyncio.create_task(self._follow(timeout))
         failing = asyncio.create_task(self._has_failed.wait())
         try:
-            # One look is too short for telling anything before its end.
-            if timeout != 0:
-                await self._submit(futures)
-            await asyncio.wait({spine, failing} if fail_fast else {spine}, return_when=asyncio.FIRST_COMPLETED)
-            if not spine.done():
-                return End.FIRST_FAILURE
-            try:
-                self._note_results(spine.result())
-            except WaitTimeoutError as error:
-                self.faults = error.faults
-                self._note_results(error.results)
-                return End.TIMED_OUT
-            return End.COMPLETE
+            await asyncio.wait({following, failing} if fail_fast else {following}, return_when=asyncio.FIRST_COMPLETED)
+            return following.result() if following.done() else End.FIRST_FAILURE
         finally:
             failing.cancel()
-            if spine.cancel():
-                await asyncio.wait({spine})
+            if following.cancel():
+                await asyncio.wait({following})
 
-    async def _submit(self, futures: list[asyncio.Future[Task]]) -> None:
-        async for refs in in_slices(self._progress.refs.values()):
-            for ref in refs:
-                future = self._waiter.submit(ref.task_id, region_id=ref.region_id)
-                future.add_done_callback(partial(self._note_future, ref))
-                futures.append(future)
+    async def _follow(self, timeout: float | None) -> End:
+        handled = 0
+        is_leaving = False
+        try:
+            async with contextlib.aclosing(self._waiter.follow(self._progress.regions, timeout=timeout)) as everything:
+                async for news in everything:
+                    self._note(news)
+                    handled += 1
+                    if handled % _AT_ONCE == 0 and not is_leaving:
+                        is_leaving = await _is_canceled_meanwhile()
+        except WaitTimeoutError as error:
+            hurry()
+            self.faults = error.faults
+            return End.TIMED_OUT
+        return End.COMPLETE
 
-    def _note_change(self, task: Task) -> None:
-        if self._progress.saw(task):
-            self._reporter.changed(task)
+    def _note(self, news: News) -> None:
+        if news.is_final:
+            record = self._progress.settle(self._progress.refs[news.task_id], news.outcome)
+            if record is not None:
+                self._report(record)
+        elif isinstance(news.outcome, Task) and self._progress.saw(news.outcome):
+            self._reporter.changed(news.outcome)
 
-    def _note_future(self, ref: TaskRef, future: asyncio.Future[Task]) -> None:
-        if future.cancelled():
-            return
-        error = future.exception()
-        if error is None:
-            self._note(ref, future.result())
-        elif isinstance(error, EcsWaiterError):
-            self._note(ref, error)
-
-    def _note_results(self, results: Mapping[str, Task | EcsWaiterError]) -> None:
-        for task_id, result in results.items():
-            self._note(self._progress.refs[task_id], result)
-
-    def _note(self, ref: TaskRef, result: Task | EcsWaiterError) -> None:
-        record = self._progress.settle(ref, result)
-        if record is not None:
-            self._tell(record)
-
-    def _tell(self, record: Record) -> None:
+    def _report(self, record: Record) -> None:
         self._reporter.settled(record)
         self._on_settled(record)
         if record.error is not None:
             self._has_failed.set()
+
+
+async def _is_canceled_meanwhile() -> bool:
+    """Let the loop run. A cancellation is put off until nothing is left to handle: what is known is never dropped."""
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        me = asyncio.current_task()
+        assert me is not None  # noqa: S101 - a coroutine runs in one
+        me.cancel()
+        return True
+    return False
 
 
 @contextlib.asynccontextmanager

@@ -5,37 +5,42 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ecs_waiter.cli.task_refs import TaskRef
 
 __all__ = ["command_for", "program"]
 
 _MOST_ARGUMENTS = 50
+_LINES_AT_ONCE = 1000
 
 
-def command_for(refs: Sequence[TaskRef], options: Sequence[str]) -> str:
-    """Return a command for a POSIX shell; many tasks go by stdin, for a command line is not endless.
+def command_for(refs: Sequence[TaskRef], options: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of a command for a POSIX shell; many tasks go by stdin, for a command line is not endless.
 
     Args:
         refs: The tasks that are left.
         options: The options to keep.
     """
     regions = {ref.region_id for ref in refs}
-    if len(regions) == 1:
-        words = [ref.task_id for ref in refs]
+    is_one_region = len(regions) == 1
+    if is_one_region:
         options = ["--region", *regions, *options]
-    else:
-        words = [str(ref) for ref in refs]
+    words = (ref.task_id for ref in refs) if is_one_region else map(str, refs)
     start = f"{program()} wait {shlex.join(options)}".rstrip()
-    if len(words) <= _MOST_ARGUMENTS:
-        return f"{start} {shlex.join(words)}"
-    listed = "\n".join(words)
-    return f"{start} - <<'END'\n{listed}\nEND"
+    if len(refs) <= _MOST_ARGUMENTS:
+        yield f"{start} {shlex.join(words)}"
+        return
+    yield f"{start} - <<'END'"
+    # In pieces, for they may be a million.
+    while piece := "\n".join(islice(words, _LINES_AT_ONCE)):
+        yield piece
+    yield "END"
 
 
 def program() -> str:

@@ -7,6 +7,8 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING
 
+from ecs_waiter.cli.streams import hurry
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
     from typing import Any, TypeVar
@@ -34,6 +36,7 @@ class Stop:
 
     def set(self) -> None:
         """Stop what is under way."""
+        hurry()
         self._event.set()
 
     def close_pipe(self) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ecs_waiter.cli.duration import format_duration
 from ecs_waiter.cli.failure import ExitCode, MisuseError
 from ecs_waiter.cli.messages import explain
-from ecs_waiter.cli.outcomes import Record, reason_of, status_outcome
-from ecs_waiter.cli.results import write_json, write_json_line, write_rows
+from ecs_waiter.cli.outcomes import Record, Seen, reason_of, status_outcome
+from ecs_waiter.cli.results import json_pieces, line_of, write_pieces, write_rows
 from ecs_waiter.cli.single_calls import open_calls
 from ecs_waiter.cli.streams import is_interactive, say, write_result
 from ecs_waiter.cli.task_refs import TaskRef
@@ -75,7 +75,7 @@ async def _first(tasks: AsyncIterator[Task], limit: int | None) -> list[Record]:
     return records
 
 
-def _list_row(task: Task) -> tuple[str, ...]:
+def _list_row(task: Task | Seen) -> tuple[str, ...]:
     cells = (
         task.task_id,
         str(task.task_status),
@@ -175,10 +175,9 @@ async def cancel_tasks(refs: Sequence[TaskRef], *, output: str, trust_env: bool)
 
 def _write(records: Sequence[Record], output: str, more: dict[str, dict[str, Any]] | None = None) -> None:
     if output == "json":
-        write_json(records, more)
-        return
-    for record in records:
-        write_json_line(record, (more or {}).get(record.ref.task_id))
+        write_pieces(json_pieces(records, more))
+    else:
+        write_pieces(line_of(record, (more or {}).get(record.ref.task_id)) for record in records)
 
 
 def _time(moment: datetime | None) -> str:

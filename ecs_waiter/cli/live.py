@@ -14,6 +14,7 @@ from rich.text import Text
 from ecs_waiter.cli.duration import format_duration
 from ecs_waiter.cli.outcomes import COLOURS
 from ecs_waiter.cli.reporting import told_of
+from ecs_waiter.cli.streams import has_backlog, is_behind
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from ecs_waiter.cli.outcomes import Record
+    from ecs_waiter.cli.outcomes import Record, Seen
     from ecs_waiter.cli.percentages import Percentages
     from ecs_waiter.cli.progress import Progress
     from ecs_waiter.cli.reporting import Outages
@@ -70,7 +71,7 @@ class LiveReporter:
 
     def settled(self, record: Record) -> None:
         """Have what went wrong stay on the screen, above the view."""
-        if record.error is not None and (line := told_of(record, self._told)) is not None:
+        if record.error is not None and not is_behind() and (line := told_of(record, self._told)) is not None:
             self._console.print(Text(f"✗ {line}", style=COLOURS[record.outcome]))
 
     def say(self, line: str) -> None:
@@ -78,9 +79,11 @@ class LiveReporter:
         self._console.print(Text(line, style="yellow"))
 
     def tick(self, stats: WaiterStats) -> None:
-        """Redraw."""
+        """Redraw, unless the terminal has yet to take the last view: it is stopped, or slow."""
         for note in self._outages.notes(stats, self._progress.seconds):
             self.say(note)
+        if has_backlog():
+            return
         self._live.update(self._view(stats), refresh=True)
 
     def close(self) -> None:
@@ -124,14 +127,12 @@ class LiveReporter:
             told.append(f"and {len(regions) - _MOST_REGIONS} regions more")
         return Text(_DOT.join(told))
 
-    def _tasks_on_show(self) -> Sequence[Task]:
+    def _tasks_on_show(self) -> Sequence[Seen]:
         room = min(_MOST_TASKS, self._console.height - _FIXED_LINES)
-        if len(self._progress) - self._progress.settled > room:
-            return ()
-        tasks = (self._progress.tasks.get(ref.task_id) for ref in self._progress.pending())
+        tasks = (self._progress.seen(ref.task_id) for ref in self._progress.few_pending(room))
         return [task for task in tasks if task is not None]
 
-    def _table(self, tasks: Sequence[Task]) -> RenderableType:
+    def _table(self, tasks: Sequence[Seen]) -> RenderableType:
         width = self._console.width
         table = Table.grid(padding=(0, 2, 0, 0))
         columns = ["task", "percent", "status", "age", "action"]

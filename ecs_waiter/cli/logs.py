@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 
-from ecs_waiter.cli.streams import say
+from ecs_waiter.cli.streams import mention
 from ecs_waiter.printable import printable
 
 __all__ = ["show_logs"]
@@ -30,6 +30,6 @@ class _SayHandler(logging.Handler):
         self._is_debugging = is_debugging
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"{record.levelname.lower()}: {printable(record.getMessage())}")
+        mention(f"{record.levelname.lower()}: {printable(record.getMessage())}")
         if self._is_debugging and record.exc_info:
-            say("".join(traceback.format_exception(*record.exc_info)).rstrip())
+            mention("".join(traceback.format_exception(*record.exc_info)).rstrip())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from ecs_waiter.api.client import EcsClient
+    from ecs_waiter.cli.outcomes import Seen
     from ecs_waiter.models import Task
 
 __all__ = ["Percentages"]
@@ -31,13 +32,13 @@ class Percentages:
 
     def __init__(self, client: EcsClient) -> None:
         self._client = client
-        self._shown: dict[str, Task] = {}
+        self._shown: dict[str, Task | Seen] = {}
         self._percents: dict[str, int] = {}
         self._asked_at: dict[str, float] = {}
         # The service tells it for some operations only.
         self._untold: set[str] = set()
 
-    def show(self, tasks: Iterable[Task]) -> None:
+    def show(self, tasks: Iterable[Task | Seen]) -> None:
         """Look up these from now on, and no others."""
         self._shown = {task.task_id: task for task in tasks}
 
@@ -64,7 +65,7 @@ class Percentages:
                 await self._ask(task)
             await asyncio.sleep(_PAUSE)
 
-    def _next(self, now: float) -> Task | None:
+    def _next(self, now: float) -> Task | Seen | None:
         due = [
             task
             for task_id, task in self._shown.items()
@@ -72,7 +73,7 @@ class Percentages:
         ]
         return min(due, key=lambda task: self._asked_at.get(task.task_id, 0.0), default=None)
 
-    async def _ask(self, task: Task) -> None:
+    async def _ask(self, task: Task | Seen) -> None:
         try:
             async with asyncio.timeout(_PATIENCE):
                 detail = await self._client.describe_task_attribute(

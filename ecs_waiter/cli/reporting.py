@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from ecs_waiter.cli.duration import format_duration
 from ecs_waiter.cli.messages import explain, no_answer
-from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError
+from ecs_waiter.errors import (
+    ApiError,
+    AuthenticationError,
+    EcsWaiterError,
+    ServiceUnavailableError,
+    ThrottledError,
+)
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
@@ -82,7 +88,7 @@ class Outages:
 def told_of(record: Record, told: set[str]) -> str | None:
     """Return what to say of an outcome; None if it is said already, as of one error for a whole region."""
     ref, error = record.ref, record.error
-    if error is None:
+    if not isinstance(error, EcsWaiterError):
         return f"{ref.task_id} ({ref.region_id}): {record.outcome}"
     if isinstance(error, ApiError):
         if (mark := f"{ref.region_id} {error}") in told:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,9 @@ from ecs_waiter.cli.failure import CommandError, ExitCode, MisuseError
 from ecs_waiter.cli.going_on import program
 from ecs_waiter.cli.interrupt import InterruptedByUserError, Stop
 from ecs_waiter.cli.messages import explain, why_no_answer
-from ecs_waiter.cli.results import write_json
+from ecs_waiter.cli.results import json_pieces, write_many
 from ecs_waiter.cli.single_calls import tell_retries
-from ecs_waiter.cli.streams import ClosedPipeError, say
+from ecs_waiter.cli.streams import ClosedPipeError, lose_results, say
 from ecs_waiter.cli.task_refs import TaskRef
 from ecs_waiter.cli.wait import open_waiter, wait_within
 from ecs_waiter.errors import ApiError
@@ -103,23 +102,26 @@ async def run(operation: str, region_id: str, params: Mapping[str, Any], options
                 task_id = start.task_id(await _start(waiter.client, start, deadline, stop))
             except ApiError as error:
                 if start.passed_dry_run(error):
-                    return _nothing_to_wait_for(start.would_succeed, options)
+                    return await _nothing_to_wait_for(start.would_succeed, options)
                 if not start.is_in_doubt(error):
                     raise
                 raise CommandError(f"{_without_doubt(error, start)}{_advice(start)}") from error
             if task_id is None:
-                return _nothing_to_wait_for(start.done_at_once, options)
+                return await _nothing_to_wait_for(start.done_at_once, options)
             say(f"{operation} in {region_id} is task {task_id}")
             left = None if deadline is None else max(0.0, deadline - loop.time())
             ref = TaskRef(region_id, task_id)
             return await wait_within(waiter, [ref], replace(options, timeout=left), stop)
 
 
-def _nothing_to_wait_for(why: str, options: WaitOptions) -> ExitCode:
+async def _nothing_to_wait_for(why: str, options: WaitOptions) -> ExitCode:
     say(why)
     if options.output == "json":
-        with suppress(ClosedPipeError):
-            write_json([])
+        try:
+            await write_many(json_pieces([]))
+        except ClosedPipeError:
+            # The exit code tells what nobody reads.
+            lose_results()
     return ExitCode.FINISHED
 
 

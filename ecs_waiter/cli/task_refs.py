@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ecs_waiter.cli.failure import MisuseError
@@ -114,7 +115,7 @@ def _checked(task_id: object, region_id: object, word: str | None = None) -> Tas
         checked = check_task_id(task_id)
         if region_id is None:
             raise MisuseError(_NO_REGION.format(task_id=checked))
-        return TaskRef(check_region(region_id), checked)
+        return TaskRef(sys.intern(check_region(region_id)), checked)
     except (TypeError, ValueError) as error:
         raise MisuseError(f"{_shown(word)}: {error}" if word else str(error)) from None
 

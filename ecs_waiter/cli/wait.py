@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections import deque
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from ecs_waiter.cli.cancellation import cancel_pending
 from ecs_waiter.cli.duration import format_duration
-from ecs_waiter.cli.failure import ExitCode, MisuseError
+from ecs_waiter.cli.failure import CommandError, ExitCode, MisuseError
 from ecs_waiter.cli.following import End, Following
 from ecs_waiter.cli.going_on import command_for
 from ecs_waiter.cli.interrupt import Stop
@@ -19,13 +21,25 @@ from ecs_waiter.cli.messages import why_no_answer
 from ecs_waiter.cli.outcomes import exit_code
 from ecs_waiter.cli.progress import Progress
 from ecs_waiter.cli.reporting import Outages, PlainReporter, QuietReporter
-from ecs_waiter.cli.results import summary_line, write_json, write_json_line, write_wait
-from ecs_waiter.cli.streams import ClosedPipeError, is_interactive, is_reader_gone, say, spoken_by
+from ecs_waiter.cli.results import json_pieces, line_of, summary_line, text_pieces, write_many
+from ecs_waiter.cli.streams import (
+    ClosedPipeError,
+    UnreadError,
+    is_interactive,
+    is_reader_gone,
+    lose_results,
+    mention,
+    results_room,
+    results_written,
+    say,
+    spoken_by,
+    write_result,
+)
 from ecs_waiter.errors import few
 from ecs_waiter.waiter import TaskWaiter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from ecs_waiter.cli.outcomes import Record
     from ecs_waiter.cli.reporting import Reporter
@@ -36,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["WaitOptions", "open_waiter", "reporting", "wait", "wait_within"]
 
 _PIPE_WATCHED_EVERY = 0.5
+_LINES_AT_ONCE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,23 +102,88 @@ async def open_waiter(options: WaitOptions) -> AsyncIterator[TaskWaiter]:
 
 
 async def wait_within(waiter: TaskWaiter, refs: Sequence[TaskRef], options: WaitOptions, stop: Stop) -> ExitCode:
-    """Wait with a waiter and a stop that exist already; returns the exit code."""
+    """Wait with a waiter and a stop that exist already; returns the exit code.
+
+    Raises:
+        CommandError: The results cannot be written.
+    """
     progress = Progress(refs)
-
-    def write_at_once(record: Record) -> None:
-        if options.output == "jsonl" and not stop.is_pipe_closed:
-            try:
-                write_json_line(record)
-            except ClosedPipeError:
-                stop.close_pipe()
-
-    async with reporting(waiter, progress, options) as reporter, _watching_pipe(options, stop):
-        following = Following(waiter, progress, reporter, write_at_once, stop)
+    lines = _Lines(stop)
+    async with reporting(waiter, progress, options) as reporter, _watching_pipe(options, stop), lines.being_written():
+        on_settled = lines.add if options.output == "jsonl" else _nothing
+        following = Following(waiter, progress, reporter, on_settled, stop)
         end = await following.run(options.timeout, fail_fast=options.fail_fast)
-        if end is End.STOPPED and options.cancel_on_interrupt and not stop.is_pipe_closed:
+        if end is End.STOPPED and options.cancel_on_interrupt and not lines.have_failed:
             reporter.say("canceling at the service what supports it (Ctrl-C again leaves that)")
-            await cancel_pending(waiter.client, progress, reporter)
-    return _conclude(progress, end, options, stop, following.faults)
+            await cancel_pending(waiter.client, progress, reporter, on_settled)
+    return await _conclude(progress, end, options, stop, faults=following.faults, lines=lines)
+
+
+def _nothing(_record: Record) -> None:
+    """The results are written at the end."""
+
+
+class _Lines:
+    """The results as lines of JSON, written as each task settles and as stdout's reader takes them.
+
+    Args:
+        stop: Set when they cannot be written any more.
+
+    Attributes:
+        unread: Why not all were written, if the wait was stopped and the reader does not read.
+    """
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._left: deque[Record] = deque()
+        self._has_come = asyncio.Event()
+        self._error: CommandError | None = None
+        self.unread: UnreadError | None = None
+
+    @property
+    def have_failed(self) -> bool:
+        """Whether that is why the wait was stopped."""
+        return self._stop.is_pipe_closed or self._error is not None
+
+    def add(self, record: Record) -> None:
+        """Have a record written."""
+        self._left.append(record if record.why is None else replace(record, error=record.why))
+        self._has_come.set()
+
+    @contextlib.asynccontextmanager
+    async def being_written(self) -> AsyncIterator[None]:
+        """Write until the block ends; what is left then is `left`."""
+        writer = asyncio.create_task(self._write())
+        try:
+            yield
+        finally:
+            writer.cancel()
+            await asyncio.wait({writer})
+        if self._error is not None:
+            raise self._error
+
+    def left(self) -> Iterator[Record]:
+        """Take off what was not written."""
+        while self._left:
+            yield self._left.popleft()
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._has_come.wait()
+                self._has_come.clear()
+                while self._left:
+                    write_result("".join(map(line_of, islice(self.left(), _LINES_AT_ONCE))))
+                    await results_room()
+                await results_written()
+        except ClosedPipeError:
+            self._stop.close_pipe()
+        except UnreadError as error:
+            lose_results()
+            self.unread = error
+        except CommandError as error:
+            self._error = error
+            self._stop.set()
 
 
 @contextlib.asynccontextmanager
@@ -125,7 +205,7 @@ async def reporting(waiter: TaskWaiter, progress: Progress, options: WaitOptions
             stack.enter_context(spoken_by(reporter.say))
             await stack.enter_async_context(percentages.looking_up())
         else:
-            reporter = PlainReporter(progress, say, outages)
+            reporter = PlainReporter(progress, mention, outages)
         stack.callback(reporter.close)
         yield reporter
 
@@ -147,36 +227,50 @@ async def _watching_pipe(options: WaitOptions, stop: Stop) -> AsyncIterator[None
             watcher.cancel()
 
 
-def _conclude(
-    progress: Progress, end: End, options: WaitOptions, stop: Stop, faults: Mapping[str, ApiError]
+async def _conclude(  # noqa: PLR0913 - what there is to say
+    progress: Progress,
+    end: End,
+    options: WaitOptions,
+    stop: Stop,
+    *,
+    faults: Mapping[str, ApiError],
+    lines: _Lines,
 ) -> ExitCode:
-    records = progress.records()
-    pending = [record for record in records if record.outcome == "pending"]
+    outcomes = progress.outcomes()
+    is_pending = "pending" in outcomes
+    unread = lines.unread
     if not stop.is_pipe_closed:
-        _write(records, options.output)
-        _say_end(records, end, options, progress.seconds)
-        _say_pending(pending, options, faults)
-    if end is End.STOPPED and pending:
+        try:
+            await write_many(_results(progress, options.output, lines))
+        except ClosedPipeError:
+            # What nobody reads was still waited for: the exit code tells.
+            lose_results()
+        except UnreadError as error:
+            lose_results()
+            unread = error
+        if unread is not None:
+            say(f"ecs-waiter: {unread}")
+        _say_end(outcomes, end, options, progress.seconds)
+        if is_pending:
+            _say_pending(progress, options, faults)
+    if end is End.STOPPED and is_pending:
         return ExitCode.CLOSED_PIPE if stop.is_pipe_closed else ExitCode.INTERRUPTED
-    if end is End.STOPPED and options.cancel_on_interrupt and not stop.is_pipe_closed:
+    if (end is End.STOPPED and options.cancel_on_interrupt and not stop.is_pipe_closed) or (
+        stop and unread is not None
+    ):
         return ExitCode.INTERRUPTED
-    return exit_code(records, timed_out=end is End.TIMED_OUT)
+    return exit_code(outcomes, timed_out=end is End.TIMED_OUT)
 
 
-def _write(records: Sequence[Record], output: str) -> None:
-    # What nobody reads was still waited for: the exit code tells.
-    with contextlib.suppress(ClosedPipeError):
-        if output == "json":
-            write_json(records)
-        elif output == "jsonl":
-            for record in records:
-                if record.outcome == "pending":
-                    write_json_line(record)
-        else:
-            write_wait(records)
+def _results(progress: Progress, output: str, lines: _Lines) -> Iterator[str]:
+    if output == "json":
+        return json_pieces(progress.records())
+    if output == "jsonl":
+        return map(line_of, chain(lines.left(), map(progress.record, progress.pending())))
+    return text_pieces(progress)
 
 
-def _say_end(records: Sequence[Record], end: End, options: WaitOptions, seconds: float) -> None:
+def _say_end(outcomes: Mapping[str, int], end: End, options: WaitOptions, seconds: float) -> None:
     how = {
         End.COMPLETE: "done",
         End.FIRST_FAILURE: "stopped at the first failure",
@@ -184,19 +278,19 @@ def _say_end(records: Sequence[Record], end: End, options: WaitOptions, seconds:
         End.STOPPED: "interrupted",
     }[end]
     if not options.is_quiet or end is not End.COMPLETE:
-        say(f"{how} after {format_duration(seconds)}: {summary_line(records)}")
+        say(f"{how} after {format_duration(seconds)}: {summary_line(outcomes)}")
 
 
-def _say_pending(pending: Sequence[Record], options: WaitOptions, faults: Mapping[str, ApiError]) -> None:
+def _say_pending(progress: Progress, options: WaitOptions, faults: Mapping[str, ApiError]) -> None:
     """Say why tasks are pending, as far as that is known, and how to keep waiting for them."""
-    if not pending:
-        return
     for region_id, fault in faults.items():
         say(f"{region_id} is failing: {why_no_answer(fault)}")
-    unlisted = [str(record.ref) for record in pending if record.task is None]
+    pending = list(progress.pending())
+    unlisted = [ref for ref, known in progress.states() if known is None]
     if unlisted:
-        say(f"never listed by the service: {few(unlisted)}")
+        say(f"never listed by the service: {few([str(ref) for ref in unlisted])}")
     running = "the other tasks" if unlisted else "the tasks"
     start = f"{running} keep running at the service; to" if len(unlisted) < len(pending) else "to"
     say(f"{start} keep waiting, run:")
-    say(command_for([record.ref for record in pending], options.kept))
+    for line in command_for(pending, options.kept):
+        say(line)

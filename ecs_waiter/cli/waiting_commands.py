@@ -9,9 +9,11 @@ import click
 from ecs_waiter.cli import options
 from ecs_waiter.cli.failure import MisuseError
 from ecs_waiter.cli.running import default_region, epilog, needed_region, run_work
-from ecs_waiter.cli.streams import read_stdin
+from ecs_waiter.cli.streams import Stdin
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ecs_waiter.cli.options import Duration, Settings
     from ecs_waiter.cli.wait import WaitOptions
 
@@ -40,10 +42,12 @@ def wait(settings: Settings, /, tasks: tuple[str, ...], region: str | None, **to
     """
     from ecs_waiter.cli.task_refs import read_refs  # noqa: PLC0415 - not for help
 
-    refs = read_refs(tasks, default_region(settings, region), read_stdin)
+    stdin = _stdin(told)
+    refs = read_refs(tasks, default_region(settings, region), stdin.read)
+    left = stdin.left()
     from ecs_waiter.cli.wait import wait as wait_for  # noqa: PLC0415 - not before the arguments are right
 
-    return run_work(settings, wait_for(refs, _wait_options(settings, **told)))
+    return run_work(settings, wait_for(refs, _wait_options(settings, left, **told)))
 
 
 @click.command(
@@ -81,17 +85,25 @@ def run_operation(
     """
     from ecs_waiter.cli.start import read_params, run, told_region  # noqa: PLC0415 - not for help
 
+    stdin = _stdin(told)
     try:
-        text = document.read() if document is not None else None
+        text = None if document is None else stdin.read() if document.fileno() == 0 else document.read()
     except UnicodeDecodeError:
         raise MisuseError("--params: the file is no text in UTF-8") from None
     params = read_params(pairs, text)
     where = needed_region(settings, told_region(params, region))
-    return run_work(settings, run(operation, where, params, _wait_options(settings, **told)))
+    left = stdin.left()
+    return run_work(settings, run(operation, where, params, _wait_options(settings, left, **told)))
+
+
+def _stdin(told: Mapping[str, Any]) -> Stdin:
+    timeout: Duration | None = told["timeout"]
+    return Stdin(None if timeout is None else timeout.seconds)
 
 
 def _wait_options(  # noqa: PLR0913 - the options
     settings: Settings,
+    left: float | None,
     *,
     timeout: Duration | None,
     output: str,
@@ -125,7 +137,7 @@ def _wait_options(  # noqa: PLR0913 - the options
     kept += [name for name, is_set in flags if is_set]
     return WaitOptions(
         policy=PollPolicy(not_found_grace=not_found_grace.seconds, outage_budget=outage_budget.seconds),
-        timeout=None if timeout is None else timeout.seconds,
+        timeout=left,
         output=output,
         fail_fast=fail_fast,
         cancel_on_interrupt=cancel_on_interrupt,

@@ -166,6 +166,13 @@ class RegionPoller:
             if not self._schedule:
                 self._stir()
 
+    def forget(self) -> None:
+        """Take every ID off the schedule at once: nobody waits any more."""
+        self._schedule.clear()
+        self._teller.forget()
+        self._reasons.forget()
+        self._stir()
+
     def last_known(self, task_id: str) -> Task | None:
         """A task that is waited for as it was last seen; None if it never was."""
         entry = self._schedule.find(task_id)

@@ -122,6 +122,12 @@ class Reasons:
         for failure in tuple(self._failures.values()):
             self._settle(failure, None)
 
+    def forget(self) -> None:
+        """Nobody waits to be told any more."""
+        for failure in self._failures.values():
+            failure.watchers = {}
+        self._failures = {}
+
     async def _work(self) -> None:
         try:
             while self._queue:

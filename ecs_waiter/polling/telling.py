@@ -104,6 +104,10 @@ class Teller:
         self._last_seen.pop(entry.task_id, None)
         return True
 
+    def forget(self) -> None:
+        """Nobody waits any more."""
+        self._late, self._last_seen = {}, OrderedDict()
+
     def last_known(self, entry: Entry) -> Task | None:
         """A task as it was last seen; None if it never was. At least its ID, status and action are known."""
         if entry.status is None:

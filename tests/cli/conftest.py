@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -80,6 +80,24 @@ def started(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Po
             stderr=subprocess.PIPE,
             text=True,
         )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def spawn(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start the command with streams of the test's choice, and end it with the test."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
+        variables = streams.pop("variables", {})
+        piped = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+        process = subprocess.Popen([*COMMAND, *arguments], env={**environment, **variables}, **piped)  # noqa: S603 - our own command
         processes.append(process)
         return process
 

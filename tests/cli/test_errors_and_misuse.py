@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -197,20 +196,3 @@ def test_without_the_extra(environment: dict[str, str]) -> None:
     )
     assert done.returncode == 2
     assert done.stderr == "ecs-waiter: the command needs the extra `cli`: pip install 'ecs-waiter[cli]'\n"
-
-
-def test_full_disk(environment: dict[str, str]) -> None:
-    """Results that cannot be written are an error, with a reason."""
-    if not os.path.exists("/dev/full"):  # noqa: PTH110 - a device, not a path of ours
-        pytest.skip("this system has no /dev/full")
-    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123 - the same
-        done = subprocess.run(
-            [sys.executable, "-m", "ecs_waiter.cli", "completion", "bash"],
-            env=environment,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 3
-    assert done.stderr == "ecs-waiter: the results cannot be written: No space left on device\n"

@@ -68,8 +68,8 @@ def test_outcome(result: Task | EcsWaiterError, outcome: str) -> None:
 )
 def test_exit_code(outcomes: list[str], code: int) -> None:
     """An error outweighs failures; a deadline outweighs both."""
-    assert exit_code(records(*outcomes)) == code
-    assert exit_code(records(*outcomes), timed_out=True) == 124
+    assert exit_code(outcomes) == code
+    assert exit_code(outcomes, timed_out=True) == 124
 
 
 def test_summary_counts_what_occurs() -> None:

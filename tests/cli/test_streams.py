@@ -124,6 +124,6 @@ def test_logs_to_debug(logger: logging.Logger) -> None:
 def test_going_on(monkeypatch: pytest.MonkeyPatch, refs: list[TaskRef], expected: str) -> None:
     """The command that goes on is quoted for a shell."""
     monkeypatch.setattr(sys, "argv", ["/opt/not on the path/ecs-waiter"])
-    told = command_for(refs, ["--timeout", "2h"])
+    (told,) = command_for(refs, ["--timeout", "2h"])
     assert told.startswith("'/opt/not on the path/ecs-waiter' wait ")
     assert told.endswith(expected)

@@ -1,0 +1,216 @@
+"""How the command follows its tasks: one subscription for all, of which nothing heavy is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from crowds import REGION, Crowd, ids
+from helpers import REASON, failure, turns
+
+from ecs_waiter import (
+    ApiError,
+    EcsWaiterError,
+    PollPolicy,
+    Task,
+    TaskCanceledError,
+    TaskFailedError,
+    TaskNotFoundError,
+    TaskWaiter,
+    WaiterClosedError,
+    WaitTimeoutError,
+)
+from ecs_waiter.cli.following import End, Following
+from ecs_waiter.cli.interrupt import Stop
+from ecs_waiter.cli.progress import Progress
+from ecs_waiter.cli.reporting import QuietReporter
+from ecs_waiter.cli.task_refs import TaskRef
+from ecs_waiter.testing.virtual_time import virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from ecs_waiter.cli.outcomes import Record
+    from ecs_waiter.emulator import EcsEmulator
+    from ecs_waiter.wait import News
+
+MANY = 50_000
+FOREVER = 1e9
+
+
+def nothing(_line: object) -> None:
+    """Nobody is shown anything."""
+
+
+async def collect(everything: AsyncIterator[News], into: list[News] | None = None) -> list[News]:
+    """All news; those before an error are in `into`."""
+    found = [] if into is None else into
+    async for news in everything:
+        found.append(news)
+    return found
+
+
+def final(found: list[News]) -> dict[str, type]:
+    """The outcome of each task, which comes once."""
+    outcomes = [(news.task_id, type(news.outcome)) for news in found if news.is_final]
+    assert len(dict(outcomes)) == len(outcomes)
+    return dict(outcomes)
+
+
+def held(kind: type) -> int:
+    """How many of a kind are alive."""
+    gc.collect()
+    return sum(isinstance(thing, kind) for thing in gc.get_objects())
+
+
+@pytest.mark.parametrize("longest", [1.0, FOREVER], ids=["finished", "pending"])
+def test_many_tasks(longest: float) -> None:
+    """Following 50,000 tasks holds neither a future, a timer nor a loop task for each, and next to none of their Tasks."""
+
+    async def follow() -> None:
+        refs = [TaskRef(REGION, task_id) for task_id in ids(MANY)]
+        progress, stop = Progress(refs), Stop()
+        settled: Counter[str] = Counter()
+        with Crowd(PollPolicy(), longest).behind() as waiter:
+            async with waiter:
+                before = held(Task)
+                following = Following(
+                    waiter, progress, QuietReporter(nothing), lambda record: settled.update([record.outcome]), stop
+                )
+                wait = asyncio.create_task(following.run(None, fail_fast=False))
+                # At ten calls a second.
+                await asyncio.sleep(MANY / 1000 + 20)
+                assert not waiter._futures
+                assert len(waiter._waits) == (longest == FOREVER)
+                assert len(asyncio.all_tasks()) < 30
+                assert held(asyncio.TimerHandle) < 30
+                assert held(Task) - before < 2_000  # the last answers, and those that changed last
+                stop.set()
+                end = await wait
+                await turns(3)
+                assert sum(region.waiting for region in waiter.stats.regions.values()) == 0
+        assert progress.outcomes().keys() == (
+            {"pending", "finished", "failed", "canceled"} if longest == FOREVER else {"finished", "failed", "canceled"}
+        )
+        assert end is (End.STOPPED if longest == FOREVER else End.COMPLETE)
+        assert settled == {word: count for word, count in progress.outcomes().items() if word != "pending"}
+        assert not any(isinstance(record.task, Task) for record in progress.records())
+        assert not any(isinstance(record.error, EcsWaiterError) for record in progress.records())
+
+    with virtual_time():
+        asyncio.run(follow())
+
+
+@pytest.mark.asyncio
+async def test_every_outcome_is_given_once(virtual_ecs: EcsEmulator) -> None:
+    """Every task's outcome is given once and last, the error of a region for each of its tasks."""
+    virtual_ecs.inject("refuse", region_id="us-west-1")
+    finished, slow = virtual_ecs.add_task(), virtual_ecs.add_task(duration=95)
+    failed = virtual_ecs.add_task(outcome="Failed", error=REASON)
+    canceled = virtual_ecs.add_task(outcome="Deleted")
+    asked = {"us-west-1": ["t-1", "t-2"], "cn-hangzhou": [finished, slow, failed, canceled, "t-unknown"]}
+    async with TaskWaiter() as waiter:
+        found = await collect(waiter.follow(asked))
+    kinds = final(found)
+    assert {task_id: kinds[task_id] for task_id in (finished, slow, failed, canceled, "t-unknown")} == {
+        finished: Task,
+        slow: Task,
+        failed: TaskFailedError,
+        canceled: TaskCanceledError,
+        "t-unknown": TaskNotFoundError,
+    }
+    assert all(issubclass(kinds[task_id], ApiError) for task_id in ("t-1", "t-2"))
+    of_slow = [
+        (news.outcome.task_status, news.is_final)
+        for news in found
+        if isinstance(news.outcome, Task) and news.task_id == slow
+    ]
+    assert of_slow == [("Processing", False), ("Finished", False), ("Finished", True)]
+
+
+@pytest.mark.asyncio
+async def test_the_deadline(virtual_ecs: EcsEmulator) -> None:
+    """At the deadline a known failure is given before WaitTimeoutError is raised, which holds no task and the faults."""
+    virtual_ecs.inject("hang", action="DescribeTaskAttribute")
+    virtual_ecs.inject("status", region_id="us-west-1")
+    failed, endless = virtual_ecs.add_task(outcome="Failed"), virtual_ecs.add_task(duration=FOREVER)
+    found: list[News] = []
+    async with TaskWaiter() as waiter:
+        everything = waiter.follow({"cn-hangzhou": [failed, endless], "us-west-1": ["t-1"]}, timeout=20)
+        error = await failure(WaitTimeoutError, collect(everything, found))
+        await turns(3)
+        assert sum(region.waiting for region in waiter.stats.regions.values()) == 0
+    assert final(found) == {failed: TaskFailedError}
+    assert (error.results, error.pending, error.last) == ({}, (), {})
+    assert set(error.faults) == {"us-west-1"}
+
+
+@pytest.mark.asyncio
+async def test_others_wait_on(virtual_ecs: EcsEmulator) -> None:
+    """Who stops following takes no task away from those who wait for it too."""
+    shared, own = virtual_ecs.add_task(duration=600), virtual_ecs.add_task(duration=600)
+    async with TaskWaiter() as waiter:
+        future = waiter.submit(shared, region_id="cn-hangzhou")
+        everything = waiter.follow({"cn-hangzhou": [shared, own]})
+        await anext(everything)
+        await everything.aclose()
+        await turns(3)
+        assert waiter.stats.regions["cn-hangzhou"].waiting == 1
+        assert (await future).task_id == shared
+
+
+@pytest.mark.asyncio
+async def test_a_task_may_be_followed_again(virtual_ecs: EcsEmulator) -> None:
+    """Who stops following and begins again at once, with a call under way, is given the tasks as anybody is."""
+    task_id = virtual_ecs.add_task(duration=60)
+    async with TaskWaiter() as waiter:
+        first = waiter.follow({"cn-hangzhou": [task_id]})
+        assert (await anext(first)).task_id == task_id
+        await first.aclose()
+        found = await collect(waiter.follow({"cn-hangzhou": [task_id]}))
+    assert final(found) == {task_id: Task}
+
+
+@pytest.mark.asyncio
+async def test_closing(virtual_ecs: EcsEmulator) -> None:
+    """A waiter that is closed under it raises WaiterClosedError."""
+    task_id = virtual_ecs.add_task(duration=FOREVER)
+    waiter = TaskWaiter()
+    following = asyncio.create_task(collect(waiter.follow({"cn-hangzhou": [task_id]})))
+    await asyncio.sleep(30)
+    await waiter.aclose()
+    await failure(WaiterClosedError, following)
+
+
+@pytest.mark.asyncio
+async def test_what_is_known_is_reported_at_a_stop(virtual_ecs: EcsEmulator) -> None:
+    """A stop drops nothing that is known by then: a task known to have failed is not left pending."""
+    virtual_ecs.inject("hang", action="DescribeTaskAttribute")
+    failed = [virtual_ecs.add_task(outcome="Failed") for _ in range(150)]
+    finished = [virtual_ecs.add_task() for _ in range(150)]
+    endless = virtual_ecs.add_task(duration=FOREVER)
+    progress, stop = Progress([TaskRef("cn-hangzhou", one) for one in (*failed, *finished, endless)]), Stop()
+    settled: list[Record] = []
+    async with TaskWaiter() as waiter:
+        following = Following(waiter, progress, QuietReporter(nothing), settled.append, stop)
+        wait = asyncio.create_task(following.run(None, fail_fast=False))
+        await asyncio.sleep(5)
+        stop.set()
+        assert await wait is End.STOPPED
+    assert progress.outcomes() == {"finished": 150, "failed": 150, "pending": 1}
+    assert len(settled) == 300
+
+
+@pytest.mark.asyncio
+async def test_the_first_failure_drops_nothing(virtual_ecs: EcsEmulator) -> None:
+    """The first failure ends the wait after everything that came with the same answer is noted."""
+    finished = [virtual_ecs.add_task(task_id=f"t-{number}") for number in range(80)]
+    canceled, endless = virtual_ecs.add_task(outcome="Deleted"), virtual_ecs.add_task(duration=FOREVER)
+    progress, stop = Progress([TaskRef("cn-hangzhou", one) for one in (canceled, *finished, endless)]), Stop()
+    async with TaskWaiter() as waiter:
+        following = Following(waiter, progress, QuietReporter(nothing), nothing, stop)
+        assert await following.run(None, fail_fast=True) is End.FIRST_FAILURE
+    assert progress.outcomes() == {"finished": 80, "canceled": 1, "pending": 1}
