@@ -217,8 +217,8 @@ async def test_an_outage_is_logged_once(virtual_ecs: EcsEmulator, caplog: pytest
     await wait_for_task(task_id, policy=every(10))
     told = [record.getMessage() for record in caplog.records if record.name == "ecs_waiter.polling"]
     assert len(told) == 2
-    assert told[0].startswith(f"{REGION} gives no good answer, and is given 600 s to recover: ServiceUnavailable")
-    assert told[1] == f"{REGION} answers again"
+    assert told[0].startswith(f"{REGION} is not responding; retrying for 600 s: ServiceUnavailable")
+    assert told[1] == f"{REGION} is responding again"
 
 
 async def test_faults_that_pass_soon_are_not_logged(virtual_ecs: EcsEmulator, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,20 +16,20 @@ def parse_duration(text: str) -> float:
     """Return the seconds that `text` means; a plain number is seconds.
 
     Raises:
-        ValueError: It is no duration.
+        ValueError: It is not a duration.
     """
     told = text.strip().lower()
     if _PLAIN.fullmatch(told):
         return float(told)
     found = _PARTS.fullmatch(told)
     if not told or found is None:
-        raise ValueError(f"{text!r} is no duration: write 90, 90s, 5m, 2h or 1h30m")
+        raise ValueError(f"invalid duration {text!r}: use 90, 90s, 15m, 2h or 1h30m")
     return sum(float(part) * size for part, size in zip(found.groups(), _SECONDS.values(), strict=True) if part)
 
 
 def format_duration(seconds: float) -> str:
     """Return such as ``42s``, ``3m05s`` or ``1h02m``: two units are enough to read."""
-    whole = int(seconds)
+    whole = round(seconds)
     if whole < 60:  # noqa: PLR2004 - a minute
         return f"{whole}s"
     if whole < 3_600:  # noqa: PLR2004 - an hour

@@ -11,7 +11,7 @@ from ecs_waiter.printable import printable
 __all__ = ["show_logs"]
 
 # The command watches for outages itself, and says what to do about them.
-_TOLD_ALREADY = ("%s gives no good answer", "%s answers again")
+_TOLD_ALREADY = ("%s is not responding", "%s is responding again", "no credentials for")
 
 
 def show_logs(*, is_verbose: bool, is_debugging: bool) -> None:

@@ -55,7 +55,7 @@ _ADVICE = (
 )
 _NO_CONNECTION = re.compile(r"(\S+): \w+: Cannot connect to host \S+ ssl:\S+(?: \[(.*)\])?")
 _UNUSED_PROXY = re.compile(r"; (\S+|the system's \w+ proxy) is set but not used: .*")
-_FORBIDDEN = "the access key may not do this: have its RAM policy allow ecs:DescribeTasks and the operation itself"
+_FORBIDDEN = "the access key does not have permission: allow ecs:DescribeTasks and the operation in its RAM policy"
 
 
 def explain(error: EcsWaiterError, *, where: str | None = None) -> str:
@@ -66,9 +66,10 @@ def explain(error: EcsWaiterError, *, where: str | None = None) -> str:
         where: The region or task concerned, for errors that do not name it themselves.
     """
     if isinstance(error, TaskNotFoundError):
-        seen = "is no longer listed" if error.task is not None else "is unknown"
+        if error.task is not None:
+            return printable(str(error))
         return printable(
-            f"task {error.task_id} {seen} in {error.region_id}: check the ID, and name its region with REGION:ID or"
+            f"task {error.task_id} is unknown in {error.region_id}: check the ID, and name its region with REGION:ID or"
             " --region if it was started in another"
         )
     if isinstance(error, TaskError) or not isinstance(error, ApiError):
@@ -81,14 +82,14 @@ def explain(error: EcsWaiterError, *, where: str | None = None) -> str:
 def no_answer(region_id: str, fault: ApiError) -> str:
     """Return that a region gives no answer, and why."""
     if concerns_credentials(fault):
-        return printable(f"{region_id} is not asked: {fault.message}")
-    return f"{region_id} gives no answer: {why_no_answer(fault)}"
+        return printable(f"no credentials for {region_id}: {fault.message}")
+    return f"{region_id} is not responding: {why_no_answer(fault)}"
 
 
 def why_no_answer(error: ApiError) -> str:
     """Return why a region gives no answer, in few words."""
     if isinstance(error, ThrottledError):
-        return "it asks for fewer calls"
+        return "it is throttling calls"
     words = f"{error.code}: {error.message}" if error.code else error.message
     hint = ""
     if unused := _UNUSED_PROXY.search(words):

@@ -202,7 +202,7 @@ def _shown(error: EcsWaiterError) -> str:
         return printable(told) or "the service gave no reason"
     if isinstance(error, TaskCanceledError):
         return f"status {printable(error.task.task_status)}" if error.task else "-"
-    return "the region lists no such task" if isinstance(error, TaskNotFoundError) else explain(error)
+    return "not found in this region" if isinstance(error, TaskNotFoundError) else explain(error)
 
 
 def _text(value: str | None) -> str | None:

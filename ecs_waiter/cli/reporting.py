@@ -74,13 +74,13 @@ class Outages:
                 # A region that was given up has no fault either, but nobody waits there any more.
                 if region_id in self._told and region.waiting:
                     self._told.discard(region_id)
-                    notes.append(f"{region_id} answers again")
+                    notes.append(f"{region_id} is responding again")
             elif now - self._since.setdefault(region_id, now) >= _BORNE and region_id not in self._told:
                 # A fault that passes at once is not worth a line.
                 self._told.add(region_id)
                 notes.append(
                     f"{no_answer(region_id, region.fault)}"
-                    f" - trying again for {format_duration(self._budget)} (Ctrl-C stops)"
+                    f"; retrying for {format_duration(self._budget)} (Ctrl-C stops)"
                 )
         return notes
 

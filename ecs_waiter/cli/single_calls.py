@@ -64,4 +64,4 @@ async def tell_retries(client: EcsClient, region_id: str) -> None:
     counters = client.counters(region_id)
     while not counters.retried:  # noqa: ASYNC110 - a counter signals nothing
         await asyncio.sleep(1)
-    say(f"{region_id} gives no good answer yet: trying again (Ctrl-C stops)")
+    say(f"{region_id} is not responding yet; retrying (Ctrl-C stops)")

@@ -340,7 +340,7 @@ class RegionPoller:
         self._has_answered = True
         if self._told_outage:
             self._told_outage = False
-            logger.info("%s answers again", self._region_id, extra={"region_id": self._region_id})
+            logger.info("%s is responding again", self._region_id, extra={"region_id": self._region_id})
         news = self._schedule.same_answer(batch, now) if snapshot is None else self._take_in_tasks(batch, snapshot, now)
         self._check_strategy(news.error)
 
@@ -412,9 +412,9 @@ class RegionPoller:
             self._told_outage, self._outage_told_at = True, now
             budget = self._policy.outage_budget
             logger.warning(
-                "%s is not asked for lack of credentials, and is given up after %g s: %s"
+                "no credentials for %s; retrying for %g s: %s"
                 if concerns_credentials(error)
-                else "%s gives no good answer, and is given %g s to recover: %s",
+                else "%s is not responding; retrying for %g s: %s",
                 self._region_id,
                 budget,
                 error,

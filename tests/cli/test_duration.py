@@ -33,12 +33,12 @@ def test_parse(text: str, seconds: float) -> None:
 )
 def test_refuse(text: str) -> None:
     """Anything else is refused, with examples."""
-    with pytest.raises(ValueError, match="write 90, 90s, 5m, 2h or 1h30m"):
+    with pytest.raises(ValueError, match="use 90, 90s, 15m, 2h or 1h30m"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0s"), (59.9, "59s"), (185, "3m05s"), (3_720, "1h02m"), (90_000, "1d01h")]
+    ("seconds", "text"), [(0, "0s"), (59.9, "1m00s"), (185, "3m05s"), (3_720, "1h02m"), (90_000, "1d01h")]
 )
 def test_format(seconds: float, text: str) -> None:
     """Two units are shown."""

@@ -97,7 +97,7 @@ def test_a_source_of_credentials_in_trouble(command: Command) -> None:
     assert done.returncode == 3
     during, end, _ = done.stderr.splitlines()
     reason = "ALIBABA_CLOUD_CREDENTIALS_URI: cannot be reached (Connection refused)"
-    assert during.startswith("cn-hangzhou is not asked: the credentials cannot be fetched now: ")
+    assert during.startswith("no credentials for cn-hangzhou: the credentials cannot be fetched now: ")
     assert reason in during
     assert end.startswith("the credentials cannot be fetched now: ")
     assert reason in end
@@ -137,8 +137,8 @@ def test_no_network(command: Command) -> None:
     done = command("wait", "t-1", "--outage-budget", "3s", ECS_WAITER_ENDPOINT=f"http://127.0.0.1:{port}")
     assert done.returncode == 3
     during, end, _ = done.stderr.splitlines()
-    assert during.startswith(f"cn-hangzhou gives no answer: no connection to 127.0.0.1:{port} (")
-    assert during.endswith(" - trying again for 3s (Ctrl-C stops)")
+    assert during.startswith(f"cn-hangzhou is not responding: no connection to 127.0.0.1:{port} (")
+    assert during.endswith("; retrying for 3s (Ctrl-C stops)")
     assert end.startswith("cn-hangzhou: no answer, no connection to ")
     assert "check the network" in end
 
@@ -163,7 +163,7 @@ def test_profile(ecs: EcsEmulator, command: Command, tmp_path: Path) -> None:
         (["wait"], "name the tasks to wait for"),
         (["wait", "t-1", "cn-beijing:t-1"], "named in two regions"),
         (["wait", "HANGZHOU:t-1"], "a region's name looks like"),
-        (["wait", "t-1", "--timeout", "soon"], "write 90, 90s, 5m, 2h or 1h30m"),
+        (["wait", "t-1", "--timeout", "soon"], "use 90, 90s, 15m, 2h or 1h30m"),
         (["wait", "t-1", "--timout", "5m"], "--timeout"),
         (["wiat", "t-1"], "wait"),
         (["run", "ImportImage", "-p", "AccessKeySecret=x"], "credentials come from the environment or a profile"),

@@ -140,7 +140,7 @@ def fault(words: str, *, sent: bool = True) -> ServiceUnavailableError:
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (ThrottledError("Throttling.User", "slow down"), "it asks for fewer calls"),
+        (ThrottledError("Throttling.User", "slow down"), "it is throttling calls"),
         (
             fault("ecs.cn-x.aliyuncs.com: ClientConnectorDNSError: Cannot connect to host x ssl:True [no name]"),
             "the name ecs.cn-x.aliyuncs.com cannot be resolved: is there a network, and is the region's name right?",
@@ -213,7 +213,7 @@ def test_one_error_of_a_region_is_told_once() -> None:
         for name in ("t-1", "t-2")
     ]
     assert lines[0] is not None
-    assert lines[0].startswith("cn-hangzhou: the access key may not do this")
+    assert lines[0].startswith("cn-hangzhou: the access key does not have permission")
     assert lines[1] is None
 
 
@@ -229,10 +229,10 @@ def test_outages_are_told_once_and_their_end_too() -> None:
     assert [outages.notes(bad, 0), outages.notes(good, 1), outages.notes(bad, 2), outages.notes(bad, 3)] == [[]] * 4
     (note,) = outages.notes(bad, 4)
     assert note == (
-        "cn-hangzhou gives no answer: h: no connection within 15 s - trying again for 10m00s (Ctrl-C stops)"
+        "cn-hangzhou is not responding: h: no connection within 15 s; retrying for 10m00s (Ctrl-C stops)"
     )
     assert outages.notes(bad, 60) == []
-    assert outages.notes(good, 61) == ["cn-hangzhou answers again"]
+    assert outages.notes(good, 61) == ["cn-hangzhou is responding again"]
 
 
 def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,7 @@ def test_run_refused_connection_is_tried_again(command: Command) -> None:
     """A service that cannot be reached is said to be tried again, for a start surely did not happen."""
     done = command("run", "RedeployInstance", "-t", "2", ECS_WAITER_ENDPOINT="http://127.0.0.1:1")
     assert done.returncode == 124
-    assert done.stderr.startswith("cn-hangzhou gives no good answer yet: trying again (Ctrl-C stops)\n")
+    assert done.stderr.startswith("cn-hangzhou is not responding yet; retrying (Ctrl-C stops)\n")
 
 
 def test_list_interrupted(ecs: EcsEmulator, started: Started) -> None:

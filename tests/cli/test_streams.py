@@ -94,7 +94,7 @@ def test_logs(logger: logging.Logger) -> None:
         show_logs(is_verbose=False, is_debugging=False)
         logger.warning("odd\x1b word")
         logger.debug("a call")
-        logger.warning("%s answers again", "cn-hangzhou")
+        logger.warning("%s is responding again", "cn-hangzhou")
         logger.error("broken", exc_info=ValueError("why"))
     assert lines == ["warning: odd\\x1b word", "error: broken"]
 
