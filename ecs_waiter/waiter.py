@@ -30,7 +30,7 @@ from ecs_waiter.errors import (
 from ecs_waiter.polling.odd_words import OddWords
 from ecs_waiter.polling.poller import RegionPoller
 from ecs_waiter.running_clock import GAP
-from ecs_waiter.runtimes import running_loop
+from ecs_waiter.runtimes import finished, running_loop
 from ecs_waiter.sharing import Sharing, identity, policy_key
 from ecs_waiter.slices import SLICE, do_in_slices, in_slices
 from ecs_waiter.start import Start
@@ -211,7 +211,11 @@ class TaskWaiter:
         if self._telemetry is not None:
             self._telemetry.begin(watcher, (region,), 1)
         future.add_done_callback(done)
-        poller.add((task_id,), watcher)
+        try:
+            poller.add((task_id,), watcher)
+        except BaseException:
+            future.cancel()
+            raise
         return future
 
     @overload
@@ -746,12 +750,6 @@ def _deadline(timeout: float | None) -> float | None:
 
 async def _to_the_end(task: asyncio.Task[None]) -> None:
     """Await a task that must end even if its awaiter is canceled; the cancellation is passed on afterwards."""
-    canceled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            canceled = error
-    if canceled is not None:
+    if (canceled := await finished(task)) is not None:
         raise canceled
     task.result()

@@ -165,7 +165,11 @@ class RegionPoller:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         # Don't inherit the first caller's context variables. Task factories need not know `create_task(context=)`.
-        task = contextvars.Context().run(asyncio.get_running_loop().create_task, work)
+        try:
+            task = contextvars.Context().run(asyncio.get_running_loop().create_task, work)
+        except BaseException:
+            work.close()
+            raise
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -205,6 +209,12 @@ class RegionPoller:
         else:
             self._stir()
 
+    def _hand_over(self) -> None:
+        """Have another watch the schedule while this one polls."""
+        self._runner = None
+        if self._schedule.wake_at() < math.inf:
+            self._see_to_it()
+
     def _is_watched(self) -> bool:
         return self._runner is not None
 
@@ -214,9 +224,6 @@ class RegionPoller:
         # Whoever comes in the same turn of the loop, or by a task started in it, shares the call.
         await asyncio.sleep(0)
         while (batch := await self._next_batch()) is not None:
-            self._runner = None
-            if self._schedule.wake_at() < math.inf:
-                self._see_to_it()
             await self._poll(batch)
             # A credentials provider may have swallowed the cancellation by which `close` ends this.
             if self._is_watched() or self._is_closed:
@@ -273,6 +280,8 @@ class RegionPoller:
         self.polls += 1
         try:
             try:
+                # Within the block that puts the batch and the place back: a task cannot always be made.
+                self._hand_over()
                 if batch.prepared is None:
                     batch.prepared = self._source.prepare(self._region_id, batch.task_ids)
                 with self._clock.watching():

@@ -84,8 +84,9 @@ class Reasons:
         failure = self._failures[task.task_id] = Failure(task, waiting, until)
         self._queue.append(failure)
         if self._workers < _AT_ONCE:
-            self._workers += 1
+            # Counted once it is there: a task that cannot be made would take a worker's place for ever.
             self._spawn(self._work())
+            self._workers += 1
 
     def join(self, task_id: str, watcher: Watcher) -> bool:
         """Have one more told of a failure that is known already; False if it is not."""
