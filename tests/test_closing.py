@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import aiohttp
+import anyio
 import pytest
-from helpers import REASON, REGION, clock, collect, every, failure, others, since, turns
+from helpers import REASON, REGION, clock, collect, every, failure, idle, others, since, turns
 
 from ecs_waiter import (
     Credentials,
@@ -420,3 +421,43 @@ async def test_a_provider_that_ignores_its_timeout(virtual_ecs: EcsEmulator, cap
         assert [record for record in caplog.records if record.name == "ecs_waiter"]
     assert virtual_ecs.requests == []
     await provider.end()
+
+
+async def _waits_in_a_waiter(provider: Deaf) -> None:
+    async with TaskWaiter(provider) as waiter:
+        await waiter.wait(["t-1"])
+
+
+async def _waits_in_a_shared_waiter(provider: Deaf) -> None:
+    await wait_for_task("t-1", credentials=provider)
+
+
+@pytest.mark.parametrize("work", [_waits_in_a_waiter, _waits_in_a_shared_waiter])
+@pytest.mark.parametrize("canceled_after", [1, 3])
+async def test_closing_in_a_scope_of_anyio(
+    virtual_ecs: EcsEmulator, work: Callable[[Deaf], Awaitable[None]], canceled_after: float
+) -> None:
+    """A scope that repeats its cancellation until it is obeyed does not keep the loop busy while a waiter closes."""
+    provider = Deaf(5)
+    start = clock()
+    with idle():
+        with anyio.move_on_after(canceled_after) as scope:
+            await work(provider)
+        assert (scope.cancelled_caught, since(start)) == (True, 5)
+        # The scope's cancellations are its own business: nothing of them is left in the task.
+        await asyncio.sleep(1)
+    assert (provider.running, virtual_ecs.requests) == (0, [])
+
+
+async def test_a_scope_of_anyio_that_ends_while_it_closes(virtual_ecs: EcsEmulator) -> None:
+    """A cancellation by a scope that comes while a waiter closes is delivered when it has closed."""
+    provider = Deaf(5)
+    start = clock()
+    with idle(), anyio.move_on_after(2) as scope:
+        async with TaskWaiter(provider) as waiter:
+            future = waiter.submit("t-1")
+            await provider.asked.wait()
+        assert (future.cancelled(), provider.running, since(start)) == (True, 0, 5)
+        await asyncio.sleep(100)
+    assert (scope.cancelled_caught, since(start)) == (True, 5)
+    assert virtual_ecs.requests == []
