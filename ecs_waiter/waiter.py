@@ -518,7 +518,9 @@ class TaskWaiter:
             self._waits.discard(wait)
             if wait.timer is not None:
                 wait.timer.cancel()
-            self._leave(wait)
+            # On a closed loop there is nobody left to be told.
+            if self._loop is None or not self._loop.is_closed():
+                self._leave(wait)
 
     def _expire_at(self, when: float, wait: Wait) -> None:
         wait.timer = asyncio.get_running_loop().call_at(when, self._expire, when, wait)
