@@ -29,9 +29,10 @@ from ecs_waiter.errors import (
     WaiterClosedError,
 )
 from ecs_waiter.printable import printable
+from ecs_waiter.slices import at_once, in_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
 
     from ecs_waiter.api.credentials import CredentialsProvider
     from ecs_waiter.api.exchange import Reply
@@ -46,6 +47,8 @@ __all__ = ["KNOWN", "Answer", "Attempt", "Counters", "Transport", "new_connector
 # Longer than the pause between two polls, shorter than the minute after which servers drop an idle connection.
 _KEEPALIVE = 45.0
 _GOOD = range(200, 300)
+_LARGE = 2**16
+"""Bytes of an answer above which it is read in steps, with other callbacks of the event loop between them."""
 _NOTHING = faults.Told()
 _AT_HAND = (StaticCredentials, DefaultCredentials)
 
@@ -242,7 +245,10 @@ class Transport:
         if is_known is not None and is_known(fingerprint):
             limiter.succeeded()
             return KNOWN, _NOTHING
-        result, told = _judged(reply, request, fingerprint, read)
+        if len(reply.body) > _LARGE:
+            result, told = await in_steps(_judging(reply, request, fingerprint, read))
+        else:
+            result, told = _judged(reply, request, fingerprint, read)
         if isinstance(result, Answer):
             limiter.succeeded()
         elif isinstance(result, ThrottledError):
@@ -394,17 +400,26 @@ def _closed_session(more: str = "") -> WaiterClosedError:
 def _judged(
     reply: Reply, request: SignedRequest, fingerprint: int, read: Callable[[bytes], Listing | None] | None
 ) -> tuple[Answer | ApiError, faults.Told]:
-    """What a reply means, all secrets removed; and the raw words of an error, to decide by."""
+    return at_once(_judging(reply, request, fingerprint, read))
+
+
+def _judging(
+    reply: Reply, request: SignedRequest, fingerprint: int, read: Callable[[bytes], Listing | None] | None
+) -> Generator[None, None, tuple[Answer | ApiError, faults.Told]]:
+    """Return what a reply means, and what it says of an error, all secrets removed; in steps, for it may be large."""
     date = faults.date_of(reply.headers)
     is_clean = request.redactor.is_clean(reply.body, request.signature)
     if read is not None and is_clean and reply.status in _GOOD and (listing := read(reply.body)) is not None:
         return Answer({}, date, fingerprint, listing), _NOTHING
+    yield
     try:
         data = faults.parsed(reply.body)
-        clean = data if is_clean else request.redactor.data(data, request.signature)
-    except (ValueError, RecursionError):
-        data = clean = None
-    if reply.status in _GOOD and isinstance(clean, dict) and not faults.is_error_object(clean):
-        return Answer(clean, date, fingerprint), _NOTHING
-    told = faults.told_by(data, reply.body, date)
-    return faults.error_of(reply.status, told, reply.headers, request.clean), told
+    except ValueError:
+        data = None
+    yield
+    if reply.status in _GOOD and isinstance(data, dict) and not faults.is_error_object(data):
+        if not is_clean:
+            data = yield from request.redactor.steps(data, request.signature)
+        return Answer(data, date, fingerprint), _NOTHING
+    told = faults.told_by(data, reply.body, date, request.clean)
+    return faults.error_of(reply.status, told, reply.headers), told
