@@ -136,12 +136,16 @@ class TaskWaiter:
             for start in self._starts:
                 start.cancel()
             ending += self._starts
-            for wait in self._waits:
-                wait.close()
             self._closing = running_loop().create_task(self._close(ending))
         await _to_the_end(self._closing)
 
     async def _close(self, ending: list[asyncio.Task[Any]]) -> None:
+        # First what is known: a failed task is reported as failed wherever it is waited for.
+        for poller in tuple(self._pollers.values()):
+            await poller.report_failures()
+        async for waits in in_slices(tuple(self._waits)):
+            for wait in waits:
+                wait.close()
         async for futures in in_slices(tuple(self._futures)):
             for future in futures:
                 future.cancel()
@@ -294,7 +298,7 @@ class TaskWaiter:
             while (event := await wait.next()) is not None:
                 if notify is not None:
                     notify(cast("Task", event))
-            self._tell_known_failures(wait)
+            await self._tell_known_failures(wait)
             await self._conclude(wait, seconds)
         if not return_exceptions and (failure := wait.failure()) is not None:
             raise failure
@@ -473,7 +477,7 @@ class TaskWaiter:
             while True:
                 while (event := await wait.next()) is not None:
                     yield event
-                if not self._tell_known_failures(wait):
+                if not await self._tell_known_failures(wait):
                     break
             await self._conclude(wait, timeout)
 
@@ -536,9 +540,12 @@ class TaskWaiter:
             self._expire_at(now + self._policy.call_timeout, wait)
             do_in_slices(wait.pending(), partial(self._look_at, wait))
             return
-        self._tell_known_failures(wait)
-        wait.expire()
-        self._leave(wait)
+
+        def expire() -> None:
+            wait.expire()
+            self._leave(wait)
+
+        do_in_slices(self._known_failures(wait), partial(self._tell_failures, wait), expire)
 
     def _leave(self, wait: Wait) -> None:
         """End a wait's interest in its tasks; at its deadline, note what is known of those that are pending."""
@@ -586,16 +593,25 @@ class TaskWaiter:
                     return
                 poller.add(piece, wait)
 
-    def _tell_known_failures(self, wait: Wait) -> bool:
+    async def _tell_known_failures(self, wait: Wait) -> bool:
         """At its end a wait is told of the failures whose reasons are still being looked up; whether there were any."""
         told = False
-        for region_id in wait.targets.regions if wait.has_pending else ():
-            poller = self._poller(region_id)
-            for task in poller.known_failures(wait.pending_in(region_id), wait):
-                poller.discard(task.task_id, wait)
-                wait.task_failed(task.task_id, TaskFailedError(task), is_regional=False)
-                told = True
+        async for failures in in_slices(self._known_failures(wait)):
+            self._tell_failures(wait, failures)
+            told = True
         return told
+
+    def _known_failures(self, wait: Wait) -> Iterator[tuple[RegionPoller, Task]]:
+        if wait.has_pending:
+            for region_id, task_ids in wait.targets.regions.items():
+                poller = self._poller(region_id)
+                for task in poller.known_failures(task_ids, wait):
+                    yield poller, task
+
+    def _tell_failures(self, wait: Wait, failures: list[tuple[RegionPoller, Task]]) -> None:
+        for poller, task in failures:
+            poller.discard(task.task_id, wait)
+            wait.task_failed(task.task_id, TaskFailedError(task), is_regional=False)
 
 
 _shared_waiters: Sharing[TaskWaiter] = Sharing()

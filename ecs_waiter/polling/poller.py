@@ -30,7 +30,7 @@ from ecs_waiter.polling.watch import Copies, Watcher, watchers_of
 from ecs_waiter.running_clock import RunningClock
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Coroutine, Iterable, Iterator, Sequence
 
     from ecs_waiter.api.answers import Snapshot
     from ecs_waiter.models import Task
@@ -147,19 +147,22 @@ class RegionPoller:
         entry = self._schedule.find(task_id)
         return None if entry is None else self._teller.last_known(entry)
 
-    def known_failures(self, task_ids: list[str], watcher: Watcher) -> list[Task]:
+    def known_failures(self, task_ids: Sequence[str], watcher: Watcher) -> Iterator[Task]:
         """Those of a watcher's tasks that are known to have failed, while the reasons are being looked up."""
         return self._reasons.known_failures(task_ids, watcher)
 
     def close(self) -> Iterable[asyncio.Task[None]]:
-        """Stop: those whose tasks are known to have failed are told so; returns what has yet to end."""
+        """Stop; returns what has yet to end."""
         self._is_closed = True
-        self._reasons.give_up()
         # Before anything is awaited: whoever comes while this closes counts the calls that were made.
         self._limiter.retire()
         for task in self._tasks:
             task.cancel()
         return tuple(task for task in self._tasks if not task.done())
+
+    async def report_failures(self) -> None:
+        """Report the tasks that are known to have failed, without their reasons."""
+        await self._reasons.aclose()
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
