@@ -177,8 +177,9 @@ def _started_loop() -> asyncio.AbstractEventLoop:
         # No thread can be started, memory or file descriptors are used up, or the interpreter is shutting down.
         if loop is not None:
             loop.close()
+        reason = printable(str(error)) or type(error).__name__
         raise RuntimeError(
-            f"ecs_waiter.blocking cannot start its background thread ({printable(str(error)) or type(error).__name__}), "
+            f"ecs_waiter.blocking cannot start its background thread ({reason}), "
             "so nothing was waited for: free some threads, memory or file descriptors and call again; while the "
             "interpreter shuts down (atexit), no thread can be started any more: wait before the main thread ends"
         ) from error

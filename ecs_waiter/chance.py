@@ -1,4 +1,4 @@
-"""The library's own random numbers: a program that seeds `random` gets its own sequence, whatever this library draws."""
+"""The library's own random numbers, so that a program that seeds `random` gets the numbers it expects."""
 
 from __future__ import annotations
 

@@ -45,9 +45,9 @@ class Sharing(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._loops: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, WeakValueDictionary[Hashable, _Shared[T]]
-        ] = WeakKeyDictionary()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[Hashable, _Shared[T]]] = (
+            WeakKeyDictionary()
+        )
 
     @asynccontextmanager
     async def use(self, key: Hashable, make: Callable[[], T]) -> AsyncIterator[T]:

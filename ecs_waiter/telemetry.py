@@ -258,8 +258,8 @@ class _WaitSpan:
             self._calls.append(call)
 
     def sum_up(self, wait: Wait) -> None:
-        if wait.has_pending:
-            self.span.set_attribute("ecs_waiter.wait.pending", sum(1 for _ in wait.pending()))
+        if wait.pending:
+            self.span.set_attribute("ecs_waiter.wait.pending", wait.pending)
         if wait.has_failed:
             errors = [outcome for outcome in wait.outcomes.values() if isinstance(outcome, EcsWaiterError)]
             kinds = {type(error).__name__ for error in errors}

@@ -32,7 +32,7 @@ from ecs_waiter.polling.poller import RegionPoller
 from ecs_waiter.running_clock import GAP
 from ecs_waiter.runtimes import finished, running_loop
 from ecs_waiter.sharing import Sharing, identity, policy_key
-from ecs_waiter.slices import SLICE, do_in_slices, in_slices
+from ecs_waiter.slices import do_in_slices, in_slices
 from ecs_waiter.start import Start
 from ecs_waiter.targets import Targets
 from ecs_waiter.telemetry import telemetry
@@ -284,8 +284,6 @@ class TaskWaiter:
         self._check_open()
         deadline = _deadline(seconds)
         targets = Targets(task_ids, region_id)
-        for _ in targets.read():
-            await asyncio.sleep(0)
         wait = Wait(
             targets,
             tells_changes=notify is not None,
@@ -293,6 +291,7 @@ class TaskWaiter:
             looks_once=seconds == 0,
             fail_fast=fail_fast,
         )
+        await wait.read()
         with self._observed(wait), self._taking_part(wait, deadline):
             await self._join(wait)
             while (event := await wait.next()) is not None:
@@ -316,6 +315,9 @@ class TaskWaiter:
             region_id: The region of plain IDs; ``ALIBABA_CLOUD_REGION_ID`` by default.
             timeout: Seconds that all of it may take; 0 is one look; None is no limit.
 
+        The first 20,000 IDs are read and checked by this call, further ones when the iteration begins, so do not change
+        a longer list before its first event. No call is made before all IDs are checked.
+
         Raises:
             WaitTimeoutError: The deadline passed, after all that had settled was given.
             WaiterClosedError: The waiter was closed meanwhile.
@@ -325,7 +327,7 @@ class TaskWaiter:
         seconds = checked_timeout(timeout)
         self._check_open()
         targets = Targets(task_ids, region_id)
-        targets.read_all()
+        targets.begin()
         wait = Wait(targets, tells_outcomes=True, needs_reason=seconds != 0, looks_once=seconds == 0)
         return self._events(wait, seconds, _deadline(seconds))
 
@@ -342,6 +344,9 @@ class TaskWaiter:
             region_id: The region of plain IDs; ``ALIBABA_CLOUD_REGION_ID`` by default.
             timeout: Seconds that all of it may take; 0 is one look; None is no limit.
 
+        The first 20,000 IDs are read and checked by this call, further ones when the iteration begins, so do not change
+        a longer list before its first event. No call is made before all IDs are checked.
+
         Raises:
             TaskNotFoundError: The only ID asked is unknown.
             TasksFailedError: Several were asked and some have no Task.
@@ -354,7 +359,7 @@ class TaskWaiter:
         seconds = checked_timeout(timeout)
         self._check_open()
         targets = Targets(task_ids, region_id)
-        targets.read_all()
+        targets.begin()
         wait = Wait(targets, tells_changes=True, needs_reason=False, looks_once=seconds == 0)
         return self._updates(wait, seconds, _deadline(seconds))
 
@@ -469,10 +474,8 @@ class TaskWaiter:
             self._starts.discard(attempt)
 
     async def _events(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Outcome, None]:
+        await wait.read()
         with self._observed(wait), self._taking_part(wait, deadline):
-            if len(wait.targets) > SLICE:
-                # They were all checked in one go, for their errors to be raised by the call itself.
-                await asyncio.sleep(0)
             await self._join(wait)
             while True:
                 while (event := await wait.next()) is not None:
@@ -538,7 +541,7 @@ class TaskWaiter:
         if now - deadline > GAP and not wait.looks_once and not self._is_closed:
             wait.look_once()
             self._expire_at(now + self._policy.call_timeout, wait)
-            do_in_slices(wait.pending(), partial(self._look_at, wait))
+            do_in_slices(wait.asked(), partial(self._look_at, wait))
             return
 
         def expire() -> None:
@@ -556,31 +559,34 @@ class TaskWaiter:
             faults = ((region_id, self._poller(region_id).fault) for region_id in wait.targets.regions)
             wait.faults = {region_id: fault for region_id, fault in faults if fault and wait.is_pending_in(region_id)}
 
-        def let_go(pending: list[tuple[str, str]]) -> None:
-            for region_id, task_id in pending:
+        def let_go(asked: list[tuple[str, str]]) -> None:
+            for region_id, task_id in asked:
+                if task_id in wait.outcomes:
+                    continue
                 poller = self._poller(region_id)
                 if wait.is_expired:
                     wait.last[task_id] = poller.last_known(task_id)
                 poller.discard(task_id, wait)
 
-        do_in_slices(wait.pending(), let_go, wait.left.set)
+        do_in_slices(wait.asked() if wait.pending else (), let_go, wait.left.set)
 
     async def _conclude(self, wait: Wait, timeout: float | None) -> None:
         """Take no more outcomes; raise if the wait ended before its tasks did."""
         await wait.put_in_order()
-        if wait.has_pending:
+        if wait.pending:
             self._leave(wait)
             await wait.left.wait()
         if (error := wait.ended_early(timeout)) is not None:
             raise error
 
-    def _look_at(self, wait: Wait, pending: list[tuple[str, str]]) -> None:
-        """Poll pending tasks of a wait now, for their last look."""
+    def _look_at(self, wait: Wait, asked: list[tuple[str, str]]) -> None:
+        """Poll those tasks of a wait that are pending now, for their last look."""
         if wait.is_leaving:
             return
         by_region: defaultdict[str, list[str]] = defaultdict(list)
-        for region_id, task_id in pending:
-            by_region[region_id].append(task_id)
+        for region_id, task_id in asked:
+            if task_id not in wait.outcomes:
+                by_region[region_id].append(task_id)
         for region_id, task_ids in by_region.items():
             self._poller(region_id).add(task_ids, wait)
 
@@ -602,7 +608,7 @@ class TaskWaiter:
         return told
 
     def _known_failures(self, wait: Wait) -> Iterator[tuple[RegionPoller, Task]]:
-        if wait.has_pending:
+        if wait.pending:
             for region_id, task_ids in wait.targets.regions.items():
                 poller = self._poller(region_id)
                 for task in poller.known_failures(task_ids, wait):
