@@ -7,12 +7,13 @@ import contextlib
 import gc
 import logging
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 import aiohttp
 import anyio
 import pytest
-from helpers import REASON, REGION, clock, collect, every, failure, idle, others, since, turns
+from helpers import REASON, REGION, add_tasks, clock, collect, every, failure, idle, others, since, turns
 
 from ecs_waiter import (
     Credentials,
@@ -25,6 +26,7 @@ from ecs_waiter import (
     WaitTimeoutError,
     wait_for_task,
 )
+from ecs_waiter.slices import SLICE
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator
@@ -240,6 +242,36 @@ async def test_known_failures(virtual_ecs: EcsEmulator) -> None:
     await failure(WaiterClosedError, with_another)
     await failure(WaiterClosedError, iterating)
     assert [type(outcome) for outcome in seen] == [TaskFailedError]
+
+
+@pytest.mark.parametrize("way", ["close", "deadline"])
+async def test_many_known_failures(virtual_ecs: EcsEmulator, way: str) -> None:
+    """Thousands of failures that are known at the end are reported in slices, between which the loop turns."""
+    virtual_ecs.inject("hang", action="DescribeTaskAttribute")
+    ids = add_tasks(virtual_ecs, 6_000, outcome="Failed")
+    policy = every(10, max_calls_per_second=1000, max_in_flight=100)
+    reported, start = [0], clock()
+    async with TaskWaiter(policy=policy) as waiter:
+        if way == "close":
+            futures = [waiter.submit(task_id) for task_id in ids]
+            await asyncio.sleep(5)
+            ending = asyncio.create_task(waiter.aclose())
+            while not ending.done():
+                reported.append(sum(future.done() for future in futures))
+                await asyncio.sleep(0)
+            outcomes = [future.exception() for future in futures]
+        else:
+            waiting = asyncio.create_task(waiter.wait(ids, timeout=5, return_exceptions=True))
+            await asyncio.sleep(4.5)
+            (wait,) = waiter._waits
+            asyncio.get_running_loop().call_at(start + 5, lambda: reported.append(0))
+            while not waiting.done():
+                await asyncio.sleep(0 if len(reported) > 1 else 0.1)
+                reported += [len(wait.outcomes)] if len(reported) > 1 else []
+            outcomes = list((await waiting).values())
+    assert {type(outcome) for outcome in outcomes} == {TaskFailedError}
+    assert len(outcomes) == len(ids)
+    assert max(after - before for before, after in pairwise(reported)) <= 2 * SLICE
 
 
 async def test_a_callback_that_closes(virtual_ecs: EcsEmulator) -> None:
