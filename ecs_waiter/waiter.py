@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast, overload
 from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import CredentialsProvider, check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
+from ecs_waiter.api.idle import forget_idle
 from ecs_waiter.api.operations import region_of_call
 from ecs_waiter.api.proxies import check_trust_env
 from ecs_waiter.api.task_ids import check_task_id
+from ecs_waiter.api.transport import Counters
 from ecs_waiter.arguments import checked_callback, checked_policy, checked_timeout
 from ecs_waiter.errors import (
     ApiError,
@@ -97,6 +99,7 @@ class TaskWaiter:
     ) -> None:
         self._policy = checked_policy(policy)
         self._client = EcsClient(credentials, endpoint, self._policy, session, trust_env=trust_env)
+        self._client.keep(self._is_used)
         self._odd_words = OddWords()
         self._pollers: dict[str, RegionPoller] = {}
         self._waits: set[Wait] = set()
@@ -167,8 +170,10 @@ class TaskWaiter:
         now = 0.0 if self._loop is None else self._loop.time()
         regions = {}
         for region_id, counts in self._counts().items():
-            poller = self._pollers[region_id]
-            regions[region_id] = replace(counts, fault=poller.fault, next_poll=poller.next_poll(now))
+            poller = self._pollers.get(region_id)
+            if poller is not None:
+                counts = replace(counts, fault=poller.fault, next_poll=poller.next_poll(now))  # noqa: PLW2901
+            regions[region_id] = counts
         return WaiterStats(MappingProxyType(regions))
 
     def _counts(self) -> dict[str, RegionStats]:
@@ -176,15 +181,17 @@ class TaskWaiter:
         from ecs_waiter.stats import RegionStats  # noqa: PLC0415 - most programs never ask
 
         regions = {}
-        for region_id, poller in tuple(self._pollers.items()):
-            counters = self._client.counters(region_id)
+        pollers = self._pollers.copy()
+        for region_id, counters in {**dict.fromkeys(pollers, None), **self._client.counted}.items():
+            poller = pollers.get(region_id)
+            counted = Counters() if counters is None else counters
             regions[region_id] = RegionStats(
-                calls=counters.calls,
-                polls=poller.polls,
-                settled=poller.settled,
-                throttled=counters.throttled,
-                retried=counters.retried + poller.retried,
-                waiting=poller.waiting,
+                calls=counted.calls,
+                polls=counted.polls + (poller.polls if poller else 0),
+                settled=counted.settled + (poller.settled if poller else 0),
+                throttled=counted.throttled,
+                retried=counted.retried + (poller.retried if poller else 0),
+                waiting=poller.waiting if poller else 0,
             )
         return regions
 
@@ -506,7 +513,17 @@ class TaskWaiter:
             poller = self._pollers[region_id] = RegionPoller(
                 region_id, self._client, self._policy, self._odd_words, self._telemetry
             )
+            self._client.limiter(region_id)
+            for idle, forgotten in forget_idle(self._pollers, lambda _, each: each.is_idle):
+                counters = self._client.counters(idle)
+                counters.polls += forgotten.polls
+                counters.settled += forgotten.settled
+                counters.retried += forgotten.retried
         return poller
+
+    def _is_used(self, region_id: str) -> bool:
+        poller = self._pollers.get(region_id)
+        return poller is not None and not poller.is_idle
 
     def _observed(self, wait: Wait) -> AbstractContextManager[None]:
         return nullcontext() if self._telemetry is None else self._telemetry.waiting(wait)
@@ -593,11 +610,10 @@ class TaskWaiter:
     async def _join(self, wait: Wait) -> None:
         """Put the tasks on the schedules."""
         for region_id, task_ids in wait.targets.regions.items():
-            poller = self._poller(region_id)
             async for piece in in_slices(task_ids):
                 if self._is_closed or wait.is_expired:
                     return
-                poller.add(piece, wait)
+                self._poller(region_id).add(piece, wait)
 
     async def _tell_known_failures(self, wait: Wait) -> bool:
         """At its end a wait is told of the failures whose reasons are still being looked up; whether there were any."""

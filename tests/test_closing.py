@@ -251,6 +251,7 @@ async def test_many_known_failures(virtual_ecs: EcsEmulator, way: str) -> None:
     ids = add_tasks(virtual_ecs, 6_000, outcome="Failed")
     policy = every(10, max_calls_per_second=1000, max_in_flight=100)
     reported, start = [0], clock()
+    outcomes: list[object]
     async with TaskWaiter(policy=policy) as waiter:
         if way == "close":
             futures = [waiter.submit(task_id) for task_id in ids]

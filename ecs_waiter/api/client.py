@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +15,7 @@ from ecs_waiter.api.answers import Snapshot, detail_of, page_of, snapshot_of, ta
 from ecs_waiter.api.credentials import check_provider
 from ecs_waiter.api.endpoints import base_url, resolve_endpoint, resolve_region
 from ecs_waiter.api.filters import filters, whole
+from ecs_waiter.api.idle import forget_idle
 from ecs_waiter.api.limiter import PlaceTakenError, Priority, RegionLimiter
 from ecs_waiter.api.listing import read_listing
 from ecs_waiter.api.operations import check_action, client_token_of, in_doubt, is_repeatable, region_of_call
@@ -98,6 +100,8 @@ class EcsClient:
             provider=self._provider, endpoint=base, policy=policy, session=session, proxies=proxies
         )
         self._limiters: dict[str, RegionLimiter] = {}
+        self._calling: Counter[str] = Counter()
+        self._is_used: Callable[[str], bool] = lambda _region_id: False
 
     async def __aenter__(self) -> Self:
         return self
@@ -124,7 +128,23 @@ class EcsClient:
             quotas = quotas_of(asyncio.get_running_loop())
             quota_of = quotas.of(self._provider, self._endpoint, region_id)
             limiter = self._limiters[region_id] = RegionLimiter(self._policy, _POLL, quota_of=quota_of)
+            self._transport.remember(region_id)
+            for idle, forgotten in forget_idle(self._limiters, self._is_idle):
+                forgotten.retire()
+                self._transport.forget(idle)
         return limiter if operation == _POLL else limiter.beside(operation)
+
+    def keep(self, is_used: Callable[[str], bool]) -> None:
+        """Have no region forgotten that is used, besides those that calls are under way to."""
+        self._is_used = is_used
+
+    def _is_idle(self, region_id: str, limiter: RegionLimiter) -> bool:
+        return region_id not in self._calling and limiter.is_idle() and not self._is_used(region_id)
+
+    @property
+    def counted(self) -> Mapping[str, Counters]:
+        """The counters of all regions by their names, those of regions that were forgotten added up."""
+        return self._transport.counted
 
     def counters(self, region_id: str) -> Counters:
         """Return the running counters of a region's calls."""
@@ -355,8 +375,14 @@ class EcsClient:
 
         clock = RunningClock()
         again = retrying(self._policy, repeatable=repeatable, doubt=doubt, token=token, clock=clock, on_retry=on_retry)
-        with _in_region(region), clock.watching():
-            return await again(attempt)
+        self._calling[region] += 1
+        try:
+            with _in_region(region), clock.watching():
+                return await again(attempt)
+        finally:
+            self._calling[region] -= 1
+            if not self._calling[region]:
+                del self._calling[region]
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from ecs_waiter.printable import printable
 from ecs_waiter.slices import at_once, in_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator, Mapping
 
     from ecs_waiter.api.credentials import CredentialsProvider
     from ecs_waiter.api.exchange import Reply
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ecs_waiter.api.proxies import Proxies, Proxy
     from ecs_waiter.api.request import SignedRequest
 
-__all__ = ["KNOWN", "Answer", "Attempt", "Counters", "Transport", "new_connector"]
+__all__ = ["KNOWN", "OTHER_REGIONS", "Answer", "Attempt", "Counters", "Transport", "new_connector"]
 
 # Longer than the pause between two polls, shorter than the minute after which servers drop an idle connection.
 _KEEPALIVE = 45.0
@@ -50,6 +50,10 @@ _GOOD = range(200, 300)
 _LARGE = 2**16
 """Bytes of an answer above which it is read in steps, with other callbacks of the event loop between them."""
 _NOTHING = faults.Told()
+OTHER_REGIONS = "other regions"
+"""Stands for regions whose counters were added up. No region has a name with a space."""
+
+_MOST_COUNTED = 1000
 _AT_HAND = (StaticCredentials, DefaultCredentials)
 
 _log = logging.getLogger("ecs_waiter.api")
@@ -89,11 +93,25 @@ Attempt: TypeAlias = "Callable[..., Awaitable[tuple[Answer | ApiError, faults.To
 
 @dataclass(slots=True)
 class Counters:
-    """HTTP attempts at one region, those of them that were throttled, and those that repeated a call."""
+    """What was done in one region.
+
+    Attributes:
+        calls: HTTP attempts.
+        throttled: Those of them that were throttled.
+        retried: Those that repeated a call.
+        polls: Polls of pollers that were forgotten.
+        settled: Tasks that ended in those.
+    """
 
     calls: int = 0
     throttled: int = 0
     retried: int = 0
+    polls: int = 0
+    settled: int = 0
+
+    def plus(self, other: Counters) -> Counters:
+        """Return the sums."""
+        return Counters(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
 
 class Transport:
@@ -135,6 +153,7 @@ class Transport:
         self._nonce = nonce
         self._signers: dict[str, Signer] = {}
         self._counters: dict[str, Counters] = {}
+        self._forgotten: dict[str, None] = {}
         self._attempt: Attempt = self._send_once
         self._closed = False
         # Questions to the provider that were canceled and have not ended, and when each is given up.
@@ -156,6 +175,29 @@ class Transport:
     def counters(self, region_id: str) -> Counters:
         """Return the running counters of a region."""
         return self._counters.setdefault(region_id, Counters())
+
+    @property
+    def counted(self) -> Mapping[str, Counters]:
+        """The counters of all regions by their names; `OTHER_REGIONS` has those that were added up."""
+        return self._counters
+
+    def forget(self, region_id: str) -> None:
+        """Forget how to sign for a region, and add its counters to those of others once a thousand are kept."""
+        self._signers.pop(region_id, None)
+        self._forgotten[region_id] = None
+        if len(self._forgotten) <= _MOST_COUNTED:
+            return
+        oldest = next(iter(self._forgotten))
+        del self._forgotten[oldest]
+        # A new mapping, for other threads read it.
+        counters = self._counters.copy()
+        if (counted := counters.pop(oldest, None)) is not None:
+            counters[OTHER_REGIONS] = counters.get(OTHER_REGIONS, Counters()).plus(counted)
+            self._counters = counters
+
+    def remember(self, region_id: str) -> None:
+        """A region is used again."""
+        self._forgotten.pop(region_id, None)
 
     def observe(self, around: Callable[[Attempt], Attempt]) -> None:
         """Have every attempt made by what `around` makes of the plain one."""

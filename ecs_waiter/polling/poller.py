@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator, Sequence
 
     from ecs_waiter.api.answers import Snapshot
+    from ecs_waiter.api.limiter import RegionLimiter
     from ecs_waiter.models import Task
     from ecs_waiter.polling.batch import Batch, Entry
     from ecs_waiter.polling.observer import Observer
@@ -75,7 +76,6 @@ class RegionPoller:
         self._source = source
         self._policy = policy
         self._observer = observer
-        self._limiter = source.limiter(region_id)
         self._clock = RunningClock()
         self._schedule = PollSchedule(policy, _backoff_after)
         self._reasons = Reasons(region_id, source, self._spawn, self._clock, observer)
@@ -93,6 +93,16 @@ class RegionPoller:
 
     def __repr__(self) -> str:
         return f"RegionPoller({self._region_id!r}, {self._schedule!r})"
+
+    @property
+    def _limiter(self) -> RegionLimiter:
+        # Asked for each time: the client forgets that of an idle region.
+        return self._source.limiter(self._region_id)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits and nothing is under way, so that a new poller would do as well."""
+        return not self.waiting and not self._tasks
 
     @property
     def waiting(self) -> int:

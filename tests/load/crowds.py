@@ -72,6 +72,14 @@ class Crowd:
         """As EcsClient's."""
         return self._counters.setdefault(region_id, Counters())
 
+    def keep(self, is_used: object) -> None:
+        """As EcsClient's, but nothing is forgotten."""
+
+    @property
+    def counted(self) -> dict[str, Counters]:
+        """As EcsClient's."""
+        return self._counters
+
     def prepare(self, _region_id: str, task_ids: Sequence[str]) -> Sequence[str]:
         """As EcsClient's."""
         return task_ids
