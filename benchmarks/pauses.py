@@ -41,6 +41,11 @@ _SCENES: dict[str, Callable[[int], Coroutine[None, None, None]]] = {
     "the waiter is closed under futures": scenes.closing,
     "the region refuses, in one wait and by futures": scenes.refused,
     "the region refuses, and all come back at once": scenes.come_back,
+    "the region refuses, and each task has a wait of its own": scenes.refused_waits,
+    "the waiter is closed under failures whose reasons are looked up": scenes.closing_failed,
+    "a wait meets its deadline under such failures": scenes.time_out_failed,
+    "iterations over ten times as many tasks begin": scenes.read_many,
+    "answers of 4 MB that repeat a secret come": scenes.large_answers,
 }
 _HTTP = "one wait over HTTP, nothing settles"
 _GATHERED = "asyncio.gather of a coroutine each"

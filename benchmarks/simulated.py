@@ -13,6 +13,7 @@ from crowds import REGION, Crowd
 
 from ecs_waiter import Task, TaskStatus
 from ecs_waiter.api.answers import Snapshot
+from ecs_waiter.chance import CHANCE
 from ecs_waiter.testing.virtual_time import virtual_time
 
 if TYPE_CHECKING:
@@ -84,10 +85,13 @@ def play(policy: PollPolicy, lives: Sequence[Life], *, seed: int) -> Played:
             raise RuntimeError(f"{len(service.played.lateness)} of {len(lives)} waits came to their end")
         return service.played
 
-    state = random.getstate()
+    # Ours, and that of tenacity's strategies.
+    states = CHANCE.getstate(), random.getstate()
+    CHANCE.seed(seed)
     random.seed(seed)
     try:
         with virtual_time():
             return asyncio.run(run())
     finally:
-        random.setstate(state)
+        CHANCE.setstate(states[0])
+        random.setstate(states[1])

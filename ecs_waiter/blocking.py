@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from ecs_waiter import waiter
 from ecs_waiter.arguments import checked_callback
 from ecs_waiter.forking import in_forked_child
+from ecs_waiter.printable import printable
 from ecs_waiter.runtimes import check_may_block
 from ecs_waiter.targets import listed
 
@@ -82,7 +83,8 @@ def wait_for_tasks(  # noqa: PLR0913 - the public API
 
     Raises:
         RuntimeError: An event loop (of asyncio or trio) runs in this thread, which must not be blocked, or gevent or
-            eventlet has monkey-patched threads.
+            eventlet has monkey-patched threads, or the background thread cannot be started (the next call tries
+            again).
     """
     check_may_block()
     # Read here: the caller's iterable may belong to this thread, and may be slow.
@@ -122,7 +124,8 @@ def wait_for_task(  # noqa: PLR0913 - the public API
 
     Raises:
         RuntimeError: An event loop (of asyncio or trio) runs in this thread, which must not be blocked, or gevent or
-            eventlet has monkey-patched threads.
+            eventlet has monkey-patched threads, or the background thread cannot be started (the next call tries
+            again).
     """
     check_may_block()
     return _run(
@@ -142,7 +145,7 @@ def wait_for_task(  # noqa: PLR0913 - the public API
 
 
 class _Background:
-    """One event loop in a daemon thread, made at the first wait, and anew in a forked process."""
+    """One event loop in a daemon thread, made at the first wait, and again in a forked process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -154,12 +157,33 @@ class _Background:
         self._loop = None
 
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The running loop."""
+        """Return the running loop.
+
+        Raises:
+            RuntimeError: It cannot be started now. The next call tries again.
+        """
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=_run_for_ever, args=(self._loop,), name="ecs_waiter", daemon=True).start()
+                self._loop = _started_loop()
             return self._loop
+
+
+def _started_loop() -> asyncio.AbstractEventLoop:
+    loop: asyncio.AbstractEventLoop | None = None
+    try:
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=_run_for_ever, args=(loop,), name="ecs_waiter", daemon=True).start()
+    except (RuntimeError, MemoryError, OSError) as error:
+        # No thread can be started, memory or file descriptors are used up, or the interpreter is shutting down.
+        if loop is not None:
+            loop.close()
+        reason = printable(str(error)) or type(error).__name__
+        raise RuntimeError(
+            f"ecs_waiter.blocking cannot start its background thread ({reason}), "
+            "so nothing was waited for: free some threads, memory or file descriptors and call again; while the "
+            "interpreter shuts down (atexit), no thread can be started any more: wait before the main thread ends"
+        ) from error
+    return loop
 
 
 def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
@@ -176,7 +200,8 @@ def _run(work: Callable[[OnUpdate | None], Coroutine[Any, Any, T]], on_update: O
     notify = checked_callback(on_update)
     events: SimpleQueue[Any] = SimpleQueue()
     told = events.put if notify is not None else None
-    future = asyncio.run_coroutine_threadsafe(work(told), _background.loop())
+    loop = _background.loop()
+    future = asyncio.run_coroutine_threadsafe(work(told), loop)
     future.add_done_callback(lambda _: events.put(_ENDED))
     try:
         while (event := events.get()) is not _ENDED:

@@ -7,9 +7,10 @@ space other than a plain space, and code points that are private or not assigned
 
 from __future__ import annotations
 
-__all__ = ["is_printable", "printable"]
+__all__ = ["LONGEST_TEXT", "is_printable", "printable"]
 
-_LONGEST_TEXT = 1000
+LONGEST_TEXT = 1000
+"""Characters of a text that a message shows."""
 
 
 def is_printable(text: str) -> bool:
@@ -19,10 +20,10 @@ def is_printable(text: str) -> bool:
 
 def printable(text: str) -> str:
     """Return `text` on one line, what may not be shown in it escaped, and not longer than a message may be."""
-    shown = text[: _LONGEST_TEXT + 1]
+    shown = text[: LONGEST_TEXT + 1]
     if not is_printable(shown):
         shown = "".join(letter if is_printable(letter) else _escaped(letter) for letter in shown)
-    return shown if len(shown) <= _LONGEST_TEXT else f"{shown[: _LONGEST_TEXT - 3]}..."
+    return shown if len(shown) <= LONGEST_TEXT else f"{shown[: LONGEST_TEXT - 3]}..."
 
 
 def _escaped(letter: str) -> str:

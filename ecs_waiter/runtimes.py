@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["check_may_block", "running_loop"]
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+__all__ = ["check_may_block", "finished", "running_loop"]
 
 # Name, the function that knows what is patched, its module, the modules that a background loop needs as they were,
 # and how to run a function in a native thread.
@@ -79,6 +83,28 @@ def check_may_block() -> None:
     raise RuntimeError(
         "an event loop runs in this thread: write `await ecs_waiter.wait_for_tasks(...)` instead of blocking it"
     )
+
+
+async def finished(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+    """Wait until a task is done, even if the waiter is canceled; return the last cancellation that came meanwhile."""
+    canceled: asyncio.CancelledError | None = None
+    with _shielded():
+        while not task.done():
+            try:
+                await asyncio.wait((task,))
+            except asyncio.CancelledError as error:
+                canceled = error
+    return canceled
+
+
+def _shielded() -> AbstractContextManager[object]:
+    """Hold back the cancellation of anyio's scopes, which is repeated in each iteration of the loop.
+
+    A scope delivers what was held back when the block ends.
+    """
+    # Where its backend for asyncio is not loaded, anyio has no scope here.
+    anyio: Any = sys.modules.get("anyio") if "anyio._backends._asyncio" in sys.modules else None
+    return nullcontext() if anyio is None else anyio.CancelScope(shield=True)
 
 
 def _other_library() -> str | None:

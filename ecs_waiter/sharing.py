@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from tenacity.wait import wait_base
 
@@ -30,7 +30,7 @@ T = TypeVar("T", bound=_Closable)
 
 
 class _Shared(Generic[T]):
-    __slots__ = ("thing", "users")
+    __slots__ = ("__weakref__", "thing", "users")
 
     def __init__(self, thing: T) -> None:
         self.thing = thing
@@ -38,15 +38,22 @@ class _Shared(Generic[T]):
 
 
 class Sharing(Generic[T]):
-    """Things by event loop and key, each made by its first user and closed with its last."""
+    """Things by event loop and key, each made by its first user and closed with its last.
+
+    Only its users hold a thing. It refers to its loop, so that a loop which is closed under waits could never be
+    forgotten otherwise.
+    """
 
     def __init__(self) -> None:
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, _Shared[T]]] = WeakKeyDictionary()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[Hashable, _Shared[T]]] = (
+            WeakKeyDictionary()
+        )
 
     @asynccontextmanager
     async def use(self, key: Hashable, make: Callable[[], T]) -> AsyncIterator[T]:
         """Share what was made for this key on the running loop, or make it."""
-        things = self._loops.setdefault(running_loop(), {})
+        loop = running_loop()
+        things = self._loops.setdefault(loop, WeakValueDictionary())
         shared = things.get(key)
         if shared is None:
             shared = things[key] = _Shared(make())
@@ -55,7 +62,8 @@ class Sharing(Generic[T]):
             yield shared.thing
         finally:
             shared.users -= 1
-            if not shared.users:
+            # On a closed loop nothing can be awaited any more.
+            if not shared.users and not loop.is_closed():
                 # Out of sight before it closes: whoever comes meanwhile makes a new one.
                 del things[key]
                 await shared.thing.aclose()

@@ -7,9 +7,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 
-__all__ = ["SLICE", "do_in_slices", "in_slices", "slices"]
+__all__ = ["SLICE", "at_once", "do_in_slices", "in_slices", "in_steps", "slices"]
 
 T = TypeVar("T")
 
@@ -48,3 +48,24 @@ def do_in_slices(items: Iterable[T], work: Callable[[list[T]], None], then: Call
             then()
 
     step()
+
+
+def at_once(work: Generator[None, None, T]) -> T:
+    """Return what `work` returns, without a pause between its steps."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+async def in_steps(work: Generator[None, None, T]) -> T:
+    """Return what `work` returns, and let the event loop run between its steps."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await asyncio.sleep(0)

@@ -40,6 +40,10 @@ class RegionStats:
 
 @dataclass(frozen=True, slots=True)
 class WaiterStats:
-    """A TaskWaiter: its regions by their IDs."""
+    """A TaskWaiter: its regions by their IDs.
+
+    A region that is idle may be forgotten once there are more than 32. Its numbers stay, those of more than a thousand
+    such regions under the name ``other regions``, so that sums over all regions never go down.
+    """
 
     regions: Mapping[str, RegionStats]

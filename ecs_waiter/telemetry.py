@@ -10,7 +10,7 @@ import threading
 from collections import Counter, deque
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -38,6 +38,7 @@ MOST_LINKS = 128
 """Calls that a wait's span is linked to, the last ones: as many as OpenTelemetry's SDK keeps by default."""
 
 _PROVIDER = "alibaba_cloud"
+_MOST_KNOWN = 256
 
 _COUNTED = (
     ("calls", "ecs_waiter.calls", "{call}", "HTTP requests sent to the service"),
@@ -188,6 +189,8 @@ class Telemetry:
         async def traced(region_id: str, action: str, request: Any, *arguments: Any, **settings: Any) -> Any:
             known = self._calls.get((region_id, action))
             if known is None:
+                if len(self._calls) >= _MOST_KNOWN:
+                    self._calls.clear()
                 known = self._calls[region_id, action] = _call_attributes(region_id, action, request.url)
             span = self._tracer.start_span(f"Ecs/{action}", kind=SpanKind.CLIENT, attributes=known)
             if not span.is_recording():
@@ -258,8 +261,8 @@ class _WaitSpan:
             self._calls.append(call)
 
     def sum_up(self, wait: Wait) -> None:
-        if wait.has_pending:
-            self.span.set_attribute("ecs_waiter.wait.pending", sum(1 for _ in wait.pending()))
+        if wait.pending:
+            self.span.set_attribute("ecs_waiter.wait.pending", wait.pending)
         if wait.has_failed:
             kinds = list(wait.failures)
             self.span.set_attribute("ecs_waiter.wait.failed", wait.failures.total())
@@ -309,7 +312,7 @@ def _call_attributes(region_id: str, action: str, url: URL) -> dict[str, str | i
     }
 
 
-@cache
+@lru_cache(maxsize=256)
 def _ended(region_id: str, outcome: str) -> dict[str, str]:
     return {**_in_region(region_id), "ecs_waiter.outcome": outcome}
 

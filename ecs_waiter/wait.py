@@ -119,6 +119,12 @@ class Wait:
     def __repr__(self) -> str:
         return f"<Wait for {len(self.targets)} tasks, {self._pending} pending>"
 
+    async def read(self) -> None:
+        """Read the IDs, before anything else is done with the wait."""
+        for _ in self.targets.read():
+            await asyncio.sleep(0)
+        self._pending = len(self.targets)
+
     # -- as a Watcher -------------------------------------------------------------------------------------------------
 
     def task_changed(self, task: Task) -> None:
@@ -186,9 +192,9 @@ class Wait:
         return self._is_expired
 
     @property
-    def has_pending(self) -> bool:
-        """Whether any task has not settled."""
-        return self._pending > 0
+    def pending(self) -> int:
+        """How many tasks have not settled."""
+        return self._pending
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -214,22 +220,15 @@ class Wait:
             await self._waker
         return self._events.popleft()
 
-    def pending(self) -> Iterator[tuple[str, str]]:
-        """Region and ID of each task that has not settled."""
-        if not self._pending:
-            return
+    def asked(self) -> Iterator[tuple[str, str]]:
+        """Region and ID of each task."""
         for region_id, task_ids in self.targets.regions.items():
             for task_id in task_ids:
-                if task_id not in self.outcomes:
-                    yield region_id, task_id
+                yield region_id, task_id
 
     def is_pending_in(self, region_id: str) -> bool:
         """Whether any task of one region has not settled."""
         return any(task_id not in self.outcomes for task_id in self.targets.regions[region_id])
-
-    def pending_in(self, region_id: str) -> list[str]:
-        """The IDs of one region that have not settled."""
-        return [task_id for task_id in self.targets.regions[region_id] if task_id not in self.outcomes]
 
     async def put_in_order(self) -> None:
         """Take no more outcomes; put those that came in the order asked, and note the errors and what is pending."""

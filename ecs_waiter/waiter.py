@@ -17,9 +17,11 @@ from ecs_waiter.api.attempts import CURRENT, Attempts
 from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import CredentialsProvider, check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
+from ecs_waiter.api.idle import forget_idle
 from ecs_waiter.api.operations import region_of_call
 from ecs_waiter.api.proxies import check_trust_env, trusts_env
 from ecs_waiter.api.task_ids import check_task_id
+from ecs_waiter.api.transport import Counters
 from ecs_waiter.arguments import checked_callback, checked_policy, checked_timeout
 from ecs_waiter.errors import (
     ApiError,
@@ -32,9 +34,9 @@ from ecs_waiter.errors import (
 from ecs_waiter.polling.odd_words import OddWords
 from ecs_waiter.polling.poller import RegionPoller
 from ecs_waiter.running_clock import GAP
-from ecs_waiter.runtimes import running_loop
+from ecs_waiter.runtimes import finished, running_loop
 from ecs_waiter.sharing import Sharing, identity, policy_key
-from ecs_waiter.slices import SLICE, do_in_slices, in_slices
+from ecs_waiter.slices import do_in_slices, in_slices
 from ecs_waiter.start import Start
 from ecs_waiter.targets import Targets
 from ecs_waiter.telemetry import telemetry
@@ -99,6 +101,7 @@ class TaskWaiter:
     ) -> None:
         self._policy = checked_policy(policy)
         self._client = EcsClient(credentials, endpoint, self._policy, session, trust_env=trust_env)
+        self._client.keep(self._is_used)
         self._odd_words = OddWords()
         self._pollers: dict[str, RegionPoller] = {}
         self._waits: set[Wait] = set()
@@ -138,12 +141,16 @@ class TaskWaiter:
             for start in self._starts:
                 start.cancel()
             ending += self._starts
-            for wait in self._waits:
-                wait.close()
             self._closing = running_loop().create_task(self._close(ending))
         await _to_the_end(self._closing)
 
     async def _close(self, ending: list[asyncio.Task[Any]]) -> None:
+        # First what is known: a failed task is reported as failed wherever it is waited for.
+        for poller in tuple(self._pollers.values()):
+            await poller.report_failures()
+        async for waits in in_slices(tuple(self._waits)):
+            for wait in waits:
+                wait.close()
         async for futures in in_slices(tuple(self._futures)):
             for future in futures:
                 future.cancel()
@@ -165,8 +172,10 @@ class TaskWaiter:
         now = 0.0 if self._loop is None else self._loop.time()
         regions = {}
         for region_id, counts in self._counts().items():
-            poller = self._pollers[region_id]
-            regions[region_id] = replace(counts, fault=poller.fault, next_poll=poller.next_poll(now))
+            poller = self._pollers.get(region_id)
+            if poller is not None:
+                counts = replace(counts, fault=poller.fault, next_poll=poller.next_poll(now))  # noqa: PLW2901
+            regions[region_id] = counts
         return WaiterStats(MappingProxyType(regions))
 
     def _counts(self) -> dict[str, RegionStats]:
@@ -174,15 +183,17 @@ class TaskWaiter:
         from ecs_waiter.stats import RegionStats  # noqa: PLC0415 - most programs never ask
 
         regions = {}
-        for region_id, poller in tuple(self._pollers.items()):
-            counters = self._client.counters(region_id)
+        pollers = self._pollers.copy()
+        for region_id, counters in {**dict.fromkeys(pollers, None), **self._client.counted}.items():
+            poller = pollers.get(region_id)
+            counted = Counters() if counters is None else counters
             regions[region_id] = RegionStats(
-                calls=counters.calls,
-                polls=poller.polls,
-                settled=poller.settled,
-                throttled=counters.throttled,
-                retried=counters.retried + poller.retried,
-                waiting=poller.waiting,
+                calls=counted.calls,
+                polls=counted.polls + (poller.polls if poller else 0),
+                settled=counted.settled + (poller.settled if poller else 0),
+                throttled=counted.throttled,
+                retried=counted.retried + (poller.retried if poller else 0),
+                waiting=poller.waiting if poller else 0,
             )
         return regions
 
@@ -213,7 +224,11 @@ class TaskWaiter:
         if self._telemetry is not None:
             self._telemetry.begin(watcher, (region,), 1)
         future.add_done_callback(done)
-        poller.add((task_id,), watcher)
+        try:
+            poller.add((task_id,), watcher)
+        except BaseException:
+            future.cancel()
+            raise
         return future
 
     @overload
@@ -278,8 +293,6 @@ class TaskWaiter:
         self._check_open()
         deadline = _deadline(seconds)
         targets = Targets(task_ids, region_id)
-        for _ in targets.read():
-            await asyncio.sleep(0)
         wait = Wait(
             targets,
             tells_changes=notify is not None,
@@ -287,12 +300,13 @@ class TaskWaiter:
             looks_once=seconds == 0,
             fail_fast=fail_fast,
         )
+        await wait.read()
         with self._observed(wait), self._taking_part(wait, deadline):
             await self._join(wait)
             while (event := await wait.next()) is not None:
                 if notify is not None:
                     notify(cast("Task", event))
-            self._tell_known_failures(wait)
+            await self._tell_known_failures(wait)
             await self._conclude(wait, seconds)
         if not return_exceptions and (failure := wait.failure()) is not None:
             raise failure
@@ -310,6 +324,9 @@ class TaskWaiter:
             region_id: The region of plain IDs; ``ALIBABA_CLOUD_REGION_ID`` by default.
             timeout: Seconds that all of it may take; 0 is one look; None is no limit.
 
+        The first 20,000 IDs are read and checked by this call, further ones when the iteration begins, so do not change
+        a longer list before its first event. No call is made before all IDs are checked.
+
         Raises:
             WaitTimeoutError: The deadline passed, after all that had settled was given.
             WaiterClosedError: The waiter was closed meanwhile.
@@ -319,7 +336,7 @@ class TaskWaiter:
         seconds = checked_timeout(timeout)
         self._check_open()
         targets = Targets(task_ids, region_id)
-        targets.read_all()
+        targets.begin()
         wait = Wait(targets, tells_outcomes=True, needs_reason=seconds != 0, looks_once=seconds == 0)
         return self._events(wait, seconds, _deadline(seconds))
 
@@ -336,6 +353,9 @@ class TaskWaiter:
             region_id: The region of plain IDs; ``ALIBABA_CLOUD_REGION_ID`` by default.
             timeout: Seconds that all of it may take; 0 is one look; None is no limit.
 
+        The first 20,000 IDs are read and checked by this call, further ones when the iteration begins, so do not change
+        a longer list before its first event. No call is made before all IDs are checked.
+
         Raises:
             TaskNotFoundError: The only ID asked is unknown.
             TasksFailedError: Several were asked and some have no Task.
@@ -348,7 +368,7 @@ class TaskWaiter:
         seconds = checked_timeout(timeout)
         self._check_open()
         targets = Targets(task_ids, region_id)
-        targets.read_all()
+        targets.begin()
         wait = Wait(targets, tells_changes=True, needs_reason=False, looks_once=seconds == 0)
         return self._updates(wait, seconds, _deadline(seconds))
 
@@ -492,15 +512,13 @@ class TaskWaiter:
             self._starts.discard(attempt)
 
     async def _events(self, wait: Wait, timeout: float | None, deadline: float | None) -> AsyncGenerator[Any, None]:
+        await wait.read()
         with self._observed(wait), self._taking_part(wait, deadline):
-            if len(wait.targets) > SLICE:
-                # They were all checked in one go, for their errors to be raised by the call itself.
-                await asyncio.sleep(0)
             await self._join(wait)
             while True:
                 while (event := await wait.next()) is not None:
                     yield event
-                if not self._tell_known_failures(wait):
+                if not await self._tell_known_failures(wait):
                     break
             await self._conclude(wait, timeout)
 
@@ -526,7 +544,17 @@ class TaskWaiter:
             poller = self._pollers[region_id] = RegionPoller(
                 region_id, self._client, self._policy, self._odd_words, self._telemetry
             )
+            self._client.limiter(region_id)
+            for idle, forgotten in forget_idle(self._pollers, lambda _, each: each.is_idle):
+                counters = self._client.counters(idle)
+                counters.polls += forgotten.polls
+                counters.settled += forgotten.settled
+                counters.retried += forgotten.retried
         return poller
+
+    def _is_used(self, region_id: str) -> bool:
+        poller = self._pollers.get(region_id)
+        return poller is not None and not poller.is_idle
 
     def _observed(self, wait: Wait) -> AbstractContextManager[None]:
         return nullcontext() if self._telemetry is None else self._telemetry.waiting(wait)
@@ -545,7 +573,9 @@ class TaskWaiter:
             self._waits.discard(wait)
             if wait.timer is not None:
                 wait.timer.cancel()
-            self._leave(wait)
+            # On a closed loop there is nobody left to be told.
+            if self._loop is None or not self._loop.is_closed():
+                self._leave(wait)
 
     def _expire_at(self, when: float, wait: Wait) -> None:
         wait.timer = asyncio.get_running_loop().call_at(when, self._expire, when, wait)
@@ -559,11 +589,14 @@ class TaskWaiter:
         if now - deadline > GAP and not wait.looks_once and not self._is_closed:
             wait.look_once()
             self._expire_at(now + self._policy.call_timeout, wait)
-            do_in_slices(wait.pending(), partial(self._look_at, wait))
+            do_in_slices(wait.asked(), partial(self._look_at, wait))
             return
-        self._tell_known_failures(wait)
-        wait.expire()
-        self._leave(wait)
+
+        def expire() -> None:
+            wait.expire()
+            self._leave(wait)
+
+        do_in_slices(self._known_failures(wait), partial(self._tell_failures, wait), expire)
 
     def _leave(self, wait: Wait) -> None:
         """End a wait's interest in its tasks; at its deadline, note what is known of those that are pending."""
@@ -581,55 +614,66 @@ class TaskWaiter:
             wait.left.set()
             return
 
-        def let_go(pending: list[tuple[str, str]]) -> None:
-            for region_id, task_id in pending:
+        def let_go(asked: list[tuple[str, str]]) -> None:
+            for region_id, task_id in asked:
+                if task_id in wait.outcomes:
+                    continue
                 poller = self._poller(region_id)
                 if wait.is_expired and wait.keeps:
                     wait.last[task_id] = poller.last_known(task_id)
                     wait.unasked += not poller.is_asked(task_id)
                 poller.discard(task_id, wait)
 
-        do_in_slices(wait.pending(), let_go, wait.left.set)
+        do_in_slices(wait.asked() if wait.pending else (), let_go, wait.left.set)
 
     async def _conclude(self, wait: Wait, timeout: float | None) -> None:
         """Take no more outcomes; raise if the wait ended before its tasks did."""
         await wait.put_in_order()
-        if wait.has_pending:
+        if wait.pending:
             self._leave(wait)
             if wait.keeps:
                 await wait.left.wait()
         if (error := wait.ended_early(timeout)) is not None:
             raise error
 
-    def _look_at(self, wait: Wait, pending: list[tuple[str, str]]) -> None:
-        """Poll pending tasks of a wait now, for their last look."""
+    def _look_at(self, wait: Wait, asked: list[tuple[str, str]]) -> None:
+        """Poll those tasks of a wait that are pending now, for their last look."""
         if wait.is_leaving:
             return
         by_region: defaultdict[str, list[str]] = defaultdict(list)
-        for region_id, task_id in pending:
-            by_region[region_id].append(task_id)
+        for region_id, task_id in asked:
+            if task_id not in wait.outcomes:
+                by_region[region_id].append(task_id)
         for region_id, task_ids in by_region.items():
             self._poller(region_id).look_once_more(task_ids, wait)
 
     async def _join(self, wait: Wait) -> None:
         """Put the tasks on the schedules."""
         for region_id, task_ids in wait.targets.regions.items():
-            poller = self._poller(region_id)
             async for piece in in_slices(task_ids):
                 if self._is_closed or wait.is_expired:
                     return
-                poller.add(piece, wait)
+                self._poller(region_id).add(piece, wait)
 
-    def _tell_known_failures(self, wait: Wait) -> bool:
+    async def _tell_known_failures(self, wait: Wait) -> bool:
         """At its end a wait is told of the failures whose reasons are still being looked up; whether there were any."""
         told = False
-        for region_id in wait.targets.regions if wait.has_pending else ():
-            poller = self._poller(region_id)
-            for task in poller.known_failures(wait.pending_in(region_id), wait):
-                poller.discard(task.task_id, wait)
-                wait.task_failed(task.task_id, TaskFailedError(task), is_regional=False)
-                told = True
+        async for failures in in_slices(self._known_failures(wait)):
+            self._tell_failures(wait, failures)
+            told = True
         return told
+
+    def _known_failures(self, wait: Wait) -> Iterator[tuple[RegionPoller, Task]]:
+        if wait.pending:
+            for region_id, task_ids in wait.targets.regions.items():
+                poller = self._poller(region_id)
+                for task in poller.known_failures(task_ids, wait):
+                    yield poller, task
+
+    def _tell_failures(self, wait: Wait, failures: list[tuple[RegionPoller, Task]]) -> None:
+        for poller, task in failures:
+            poller.discard(task.task_id, wait)
+            wait.task_failed(task.task_id, TaskFailedError(task), is_regional=False)
 
 
 _shared_waiters: Sharing[TaskWaiter] = Sharing()
@@ -786,12 +830,6 @@ def _deadline(timeout: float | None) -> float | None:
 
 async def _to_the_end(task: asyncio.Task[None]) -> None:
     """Await a task that must end even if its awaiter is canceled; the cancellation is passed on afterwards."""
-    canceled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            canceled = error
-    if canceled is not None:
+    if (canceled := await finished(task)) is not None:
         raise canceled
     task.result()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
+from unittest import mock
 
 from tenacity import wait_fixed
 
 from ecs_waiter import PollPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Iterator
 
     from ecs_waiter.emulator import EcsEmulator
 
@@ -20,6 +23,8 @@ ELSEWHERE = "us-west-1"
 REASON = ("ImageFormatMismatch", "not a qcow2 file")
 
 E = TypeVar("E", bound=BaseException)
+
+_BUSY = 1000
 
 # When the emulator's clock starts on virtual time.
 _START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -75,6 +80,20 @@ async def turns(count: int) -> None:
     """Let the loop turn without letting time pass."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+@contextlib.contextmanager
+def idle() -> Iterator[None]:
+    """Raise if the loop turns a thousand times: on virtual time it does so only where something keeps it busy."""
+    counted = itertools.count()
+    run_once = asyncio.BaseEventLoop._run_once  # type: ignore[attr-defined]
+
+    def turn(loop: asyncio.BaseEventLoop) -> None:
+        assert next(counted) < _BUSY, "the loop does not come to rest"
+        run_once(loop)
+
+    with mock.patch.object(asyncio.BaseEventLoop, "_run_once", turn):
+        yield
 
 
 async def failure(expected: type[E], work: Awaitable[object]) -> E:

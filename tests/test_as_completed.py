@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from helpers import ELSEWHERE, REASON, REGION, add_tasks, clock, collect, every, failure, others, since, timed, turns
@@ -166,3 +167,47 @@ async def test_a_slow_reader(virtual_ecs: EcsEmulator) -> None:
             await asyncio.sleep(500)
             assert all(future.done() for future in futures)
     assert seen == ids
+
+
+Iterate: TypeAlias = Callable[..., AsyncIterator[Any]]
+
+
+@pytest.mark.parametrize("iterate", [TaskWaiter.as_completed, TaskWaiter.updates])
+async def test_a_long_list_is_read_in_slices(virtual_ecs: EcsEmulator, iterate: Iterate) -> None:
+    """A list of 200,000 IDs is read while the loop goes on; what is wrong at its end raises before any call."""
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with TaskWaiter() as waiter:
+        events = iterate(waiter, [*(f"t-{number}" for number in range(200_000)), "t 1"])
+        counting = asyncio.create_task(count_turns())
+        error = await failure(ValueError, collect(events))
+        counting.cancel()
+    assert "ID" in str(error)
+    assert turns >= 50
+    assert virtual_ecs.requests == []
+
+
+@pytest.mark.parametrize("iterate", [TaskWaiter.as_completed, TaskWaiter.updates])
+async def test_a_usual_list_is_checked_at_once(virtual_ecs: EcsEmulator, iterate: Iterate) -> None:
+    """What is wrong with the 20,000th ID raises where the iteration is made, not where it begins."""
+    ids = [f"t-{number}" for number in range(20_000)]
+    async with TaskWaiter() as waiter:
+        for bad in ([*ids[:-1], "t 1"], {"cn-hangzhou": ids[:10_000], "us-west-1": ids[9_999:19_000]}):
+            with pytest.raises(ValueError, match="ID"):
+                iterate(waiter, bad)
+    assert virtual_ecs.requests == []
+
+
+async def test_many_ids_in_the_order_asked(virtual_ecs: EcsEmulator) -> None:
+    """However long a list is, each ID counts once, and all are reported in the order asked."""
+    ids = [f"t-{number}" for number in range(120_000)]
+    async with TaskWaiter() as waiter:
+        error = await failure(WaitTimeoutError, waiter.wait([*ids, *ids[::-1], "t-last"], timeout=1))
+    assert error.pending == (*ids, "t-last")
+    assert all(len(set(request.task_ids)) == 100 for request in virtual_ecs.requests)

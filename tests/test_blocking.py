@@ -272,6 +272,60 @@ def test_fork(ecs_emulator: EcsEmulator) -> None:
     assert (run.returncode, run.stderr) == (0, "")
 
 
+def _no_more_threads(refusals: int) -> str:
+    """Code that lets so many background threads of ours fail to start, as a full process or its end does."""
+    return f"""
+        import threading
+        refused, start = [], threading.Thread.start
+        def refuse(thread):
+            if thread.name == "ecs_waiter" and len(refused) < {refusals}:
+                refused.append(thread)
+                raise RuntimeError("can't start new thread")
+            start(thread)
+        threading.Thread.start = refuse
+    """
+
+
+def _program(*parts: str) -> subprocess.CompletedProcess[str]:
+    code = "".join(map(textwrap.dedent, parts))
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+
+
+def test_a_thread_that_cannot_start(ecs_emulator: EcsEmulator) -> None:
+    """A wait whose background thread cannot start raises at once, and the next wait starts it."""
+    waits = f"""
+        from ecs_waiter import blocking
+        for _ in range(3):
+            try:
+                print(blocking.wait_for_task({ecs_emulator.add_task()!r}, timeout=10).task_status)
+            except RuntimeError as error:
+                print(error)
+    """
+    run = _program(_no_more_threads(2), waits)
+    *refusals, last = run.stdout.splitlines()
+    assert (run.returncode, run.stderr, last) == (0, "", "Finished")
+    assert len(refusals) == 2
+    assert all("can't start new thread" in words and "call again" in words for words in refusals)
+
+
+def test_a_wait_at_exit(ecs_emulator: EcsEmulator) -> None:
+    """In `atexit`, where no thread starts any more, a wait without a timeout raises at once and the program ends."""
+    waits = f"""
+        import atexit
+        from ecs_waiter import blocking
+        def wait():
+            try:
+                blocking.wait_for_tasks([{ecs_emulator.add_task()!r}])
+            except RuntimeError as error:
+                print(error)
+        atexit.register(wait)
+    """
+    run = _program(_no_more_threads(1000), waits)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "before the main thread ends" in run.stdout
+
+
 def test_a_program_ends_with_a_wait_under_way(ecs_emulator: EcsEmulator) -> None:
     """A program whose main thread is done ends, though a daemon thread still waits, and prints nothing."""
     code = f"""

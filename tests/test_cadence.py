@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
@@ -248,3 +249,24 @@ async def test_failing_strategies_group_as_one_error(virtual_ecs: EcsEmulator) -
     error = await failure(TasksFailedError, wait_for_tasks([*ids, failed], policy=PollPolicy(wait=raising)))
     assert len(error.exceptions) == 2
     assert len({id(error.results[task_id]) for task_id in ids}) == 1
+
+
+async def _busy_hour(ecs: EcsEmulator) -> list[float]:
+    """When the calls go out for a task that takes half an hour, with faults before."""
+    before = len(ecs.requests)
+    ecs.inject("status", status=503, times=3)
+    async with TaskWaiter() as waiter:
+        await waiter.client.describe_tasks(REGION)
+        await waiter.wait([ecs.add_task(duration=1800)])
+    return [(request.at - ecs.requests[before].at).total_seconds() for request in ecs.requests[before:]]
+
+
+async def test_jitter_leaves_the_programs_chance_alone(virtual_ecs: EcsEmulator) -> None:
+    """A program that seeds `random` draws the same numbers, whatever is waited for in between, and no one else's."""
+    chance = random.Random(7)
+    random.seed(7)
+    first = await _busy_hour(virtual_ecs)
+    assert random.random() == chance.random()
+    random.seed(7)
+    assert await _busy_hour(virtual_ecs) != first
+    assert random.random() == random.Random(7).random()

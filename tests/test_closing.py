@@ -7,11 +7,13 @@ import contextlib
 import gc
 import logging
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 import aiohttp
+import anyio
 import pytest
-from helpers import REASON, REGION, clock, collect, every, failure, others, since, turns
+from helpers import REASON, REGION, add_tasks, clock, collect, every, failure, idle, others, since, turns
 
 from ecs_waiter import (
     Credentials,
@@ -24,6 +26,7 @@ from ecs_waiter import (
     WaitTimeoutError,
     wait_for_task,
 )
+from ecs_waiter.slices import SLICE
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator
@@ -241,6 +244,37 @@ async def test_known_failures(virtual_ecs: EcsEmulator) -> None:
     assert [type(outcome) for outcome in seen] == [TaskFailedError]
 
 
+@pytest.mark.parametrize("way", ["close", "deadline"])
+async def test_many_known_failures(virtual_ecs: EcsEmulator, way: str) -> None:
+    """Thousands of failures that are known at the end are reported in slices, between which the loop turns."""
+    virtual_ecs.inject("hang", action="DescribeTaskAttribute")
+    ids = add_tasks(virtual_ecs, 6_000, outcome="Failed")
+    policy = every(10, max_calls_per_second=1000, max_in_flight=100)
+    reported, start = [0], clock()
+    outcomes: list[object]
+    async with TaskWaiter(policy=policy) as waiter:
+        if way == "close":
+            futures = [waiter.submit(task_id) for task_id in ids]
+            await asyncio.sleep(5)
+            ending = asyncio.create_task(waiter.aclose())
+            while not ending.done():
+                reported.append(sum(future.done() for future in futures))
+                await asyncio.sleep(0)
+            outcomes = [future.exception() for future in futures]
+        else:
+            waiting = asyncio.create_task(waiter.wait(ids, timeout=5, return_exceptions=True))
+            await asyncio.sleep(4.5)
+            (wait,) = waiter._waits
+            asyncio.get_running_loop().call_at(start + 5, lambda: reported.append(0))
+            while not waiting.done():
+                await asyncio.sleep(0 if len(reported) > 1 else 0.1)
+                reported += [len(wait.outcomes)] if len(reported) > 1 else []
+            outcomes = list((await waiting).values())
+    assert {type(outcome) for outcome in outcomes} == {TaskFailedError}
+    assert len(outcomes) == len(ids)
+    assert max(after - before for before, after in pairwise(reported)) <= 2 * SLICE
+
+
 async def test_a_callback_that_closes(virtual_ecs: EcsEmulator) -> None:
     """A wait whose callback has its waiter closed raises WaiterClosedError."""
     waiter = TaskWaiter()
@@ -420,3 +454,43 @@ async def test_a_provider_that_ignores_its_timeout(virtual_ecs: EcsEmulator, cap
         assert [record for record in caplog.records if record.name == "ecs_waiter"]
     assert virtual_ecs.requests == []
     await provider.end()
+
+
+async def _waits_in_a_waiter(provider: Deaf) -> None:
+    async with TaskWaiter(provider) as waiter:
+        await waiter.wait(["t-1"])
+
+
+async def _waits_in_a_shared_waiter(provider: Deaf) -> None:
+    await wait_for_task("t-1", credentials=provider)
+
+
+@pytest.mark.parametrize("work", [_waits_in_a_waiter, _waits_in_a_shared_waiter])
+@pytest.mark.parametrize("canceled_after", [1, 3])
+async def test_closing_in_a_scope_of_anyio(
+    virtual_ecs: EcsEmulator, work: Callable[[Deaf], Awaitable[None]], canceled_after: float
+) -> None:
+    """A scope that repeats its cancellation until it is obeyed does not keep the loop busy while a waiter closes."""
+    provider = Deaf(5)
+    start = clock()
+    with idle():
+        with anyio.move_on_after(canceled_after) as scope:
+            await work(provider)
+        assert (scope.cancelled_caught, since(start)) == (True, 5)
+        # The scope's cancellations are its own business: nothing of them is left in the task.
+        await asyncio.sleep(1)
+    assert (provider.running, virtual_ecs.requests) == (0, [])
+
+
+async def test_a_scope_of_anyio_that_ends_while_it_closes(virtual_ecs: EcsEmulator) -> None:
+    """A cancellation by a scope that comes while a waiter closes is delivered when it has closed."""
+    provider = Deaf(5)
+    start = clock()
+    with idle(), anyio.move_on_after(2) as scope:
+        async with TaskWaiter(provider) as waiter:
+            future = waiter.submit("t-1")
+            await provider.asked.wait()
+        assert (future.cancelled(), provider.running, since(start)) == (True, 0, 5)
+        await asyncio.sleep(100)
+    assert (scope.cancelled_caught, since(start)) == (True, 5)
+    assert virtual_ecs.requests == []

@@ -187,3 +187,47 @@ async def test_a_bad_strategy_is_named(virtual_ecs: EcsEmulator) -> None:
         EcsWaiterError, wait_for_task(virtual_ecs.add_task(duration=9), policy=PollPolicy(wait=_boom))
     )
     assert "strategy" in str(error)
+
+
+@pytest.mark.parametrize("refused", ["RegionPoller._run", "Reasons._work"])
+async def test_a_task_that_cannot_be_made(virtual_ecs: EcsEmulator, refused: str) -> None:
+    """Where the loop's tasks cannot be made for a while, waits end with that; later ones find nothing left behind."""
+    loop = asyncio.get_running_loop()
+    ids = [virtual_ecs.add_task(outcome="Failed", error=("C", "why")) for _ in range(4)]
+    ids += [virtual_ecs.add_task(duration=1) for _ in range(150)]
+    made = 0
+
+    def make(loop: asyncio.AbstractEventLoop, work: Any, **settings: Any) -> asyncio.Task[Any]:
+        nonlocal made
+        if work.__qualname__ == refused:
+            made += 1
+            # The first watcher of the schedule is made, the one that takes over from it is not.
+            if refused != "RegionPoller._run" or made > 1:
+                raise BoomError
+        return asyncio.Task(work, loop=loop, **settings)
+
+    async with TaskWaiter(policy=every(1)) as waiter:
+        for _ in range(5):
+            made = 0
+            loop.set_task_factory(make)
+            waiting = asyncio.gather(*(waiter.wait(ids, return_exceptions=True) for _ in range(2)))
+            (results, _) = await _ends(waiting)
+            loop.set_task_factory(None)
+            assert {type(outcome.__cause__) for outcome in results.values() if type(outcome) is EcsWaiterError} == {
+                BoomError
+            }
+        results = await _ends(asyncio.ensure_future(waiter.wait(ids, return_exceptions=True)))
+    assert [type(results[task_id]) for task_id in ids] == [TaskFailedError] * 4 + [Task] * 150
+    assert "why" in str(results[ids[0]])
+
+
+async def test_a_future_that_cannot_be_watched(virtual_ecs: EcsEmulator) -> None:
+    """A `submit` that raises leaves nothing behind in the waiter, and the next one is served."""
+    task_id = virtual_ecs.add_task()
+    async with TaskWaiter() as waiter:
+        with mock.patch.object(asyncio.get_running_loop(), "create_task", side_effect=BoomError):
+            with pytest.raises(BoomError):
+                waiter.submit(task_id)
+            await asyncio.sleep(0)
+        assert waiter.stats.regions["cn-hangzhou"].waiting == 0
+        assert (await _ends(waiter.submit(task_id))).task_status == "Finished"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from unittest import mock
+from weakref import ref
 
 import pytest
 from helpers import add_tasks, clock, every, failure, others, polls, since
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
     from tenacity.wait import wait_base
 
+    from ecs_waiter import CredentialsProvider
     from ecs_waiter.emulator import EcsEmulator
 
 
@@ -352,3 +357,52 @@ def test_a_loop_that_ends_under_a_wait(ecs_emulator: EcsEmulator) -> None:
 
     asyncio.run(main())
     assert not any(_shared_waiters._loops.values())
+
+
+def _set(**arguments: Any) -> Any:
+    return arguments
+
+
+class Sessioned:
+    """A provider that cannot be referred to weakly, and that holds the loop it is used on, as one with a session does."""
+
+    __slots__ = ("loop",)
+
+    async def get_credentials(self) -> Credentials:
+        """Give what never ends."""
+        self.loop = asyncio.get_running_loop()
+        return Credentials("example-key-id", "example-key-secret")
+
+
+@pytest.mark.parametrize("make", [lambda: None, Sessioned], ids=["default", "provider"])
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore:Unclosed:ResourceWarning")
+def test_a_loop_that_is_closed_under_waits(
+    ecs_emulator: EcsEmulator, make: Callable[[], CredentialsProvider | None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A loop that is closed with waits under way, none of which was canceled, is forgotten like any other object."""
+    ids = [ecs_emulator.add_task(duration=1000) for _ in range(3)]
+
+    async def begin() -> None:
+        seen: asyncio.Queue[Task] = asyncio.Queue()
+        more = _set(policy=every(1000), credentials=make(), on_update=seen.put_nowait)
+        keep = [
+            asyncio.create_task(wait_for_tasks(ids, **more)),
+            asyncio.create_task(wait_for_task(ids[0], **more)),
+        ]
+        for _ in range(4):
+            await seen.get()
+        assert not any(wait.done() for wait in keep)
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    loop.close()
+    forgotten = ref(loop)
+    del loop
+    raised: list[str] = []
+    with mock.patch.object(sys, "unraisablehook", lambda unraisable: raised.append(repr(unraisable.exc_value))):
+        gc.collect()
+        gc.collect()
+    assert raised == []
+    assert forgotten() is None
+    # And whoever comes next is served.
+    assert asyncio.run(wait_for_task(ecs_emulator.add_task(), policy=every(0.01))).task_status == "Finished"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 from datetime import UTC, datetime
 from importlib import import_module
@@ -17,6 +16,7 @@ from ecs_waiter.airflow.outcomes import event_of_error, event_of_results
 from ecs_waiter.airflow.policies import policy_from_numbers
 from ecs_waiter.errors import EcsWaiterError
 from ecs_waiter.printable import printable
+from ecs_waiter.runtimes import finished
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -93,10 +93,8 @@ class EcsTaskTrigger(BaseTrigger):
             return
         hook = EcsTaskHook(self.alibabacloud_conn_id)
         work = asyncio.create_task(cancel_if_left(hook, self.task_instance, self.region_id, self.task_ids, self.log))
-        while not work.done():
-            # Airflow cancels what it ends anew each second, this too. The work has an end of its own.
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait({work})
+        # Airflow repeats its cancellation each second, here too. The work has its own time limit.
+        await finished(work)
         work.result()
 
     async def _event(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +16,7 @@ from ecs_waiter.api.attempts import CURRENT, Attempts
 from ecs_waiter.api.credentials import check_provider
 from ecs_waiter.api.endpoints import base_url, resolve_endpoint, resolve_region
 from ecs_waiter.api.filters import filters, whole
+from ecs_waiter.api.idle import forget_idle
 from ecs_waiter.api.limiter import PlaceTakenError, Priority, RegionLimiter
 from ecs_waiter.api.listing import read_listing
 from ecs_waiter.api.operations import check_action, client_token_of, in_doubt, is_repeatable, region_of_call
@@ -102,6 +104,8 @@ class EcsClient:
             provider=self._provider, endpoint=base, policy=policy, session=session, proxies=proxies
         )
         self._limiters: dict[str, RegionLimiter] = {}
+        self._calling: Counter[str] = Counter()
+        self._is_used: Callable[[str], bool] = lambda _region_id: False
 
     async def __aenter__(self) -> Self:
         return self
@@ -128,7 +132,23 @@ class EcsClient:
             quotas = quotas_of(asyncio.get_running_loop())
             quota_of = quotas.of(self._provider, self._endpoint, region_id)
             limiter = self._limiters[region_id] = RegionLimiter(self._policy, _POLL, quota_of=quota_of)
+            self._transport.remember(region_id)
+            for idle, forgotten in forget_idle(self._limiters, self._is_idle):
+                forgotten.retire()
+                self._transport.forget(idle)
         return limiter if operation == _POLL else limiter.beside(operation)
+
+    def keep(self, is_used: Callable[[str], bool]) -> None:
+        """Have no region forgotten that is used, besides those that calls are under way to."""
+        self._is_used = is_used
+
+    def _is_idle(self, region_id: str, limiter: RegionLimiter) -> bool:
+        return region_id not in self._calling and limiter.is_idle() and not self._is_used(region_id)
+
+    @property
+    def counted(self) -> Mapping[str, Counters]:
+        """The counters of all regions by their names, those of regions that were forgotten added up."""
+        return self._transport.counted
 
     def counters(self, region_id: str) -> Counters:
         """Return the running counters of a region's calls."""
@@ -371,11 +391,15 @@ class EcsClient:
             on_retry=on_retry,
         )
         before = CURRENT.set(attempts)
+        self._calling[region] += 1
         try:
             with _in_region(region), clock.watching():
                 return await again(attempt)
         finally:
             CURRENT.reset(before)
+            self._calling[region] -= 1
+            if not self._calling[region]:
+                del self._calling[region]
 
 
 @contextmanager

@@ -302,7 +302,7 @@ class DefaultCredentials:
     def _fly(self, flight: _Flight) -> None:
         try:
             answer = self._flown(flight)
-        except Exception as error:  # noqa: BLE001 - such as no memory: nobody may wait for an answer that never comes
+        except BaseException as error:  # noqa: BLE001 - no memory, an exit: nobody may wait for what never comes
             answer = _not_now(error)
             with self._lock:
                 if self._flight is flight:
@@ -367,7 +367,7 @@ def _none_found(cause: Exception, words: str) -> AuthenticationError:
     return error
 
 
-def _not_now(error: Exception) -> ServiceUnavailableError:
+def _not_now(error: BaseException) -> ServiceUnavailableError:
     words = f"the credentials cannot be fetched now: {type(error).__name__}"
     return ServiceUnavailableError(None, words, sent=False)
 

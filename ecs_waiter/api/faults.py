@@ -7,15 +7,16 @@ import json
 import re
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
 from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError
-from ecs_waiter.printable import printable
+from ecs_waiter.printable import LONGEST_TEXT, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,6 +84,8 @@ _NO_ERROR = frozenset({"", "200", "ok", "success"})
 # Compiled by `re` when first used: most programs never meet an error of this kind.
 _XML = r"<(Code|Message|RequestId)>([^<]*)</\1>"
 _LARGEST_ERROR = 2**16
+_MOST_PARTS = 1000
+_LONGEST_CODE = 200
 _HTML = r"(?i)<(?:!doctype\s+html|html|body)\b"
 # The service shows what it would have signed: our request, whole, with the security token in it.
 _ECHO = r"(?i)string ?to ?sign|canonical ?request"
@@ -93,15 +96,21 @@ _TIME_LEFT = r"(?ai)TimeLeft:\s*0*([1-9][0-9]{0,14})"
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the service itself said of an error, in its raw words: unfit for a message until redacted.
+    """What the service itself said of an error.
 
-    `date` is its clock in seconds since the epoch, where it said.
+    Attributes:
+        code: Its code, secrets removed.
+        message: Its words, secrets removed.
+        request_id: Its ID of the request, secrets removed.
+        date: Its clock in seconds since the epoch, where it said.
+        kind: The code as it came, in lower case: to decide by, and not to be shown.
     """
 
     code: str | None = None
     message: str = ""
     request_id: str | None = None
     date: float | None = None
+    kind: str = field(default="", repr=False)
 
 
 def parsed(body: bytes) -> Any:
@@ -119,18 +128,31 @@ def parsed(body: bytes) -> Any:
         raise ValueError("JSON that is nested too deeply") from None
 
 
-def told_by(data: Any, body: bytes = b"", date: float | None = None) -> Told:
-    """Return what an answer says of an error: parsed JSON, or else XML in its body; a gateway's page says nothing."""
+def told_by(
+    data: Any, body: bytes = b"", date: float | None = None, clean: Callable[[str, int], str] = lambda text, _most: text
+) -> Told:
+    """Return what an answer says of an error: parsed JSON, or else XML in its body; a gateway's page says nothing.
+
+    Args:
+        data: The parsed answer; None if it is not JSON.
+        body: The answer.
+        date: The service's clock, in seconds since the epoch.
+        clean: Returns the start of a text, of at most so many characters, without our secrets.
+    """
     parts: dict[str, Any] = {}
     if isinstance(data, dict):
-        parts = {key.lower().replace("_", ""): value for key, value in data.items()}
+        parts = {key.lower().replace("_", ""): value for key, value in islice(data.items(), _MOST_PARTS)}
     elif data is None:
         text = body[:_LARGEST_ERROR].decode("utf-8", "replace").replace("<![CDATA[", "").replace("]]>", "")
         if not re.search(_HTML, text):
             parts = {name.lower(): _unescaped(value.strip()) for name, value in re.findall(_XML, text)}
     code, message, request_id = (_text(parts.get(name)) for name in ("code", "message", "requestid"))
     # A bare number repeats the HTTP status: a gateway's, for the service names its errors.
-    return Told(None if code.isdigit() else code or None, message, request_id or None, date)
+    if code.isdigit():
+        code = ""
+    # One character more than is shown, by which `printable` knows that it was cut.
+    code_shown, message, request_id = (clean(text, LONGEST_TEXT + 1) for text in (code, message, request_id))
+    return Told(code_shown or None, message, request_id or None, date, code[:_LONGEST_CODE].lower())
 
 
 def _unescaped(text: str) -> str:
@@ -150,13 +172,12 @@ def is_error_object(data: Mapping[str, Any]) -> bool:
     """Whether an answer that came as a success is an error and nothing else."""
     if not all(key.lower() in _ERROR_KEYS for key in data):
         return False
-    code = told_by(data).code
-    return code is not None and code.lower() not in _NO_ERROR
+    return told_by(data).kind not in _NO_ERROR
 
 
 def is_wrong_clock(told: Told) -> bool:
     """Whether the service found the request's time too far from its own."""
-    return told.code is not None and told.code.lower().startswith(_WRONG_CLOCK)
+    return told.kind.startswith(_WRONG_CLOCK)
 
 
 def is_refused_key(error: ApiError) -> bool:
@@ -172,26 +193,21 @@ def concerns_credentials(error: ApiError) -> bool:
     return error.code is None and error.http_status is None and error.message.startswith(_NO_CREDENTIALS)
 
 
-def error_of(status: int, told: Told, headers: Mapping[str, str], clean: Callable[[str], str]) -> ApiError:
+def error_of(status: int, told: Told, headers: Mapping[str, str]) -> ApiError:
     """Return the error for an answer that is no success.
 
     Args:
         status: The HTTP status.
         told: What the service said.
         headers: The answer's headers, by any case of their names.
-        clean: Removes our secrets from the service's words.
     """
-
-    def shown(text: str) -> str:
-        return printable(clean(text))
-
-    kind = (told.code or "").lower()
-    code = shown(told.code) if told.code else None
+    kind = told.kind
+    code = printable(told.code) if told.code else None
     words = told.message
     if "signature" in kind and (echo := re.search(_ECHO, words)):
         words = words[: echo.start()].removesuffix("server ").rstrip(" ,;:")
-    message = shown(words) or f"HTTP status {status}"
-    request_id = shown(told.request_id) if told.request_id else None
+    message = printable(words) or f"HTTP status {status}"
+    request_id = printable(told.request_id) if told.request_id else None
     if status == _TOO_MANY or kind.startswith("throttling"):
         asked = retry_after(headers, told.date, is_throttled=True)
         return ThrottledError(code, message, request_id, status, retry_after=asked)

@@ -24,6 +24,9 @@ _IN_A_ROW = 3
 _APART = 1e-5
 """Seconds within which the timers of waiters that share a quota are ordered, by who has waited longest."""
 
+_LATELY = 600.0
+"""Seconds for which a region is remembered in which a call was throttled."""
+
 _ALL_OPERATIONS = ""
 
 
@@ -102,6 +105,14 @@ class RegionLimiter:
     def blocked_until(self) -> float:
         """No call goes out before this time of the loop's clock: the service asked for it."""
         return self._line.blocked_until
+
+    def is_idle(self) -> bool:
+        """Whether nobody calls or waits, nothing is blocked, and the service has taught nothing lately."""
+        region = self._region
+        if region.in_flight or not region.is_idle():
+            return False
+        now = math.inf if region.loop is None else region.loop.time()
+        return all(line.quota.taught_at() <= now - _LATELY for line in region.lines.values())
 
     @asynccontextmanager
     async def place(self, priority: Priority = Priority.CALL) -> AsyncIterator[None]:

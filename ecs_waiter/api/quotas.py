@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
+from weakref import WeakSet, WeakValueDictionary, ref
 
 from ecs_waiter.api.credentials import StaticCredentials
 
@@ -178,14 +178,16 @@ class Quotas:
         return quota
 
 
-_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Quotas] = WeakKeyDictionary()
+_ATTRIBUTE = "_ecs_waiter_quotas"
 
 
 def quotas_of(loop: asyncio.AbstractEventLoop) -> Quotas:
     """Return the quotas of an event loop, which end with it."""
-    quotas = _loops.get(loop)
+    quotas: Quotas | None = getattr(loop, _ATTRIBUTE, None)
     if quotas is None:
-        quotas = _loops.setdefault(loop, Quotas())
+        quotas = Quotas()
+        # On the loop itself: a provider that is a key in them may refer to the loop, which no weak map would forget.
+        setattr(loop, _ATTRIBUTE, quotas)
     return quotas
 
 

@@ -37,9 +37,9 @@ class SignedRequest:
     signature: str
     redactor: Redactor
 
-    def clean(self, text: str) -> str:
-        """Return `text` without this request's secrets."""
-        return self.redactor.text(text, self.headers["authorization"], self.signature)
+    def clean(self, text: str, most: int | None = None) -> str:
+        """Return `text` without this request's secrets, or only the first `most` characters of that."""
+        return self.redactor.text(text, self.headers["authorization"], self.signature, most=most)
 
 
 class Signer:

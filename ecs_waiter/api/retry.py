@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from copy import copy
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -11,6 +10,7 @@ from tenacity import AsyncRetrying, retry_if_exception
 from tenacity.wait import wait_base
 
 from ecs_waiter.api.attempts import Attempts
+from ecs_waiter.chance import CHANCE
 from ecs_waiter.errors import ApiError, ServiceUnavailableError, ThrottledError
 from ecs_waiter.printable import printable
 from ecs_waiter.running_clock import RunningClock
@@ -48,7 +48,7 @@ class wait_backoff(wait_base):  # noqa: N801 - tenacity's strategies are named l
     together.
     """
 
-    def __init__(self, *, draw: Callable[[], float] = random.random) -> None:
+    def __init__(self, *, draw: Callable[[], float] = CHANCE.random) -> None:
         self._draw = draw
 
     def __call__(self, retry_state: RetryCallState) -> float:

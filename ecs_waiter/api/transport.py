@@ -30,9 +30,10 @@ from ecs_waiter.errors import (
     WaiterClosedError,
 )
 from ecs_waiter.printable import printable
+from ecs_waiter.slices import at_once, in_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator, Mapping
 
     from ecs_waiter.api.credentials import CredentialsProvider
     from ecs_waiter.api.exchange import Reply
@@ -42,12 +43,18 @@ if TYPE_CHECKING:
     from ecs_waiter.api.proxies import Proxies, Proxy
     from ecs_waiter.api.request import SignedRequest
 
-__all__ = ["KNOWN", "Answer", "Attempt", "Counters", "Transport", "new_connector"]
+__all__ = ["KNOWN", "OTHER_REGIONS", "Answer", "Attempt", "Counters", "Transport", "new_connector"]
 
 # Longer than the pause between two polls, shorter than the minute after which servers drop an idle connection.
 _KEEPALIVE = 45.0
 _GOOD = range(200, 300)
+_LARGE = 2**16
+"""Bytes of an answer above which it is read in steps, with other callbacks of the event loop between them."""
 _NOTHING = faults.Told()
+OTHER_REGIONS = "other regions"
+"""Stands for regions whose counters were added up. No region has a name with a space."""
+
+_MOST_COUNTED = 1000
 _AT_HAND = (StaticCredentials, DefaultCredentials)
 
 _log = logging.getLogger("ecs_waiter.api")
@@ -87,11 +94,25 @@ Attempt: TypeAlias = "Callable[..., Awaitable[tuple[Answer | ApiError, faults.To
 
 @dataclass(slots=True)
 class Counters:
-    """HTTP attempts at one region, those of them that were throttled, and those that repeated a call."""
+    """What was done in one region.
+
+    Attributes:
+        calls: HTTP attempts.
+        throttled: Those of them that were throttled.
+        retried: Those that repeated a call.
+        polls: Polls of pollers that were forgotten.
+        settled: Tasks that ended in those.
+    """
 
     calls: int = 0
     throttled: int = 0
     retried: int = 0
+    polls: int = 0
+    settled: int = 0
+
+    def plus(self, other: Counters) -> Counters:
+        """Return the sums."""
+        return Counters(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
 
 class Transport:
@@ -133,6 +154,7 @@ class Transport:
         self._nonce = nonce
         self._signers: dict[str, Signer] = {}
         self._counters: dict[str, Counters] = {}
+        self._forgotten: dict[str, None] = {}
         self._attempt: Attempt = self._send_once
         self._closed = False
         # Questions to the provider that were canceled and have not ended, and when each is given up.
@@ -154,6 +176,29 @@ class Transport:
     def counters(self, region_id: str) -> Counters:
         """Return the running counters of a region."""
         return self._counters.setdefault(region_id, Counters())
+
+    @property
+    def counted(self) -> Mapping[str, Counters]:
+        """The counters of all regions by their names; `OTHER_REGIONS` has those that were added up."""
+        return self._counters
+
+    def forget(self, region_id: str) -> None:
+        """Forget how to sign for a region, and add its counters to those of others once a thousand are kept."""
+        self._signers.pop(region_id, None)
+        self._forgotten[region_id] = None
+        if len(self._forgotten) <= _MOST_COUNTED:
+            return
+        oldest = next(iter(self._forgotten))
+        del self._forgotten[oldest]
+        # A new mapping, for other threads read it.
+        counters = self._counters.copy()
+        if (counted := counters.pop(oldest, None)) is not None:
+            counters[OTHER_REGIONS] = counters.get(OTHER_REGIONS, Counters()).plus(counted)
+            self._counters = counters
+
+    def remember(self, region_id: str) -> None:
+        """A region is used again."""
+        self._forgotten.pop(region_id, None)
 
     def observe(self, around: Callable[[Attempt], Attempt]) -> None:
         """Have every attempt made by what `around` makes of the plain one."""
@@ -244,7 +289,10 @@ class Transport:
             if is_known is not None and is_known(fingerprint):
                 limiter.succeeded()
                 return KNOWN, _NOTHING
-            result, told = _judged(reply, request, fingerprint, read)
+            if len(reply.body) > _LARGE:
+                result, told = await in_steps(_judging(reply, request, fingerprint, read))
+            else:
+                result, told = _judged(reply, request, fingerprint, read)
         except MemoryError as error:
             raise ServiceUnavailableError(None, "not enough memory to read the answer") from error
         if isinstance(result, Answer):
@@ -396,17 +444,26 @@ def _closed_session(more: str = "") -> WaiterClosedError:
 def _judged(
     reply: Reply, request: SignedRequest, fingerprint: int, read: Callable[[bytes], Listing | None] | None
 ) -> tuple[Answer | ApiError, faults.Told]:
-    """What a reply means, all secrets removed; and the raw words of an error, to decide by."""
+    return at_once(_judging(reply, request, fingerprint, read))
+
+
+def _judging(
+    reply: Reply, request: SignedRequest, fingerprint: int, read: Callable[[bytes], Listing | None] | None
+) -> Generator[None, None, tuple[Answer | ApiError, faults.Told]]:
+    """Return what a reply means, and what it says of an error, all secrets removed; in steps, for it may be large."""
     date = faults.date_of(reply.headers)
     is_clean = request.redactor.is_clean(reply.body, request.signature)
     if read is not None and is_clean and reply.status in _GOOD and (listing := read(reply.body)) is not None:
         return Answer({}, date, fingerprint, listing), _NOTHING
+    yield
     try:
         data = faults.parsed(reply.body)
-        clean = data if is_clean else request.redactor.data(data, request.signature)
-    except (ValueError, RecursionError):
-        data = clean = None
-    if reply.status in _GOOD and isinstance(clean, dict) and not faults.is_error_object(clean):
-        return Answer(clean, date, fingerprint), _NOTHING
-    told = faults.told_by(data, reply.body, date)
-    return faults.error_of(reply.status, told, reply.headers, request.clean), told
+    except ValueError:
+        data = None
+    yield
+    if reply.status in _GOOD and isinstance(data, dict) and not faults.is_error_object(data):
+        if not is_clean:
+            data = yield from request.redactor.steps(data, request.signature)
+        return Answer(data, date, fingerprint), _NOTHING
+    told = faults.told_by(data, reply.body, date, request.clean)
+    return faults.error_of(reply.status, told, reply.headers), told

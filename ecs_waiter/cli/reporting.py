@@ -79,8 +79,7 @@ class Outages:
                 # A fault that passes at once is not worth a line.
                 self._told.add(region_id)
                 notes.append(
-                    f"{no_answer(region_id, region.fault)}"
-                    f"; retrying for {format_duration(self._budget)} (Ctrl-C stops)"
+                    f"{no_answer(region_id, region.fault)}; retrying for {format_duration(self._budget)} (Ctrl-C stops)"
                 )
         return notes
 

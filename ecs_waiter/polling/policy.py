@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -12,6 +11,7 @@ from tenacity import AsyncRetrying, Future, RetryCallState
 from tenacity.wait import wait_base
 
 from ecs_waiter.api.policy import CallPolicy, check_number, check_seconds
+from ecs_waiter.chance import CHANCE
 
 __all__ = ["PollPolicy", "WaitStrategy", "ask", "wait_proportional"]
 
@@ -58,7 +58,7 @@ class wait_proportional(wait_base):  # noqa: N801 - named like tenacity's own st
         pace = min(max(self.factor * age, self.min), self.max)
         lowest = max(self.min, pace * (1 - self.jitter))
         highest = min(self.max, pace * (1 + self.jitter))
-        return random.uniform(lowest, highest)  # noqa: S311 - spreads load, guards no secret
+        return CHANCE.uniform(lowest, highest)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,9 +31,10 @@ from ecs_waiter.polling.watch import Copies, Watcher, watchers_of
 from ecs_waiter.running_clock import RunningClock
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Coroutine, Iterable, Iterator, Sequence
 
     from ecs_waiter.api.answers import Snapshot
+    from ecs_waiter.api.limiter import RegionLimiter
     from ecs_waiter.models import Task
     from ecs_waiter.polling.batch import Batch, Entry
     from ecs_waiter.polling.observer import Observer
@@ -79,7 +80,6 @@ class RegionPoller:
         self._source = source
         self._policy = policy
         self._observer = observer
-        self._limiter = source.limiter(region_id)
         self._clock = RunningClock()
         self._schedule = PollSchedule(policy, _backoff_after)
         self._reasons = Reasons(region_id, source, self._spawn, self._clock, observer)
@@ -98,6 +98,16 @@ class RegionPoller:
 
     def __repr__(self) -> str:
         return f"RegionPoller({self._region_id!r}, {self._schedule!r})"
+
+    @property
+    def _limiter(self) -> RegionLimiter:
+        # Asked for each time: the client forgets that of an idle region.
+        return self._source.limiter(self._region_id)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits and nothing is under way, so that a new poller would do as well."""
+        return not self.waiting and not self._tasks
 
     @property
     def waiting(self) -> int:
@@ -183,25 +193,32 @@ class RegionPoller:
         entry = self._schedule.find(task_id)
         return entry is None or entry.batch is not None or entry.status is not None or entry.missing is not None
 
-    def known_failures(self, task_ids: list[str], watcher: Watcher) -> list[Task]:
+    def known_failures(self, task_ids: Sequence[str], watcher: Watcher) -> Iterator[Task]:
         """Those of a watcher's tasks that are known to have failed, while the reasons are being looked up."""
         return self._reasons.known_failures(task_ids, watcher)
 
     def close(self) -> Iterable[asyncio.Task[None]]:
-        """Stop: those whose tasks are known to have failed are told so; returns what has yet to end."""
+        """Stop; returns what has yet to end."""
         self._is_closed = True
-        self._reasons.give_up()
         # Before anything is awaited: waits that begin while this closes count the calls that were made.
         self._limiter.retire()
         for task in self._tasks:
             task.cancel()
         return tuple(task for task in self._tasks if not task.done())
 
+    async def report_failures(self) -> None:
+        """Report the tasks that are known to have failed, without their reasons."""
+        await self._reasons.aclose()
+
     # -- the loop -----------------------------------------------------------------------------------------------------
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         # Don't inherit the first caller's context variables. Task factories need not know `create_task(context=)`.
-        task = contextvars.Context().run(asyncio.get_running_loop().create_task, work)
+        try:
+            task = contextvars.Context().run(asyncio.get_running_loop().create_task, work)
+        except BaseException:
+            work.close()
+            raise
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -241,6 +258,12 @@ class RegionPoller:
         else:
             self._stir()
 
+    def _hand_over(self) -> None:
+        """Have another watch the schedule while this one polls."""
+        self._runner = None
+        if self._schedule.wake_at() < math.inf:
+            self._see_to_it()
+
     def _is_watched(self) -> bool:
         return self._runner is not None
 
@@ -250,9 +273,6 @@ class RegionPoller:
         # Whoever comes in the same turn of the loop, or by a task started in it, shares the call.
         await asyncio.sleep(0)
         while (batch := await self._next_batch()) is not None:
-            self._runner = None
-            if self._schedule.wake_at() < math.inf:
-                self._see_to_it()
             await self._poll(batch)
             # A credentials provider may have swallowed the cancellation by which `close` ends this.
             if self._is_watched() or self._is_closed:
@@ -309,6 +329,8 @@ class RegionPoller:
         self.polls += 1
         try:
             try:
+                # Within the block that puts the batch and the place back: a task cannot always be made.
+                self._hand_over()
                 if batch.prepared is None:
                     batch.prepared = self._source.prepare(self._region_id, batch.task_ids)
                 with self._clock.watching():

@@ -11,9 +11,10 @@ from ecs_waiter.api.limiter import Priority
 from ecs_waiter.errors import TaskFailedError
 from ecs_waiter.polling.outage import TICK
 from ecs_waiter.polling.watch import Copies, Watcher
+from ecs_waiter.slices import do_in_slices, in_slices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 
     from ecs_waiter.models import Task, TaskDetail
     from ecs_waiter.polling.observer import Observer
@@ -84,8 +85,9 @@ class Reasons:
         failure = self._failures[task.task_id] = Failure(task, waiting, until)
         self._queue.append(failure)
         if self._workers < _AT_ONCE:
-            self._workers += 1
+            # Counted once it is there: a task that cannot be made would take a worker's place for ever.
             self._spawn(self._work())
+            self._workers += 1
 
     def join(self, task_id: str, watcher: Watcher) -> bool:
         """Have one more told of a failure that is known already; False if it is not."""
@@ -108,18 +110,32 @@ class Reasons:
             if not failure.watchers:
                 del self._failures[task_id]
 
-    def known_failures(self, task_ids: list[str], watcher: Watcher) -> list[Task]:
-        """Those of a watcher's tasks that have failed, while their reasons are being looked up."""
+    def known_failures(self, task_ids: Sequence[str], watcher: Watcher) -> Iterator[Task]:
+        """Those of a watcher's tasks that have failed, while their reasons are being looked up.
+
+        Meanwhile they may be told, and watchers may leave.
+        """
         if len(task_ids) > len(self._failures):
-            known = list(self._failures.values())
+            known: Iterable[Failure | None] = tuple(self._failures.values())
         else:
-            known = [self._failures[task_id] for task_id in task_ids if task_id in self._failures]
-        return [failure.task for failure in known if watcher in failure.watchers]
+            known = map(self._failures.get, task_ids)
+        for failure in known:
+            if failure is not None and watcher in failure.watchers:
+                yield failure.task
 
     def give_up(self) -> None:
-        """Tell every failure without its reason, now."""
+        """Report every failure without its reason: the latest now, and large numbers in slices."""
         self._queue.clear()
-        for failure in tuple(self._failures.values()):
+        do_in_slices(reversed(tuple(self._failures.values())), self._settle_all)
+
+    async def aclose(self) -> None:
+        """Report every failure without its reason."""
+        self._queue.clear()
+        async for failures in in_slices(tuple(self._failures.values())):
+            self._settle_all(failures)
+
+    def _settle_all(self, failures: list[Failure]) -> None:
+        for failure in failures:
             self._settle(failure, None)
 
     def forget(self) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from unittest import mock
 
 from ecs_waiter.api import transport
+from ecs_waiter.chance import CHANCE
 from ecs_waiter.emulator import EcsEmulator
 from ecs_waiter.errors import EcsWaiterError
 from ecs_waiter.testing.virtual_time import VirtualTime
@@ -48,9 +48,9 @@ def virtual() -> Iterator[EcsEmulator]:
 
 @contextlib.contextmanager
 def _same_luck() -> Iterator[None]:
-    state = random.getstate()
-    random.seed(_SEED)
+    state = CHANCE.getstate()
+    CHANCE.seed(_SEED)
     try:
         yield
     finally:
-        random.setstate(state)
+        CHANCE.setstate(state)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import json
 import logging
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 from airflow.models.trigger import Trigger
 from airflow.sdk._shared.module_loading import import_string
@@ -266,6 +268,27 @@ async def test_kill_outlives_being_canceled(virtual: EcsEmulator, monkeypatch: p
         await asyncio.sleep(1)
         killing.cancel("__airflow_user_action__")
     await killing
+    assert [request.answered for request in virtual.requests] == [200]
+
+
+@pytest.mark.asyncio
+async def test_kill_in_a_scope_of_anyio(virtual: EcsEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scope that repeats its cancellation in each iteration of the loop does not keep the loop busy meanwhile."""
+    states = {"r": {"x": "failed"}}
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(lambda **_: states))
+    virtual.inject("delay", action="CancelTask", seconds=10)
+    killed = trigger(virtual.add_task(duration=600), cancel_on_kill=True)
+    killed.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="x", map_index=-1)  # type: ignore[assignment]
+    turns = itertools.count()
+    run_once = asyncio.BaseEventLoop._run_once  # type: ignore[attr-defined]
+
+    def turn(loop: asyncio.BaseEventLoop) -> None:
+        assert next(turns) < 1000, "the loop does not come to rest"
+        run_once(loop)
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "_run_once", turn)
+    with anyio.move_on_after(5):
+        await killed.on_kill()
     assert [request.answered for request in virtual.requests] == [200]
 
 

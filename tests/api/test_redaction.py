@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+from unittest import mock
 from urllib.parse import quote
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ecs_waiter.api import redaction
 from ecs_waiter.api.credentials import Credentials
 from ecs_waiter.api.redaction import Redactor
 from ecs_waiter.printable import printable
@@ -38,6 +42,58 @@ def test_other_words_are_left(text: str) -> None:
     """Text without a secret comes back as it was."""
     redactor = Redactor(Credentials("id", "\u007e" * 30, "!" * 30))
     assert redactor.text(text) == redactor.data(text, "f" * 64) == text
+
+
+@given(
+    text=st.lists(st.sampled_from(["abc/def+ghi", "abc", "%2F", "def+", "/", "\u4e2d", "x" * 30]), max_size=30).map(
+        "".join
+    ),
+    most=st.integers(0, 60),
+)
+def test_the_start_of_a_text(text: str, most: int) -> None:
+    """To cut and then to redact shows what to redact and then to cut does: no part of a secret at the end."""
+    redactor = Redactor(Credentials("id", "abc/def+ghi"))
+    assert redactor.text(text, most=most) == redactor.text(text)[:most]
+
+
+@pytest.mark.parametrize("window", [1, 3, 8])
+@given(
+    text=st.lists(st.sampled_from(["abc/def+ghi", "abc%2Fdef%2bghi", "abc", "def+ghi", "\ud800"]), max_size=20).map(
+        "".join
+    )
+)
+def test_windows_cut_no_secret(window: int, text: str) -> None:
+    """However a text is divided to be searched, what is found is the same."""
+    redactor = Redactor(Credentials("id", "abc/def+ghi"))
+    with mock.patch.object(redaction, "_WINDOW", window):
+        assert redactor.text(text) == text.replace("abc%2Fdef%2bghi", "abc/def+ghi").replace("abc/def+ghi", "***")
+        found = redactor.data({"a": [text]}, "f" * 64)
+    assert found == {"a": [redactor.text(text).replace("\ud800", "\ufffd")]}
+
+
+WORDS = st.lists(
+    st.sampled_from(["abc/def+ghi", "abc", "/def+", "%", "\\", "\n", "\U0001f600", "\u4e2d", "f" * 64])
+).map("".join)
+
+
+@given(data=st.recursive(WORDS, lambda inner: st.lists(inner) | st.dictionaries(WORDS, inner)), ascii=st.booleans())
+def test_what_looks_clean_is_clean(data: Any, ascii: bool) -> None:  # noqa: A002 - json's own word
+    """An answer that is not searched holds nothing to be found, and what is found leaves the rest as it is."""
+    redactor = Redactor(Credentials("id", "abc/def+ghi"))
+    body = json.dumps(data, ensure_ascii=ascii).encode()
+    found = redactor.data(json.loads(body), "f" * 64)
+    if redactor.is_clean(body, "f" * 64):
+        assert found == data
+    # Spellings of the sampled words hold no bracket, quote or comma.
+    assert json.loads(json.dumps(data).replace("abc/def+ghi", "***").replace("f" * 64, "***")) == found
+
+
+def test_letters_by_their_codes() -> None:
+    """JSON that spells letters, digits or half a surrogate pair by their codes is searched."""
+    redactor = Redactor(Credentials("id", "abc/def+ghi"))
+    for spelled in (b'"\\u0061bc/def+ghi"', b'"ab\\u0063\\/def+ghi"', b'"\\uD83d"'):
+        assert not redactor.is_clean(spelled, "f" * 64)
+    assert redactor.is_clean(b'"50% of C:\\\\x \\u003c \\u4e2d \\n"', "f" * 64)
 
 
 def test_short_ones_are_words() -> None:

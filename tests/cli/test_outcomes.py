@@ -228,9 +228,7 @@ def test_outages_are_told_once_and_their_end_too() -> None:
     bad, good = stats(fault("h: no connection within 15 s", sent=False)), stats(None)
     assert [outages.notes(bad, 0), outages.notes(good, 1), outages.notes(bad, 2), outages.notes(bad, 3)] == [[]] * 4
     (note,) = outages.notes(bad, 4)
-    assert note == (
-        "cn-hangzhou is not responding: h: no connection within 15 s; retrying for 10m00s (Ctrl-C stops)"
-    )
+    assert note == ("cn-hangzhou is not responding: h: no connection within 15 s; retrying for 10m00s (Ctrl-C stops)")
     assert outages.notes(bad, 60) == []
     assert outages.notes(good, 61) == ["cn-hangzhou is responding again"]
 

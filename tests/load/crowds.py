@@ -27,6 +27,7 @@ REGION = "cn-hangzhou"
 REGIONS = tuple(f"cn-region-{number}" for number in range(20))
 
 _LATENCY = 0.05
+_FOREVER = 1e9
 _DATE = 1_767_225_600.0
 _CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -39,7 +40,8 @@ def ids(count: int, region: int = 0) -> list[str]:
 class Crowd:
     """A client in place of EcsClient: every task is listed, and ends after at most `longest` seconds.
 
-    While `refuses` is set, the credentials are refused. A task's number says how long it takes and how it ends: one in a thousand fails, another one is canceled.
+    While `refuses` is set, the credentials are refused. A task's number says how long it takes and how it ends: one in
+    a thousand fails, another one is canceled. While `fails` is set, all fail and no reason is given.
     """
 
     def __init__(self, policy: PollPolicy, longest: float) -> None:
@@ -47,7 +49,7 @@ class Crowd:
         self._longest = longest
         self._limiters: dict[str, RegionLimiter] = {}
         self._counters: dict[str, Counters] = {}
-        self.refuses = False
+        self.refuses = self.fails = False
         self._began = asyncio.get_running_loop().time()
 
     @contextlib.contextmanager
@@ -69,6 +71,14 @@ class Crowd:
     def counters(self, region_id: str) -> Counters:
         """As EcsClient's."""
         return self._counters.setdefault(region_id, Counters())
+
+    def keep(self, is_used: object) -> None:
+        """As EcsClient's, but nothing is forgotten."""
+
+    @property
+    def counted(self) -> dict[str, Counters]:
+        """As EcsClient's."""
+        return self._counters
 
     def prepare(self, _region_id: str, task_ids: Sequence[str]) -> Sequence[str]:
         """As EcsClient's."""
@@ -92,6 +102,8 @@ class Crowd:
         return Snapshot(tasks, len(tasks), _DATE + age, fingerprint)
 
     def _status(self, task_id: str, age: float) -> str:
+        if self.fails:
+            return "Failed"
         number = int(task_id[-6:])
         if age < self._longest * (number % 97) / 96:
             return "Processing"
@@ -101,7 +113,7 @@ class Crowd:
         """As EcsClient's."""
         limiter = self.limiter(region_id)
         await limiter.acquire(priority)
-        await asyncio.sleep(_LATENCY)
+        await asyncio.sleep(_FOREVER if self.fails else _LATENCY)
         limiter.release(priority)
         return TaskDetail(region_id=region_id, task_id=task_id)
 

@@ -36,6 +36,11 @@ _IN_MEMORY = [
     (scenes.refused, _MANY),
     (scenes.come_back, _MANY),
     (scenes.closing, _MANY),
+    (scenes.closing_failed, _MANY),
+    (scenes.time_out_failed, _MANY),
+    (scenes.refused_waits, _MANY),
+    (scenes.read_many, _MANY),
+    (scenes.large_answers, _MANY),
     (scenes.wait_in_regions, 1_000_000),
 ]
 _OVER_LOOPBACK = _MANY

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from crowds import REGION, REGIONS, Crowd, aside, ids, ours_is_over
 
-from ecs_waiter import PollPolicy, TaskCanceledError, TaskFailedError, TaskWaiter, WaitTimeoutError
+from ecs_waiter import (
+    AuthenticationError,
+    EcsClient,
+    PollPolicy,
+    StaticCredentials,
+    TaskCanceledError,
+    TaskFailedError,
+    TaskWaiter,
+    WaitTimeoutError,
+)
+from ecs_waiter.api import transport
+from ecs_waiter.api.exchange import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,17 +31,23 @@ if TYPE_CHECKING:
 __all__ = [
     "as_completed",
     "closing",
+    "closing_failed",
     "come_and_go",
     "come_back",
+    "large_answers",
     "leave",
+    "read_many",
     "refused",
+    "refused_waits",
     "submit",
     "time_out",
+    "time_out_failed",
     "wait",
     "wait_in_regions",
 ]
 
 _POLICY = PollPolicy()
+_FAST = PollPolicy(max_calls_per_second=1000, max_in_flight=100)
 _LONGEST = 600.0
 _FOREVER = 1e9
 # By how much two waits that leave at once overlap.
@@ -188,6 +207,100 @@ async def refused(count: int) -> None:
                 assert all(future.done() and (future.exception() or True) for future in futures)
             await asyncio.sleep(60)
             await _nothing_left(waiter)
+
+
+async def refused_waits(count: int) -> None:
+    """The region refuses while many coroutines each wait for a task of their own."""
+    every = await _ids(count)
+    crowd = Crowd(_POLICY, _FOREVER)
+    with crowd.behind() as waiter:
+        async with waiter:
+            waiting = []
+            for number, task_id in enumerate(every):
+                waiting.append(asyncio.create_task(waiter.wait([task_id], region_id=REGION)))
+                if number % 1000 == 0:
+                    await asyncio.sleep(0)
+            await asyncio.sleep(200)
+            crowd.refuses = True
+            await asyncio.sleep(60)
+            async with aside():
+                kinds = Counter(type(each.exception()) for each in waiting)
+                assert kinds[AuthenticationError] > count * 0.98  # some end at once
+                waiting.clear()
+            await _nothing_left(waiter)
+
+
+async def read_many(count: int) -> None:
+    """Iterations over ten times as many tasks begin."""
+    every = await _ids(10 * count)
+    with Crowd(_POLICY, _FOREVER).behind() as waiter:
+        async with waiter:
+            outcomes = waiter.as_completed(every, region_id=REGION)
+            await asyncio.sleep(0)
+            updates = waiter.updates(every, region_id=REGION)
+            await anext(outcomes)
+            await anext(updates)
+            # What follows is the end of a million waits, in one region.
+            ours_is_over()
+            del outcomes, updates
+        await asyncio.sleep(60)
+        await _nothing_left(waiter)
+
+
+async def closing_failed(count: int) -> None:
+    """A waiter is closed while the reasons of many failures are looked up, for futures and for one wait."""
+    every = await _ids(count)
+    crowd = Crowd(_FAST, _FOREVER)
+    crowd.fails = True
+    with crowd.behind() as waiter:
+        async with waiter:
+            waiting = asyncio.create_task(waiter.wait(every, region_id=REGION, return_exceptions=True))
+            futures = await _submitted(waiter, every)
+            # Half of the time for which a failure is held back while its reason is looked up.
+            await asyncio.sleep(15)
+        results = await waiting
+        async with aside():
+            assert Counter(map(type, results.values())) == {TaskFailedError: count}
+            assert Counter(type(future.exception()) for future in futures) == {TaskFailedError: count}
+        await _nothing_left(waiter)
+
+
+async def time_out_failed(count: int) -> None:
+    """One wait meets its deadline while the reasons of many failures are looked up."""
+    every = await _ids(count)
+    crowd = Crowd(_FAST, _FOREVER)
+    crowd.fails = True
+    with crowd.behind() as waiter:
+        async with waiter:
+            results = await waiter.wait(every, region_id=REGION, return_exceptions=True, timeout=15)
+            async with aside():
+                assert Counter(map(type, results.values())) == {TaskFailedError: count}
+            await asyncio.sleep(60)
+            await _nothing_left(waiter)
+
+
+async def large_answers(size: int) -> None:
+    """Answers of forty times as many bytes come: a good one that repeats our secret in each row, and two errors."""
+    async with aside():
+        keys = "example-key-id", "example-key-secret"
+        rows = ",".join(f'{{"Name":"d-{number}","Text":"\\u0065xample-key-secret"}}' for number in range(size * 4 // 5))
+        replies = [
+            Reply(200, {}, f'{{"Rows":[{rows}]}}'.encode()),
+            Reply(400, {}, f'{{"Code":"A","Message":"{"50% of " * (size * 40 // 7)}"}}'.encode()),
+            Reply(400, {}, f'{{"Code":"A","Message":"{"example-key-secret" * (size * 40 // 18)}"}}'.encode()),
+        ]
+    for reply in replies:
+        with mock.patch.object(transport, "exchange", mock.AsyncMock(return_value=reply)):
+            async with EcsClient(StaticCredentials(*keys)) as client:
+                call = client.call("DescribeDisks", region_id=REGION)
+                outcomes: list[Any] = await asyncio.gather(call, return_exceptions=True)
+        async with aside():
+            is_good = isinstance(outcomes[0], dict)
+            told = json.dumps(outcomes) if is_good else f"{outcomes} {outcomes[0]}"
+            assert is_good is (reply.status == 200)
+            assert keys[1] not in told
+            assert not is_good or len(told) > size * 20
+            outcomes.clear()
 
 
 async def come_back(count: int) -> None:

@@ -24,6 +24,11 @@ SCENES = [
     (scenes.refused, 10_000),
     (scenes.come_back, 10_000),
     (scenes.closing, 10_000),
+    (scenes.closing_failed, 10_000),
+    (scenes.time_out_failed, 10_000),
+    (scenes.refused_waits, 10_000),
+    (scenes.read_many, 10_000),
+    (scenes.large_answers, 10_000),
 ]
 
 

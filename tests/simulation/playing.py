@@ -20,6 +20,7 @@ from ecs_waiter import (
 )
 from ecs_waiter.api import transport
 from ecs_waiter.api.exchange import exchange
+from ecs_waiter.chance import CHANCE
 from ecs_waiter.emulator.memory import MemoryConnector
 from ecs_waiter.testing.virtual import virtual
 
@@ -88,6 +89,7 @@ def play(world: World) -> Story:
     with virtual() as ecs:
         # Jitter is part of the world.
         random.seed(world.seed)
+        CHANCE.seed(world.seed)
         return asyncio.run(_Stage(world, ecs).play())
 
 
