@@ -63,7 +63,8 @@ async def emulate(  # noqa: PLR0913 - the options
                 write_result(f"{ecs.url}\n")
                 with suppress(InterruptedByUserError):
                     await stop.stops(results_written())
-                    _tell_how_to_use(ecs.url, region_id, ids)
+                _tell_how_to_use(ecs.url, region_id, ids)
+                with suppress(InterruptedByUserError):
                     await stop.stops(asyncio.Event().wait())
         except OSError as error:
             raise MisuseError(f"cannot listen: {error.strerror or error}") from None

@@ -134,13 +134,14 @@ def test_a_signal_ends_a_list_that_nobody_reads(ecs: EcsEmulator, spawn: Spawn) 
     process = spawn("list", "--output", "json", "--limit", "1000")
     while len(ecs.requests) < 10:
         assert process.poll() is None
-    # Until the pipe has something the list is not complete.
     assert process.stdout is not None
     assert os.read(process.stdout.fileno(), 1)
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE) == 130
     assert process.stderr is not None
-    assert process.stderr.read() == b"ecs-waiter: interrupted\n"
+    said = process.stderr.read()
+    # The signal comes before or after the last page of the list.
+    assert said == b"ecs-waiter: interrupted\n" or said.endswith(b" bytes of the results were not written\n")
 
 
 EVERY_OUTPUT = [
