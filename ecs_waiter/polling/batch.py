@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -19,29 +20,47 @@ BATCH_SIZE = MAX_BATCH
 """IDs to a DescribeTasks call, at most."""
 
 
+@lru_cache(maxsize=1024)
+def _shared(status: str, action: str) -> tuple[str, str]:
+    """One pair for all tasks that are alike: in a crowd each entry holds a reference to it."""
+    return status, action
+
+
 class Entry:
     """An ID that somebody waits for.
 
     Attributes:
         task_id: The ID.
         watchers: Who waits: the poller's business, the schedule does not look.
-        status: The status last seen, or None.
-        action: The operation that started the task, once it was seen.
+        seen: The status and the action last seen; None before the task was seen.
         born: When the task was created, on the clock that the schedule is told; when the ID was added until it is seen.
         missing: Set while the answers lack the ID.
         batch: The batch that holds the ID, in the queue or in flight; None if it is new or has left.
     """
 
-    __slots__ = ("action", "batch", "born", "missing", "status", "task_id", "watchers")
+    __slots__ = ("batch", "born", "missing", "seen", "task_id", "watchers")
 
     def __init__(self, task_id: str, born: float) -> None:
         self.task_id = task_id
         self.watchers: Any = None
-        self.status: str | None = None
-        self.action = ""
+        self.seen: tuple[str, str] | None = None
         self.born = born
         self.missing: Missing | None = None
         self.batch: Batch | None = None
+
+    @property
+    def status(self) -> str | None:
+        """The status last seen; None before the task was seen."""
+        return None if self.seen is None else self.seen[0]
+
+    @property
+    def action(self) -> str:
+        """The operation that started the task; empty before the task was seen."""
+        return "" if self.seen is None else self.seen[1]
+
+    def see(self, status: str, action: str | None = None) -> None:
+        """Note a status, and the action where it is known."""
+        self.seen = _shared(status, self.action if action is None else action)
 
     def __repr__(self) -> str:
         return f"Entry({self.task_id!r}, {self.status or ('missing' if self.missing else 'unseen')})"

@@ -7,7 +7,6 @@ work: one call asks it, one question to the wait strategy paces it, and while no
 from __future__ import annotations
 
 import math
-import sys
 from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
@@ -132,7 +131,7 @@ class PollSchedule:
             batch = entry.batch
             assert batch is not None  # noqa: S101 - kept by `remove`
             batch.live += 1
-            entry.status = entry.missing = None
+            entry.seen = entry.missing = None
             self.show(entry)
         return entry
 
@@ -374,8 +373,7 @@ class PollSchedule:
             if is_new:
                 if entry.status is None and (age := age_of(index)) is not None:
                     entry.born = born.setdefault(age, now - age)
-                # One word for all who are in this status, instead of a copy in each row.
-                entry.status = sys.intern(status) if type(status) is str else status
+                entry.see(status)
         self._forget_landed(settled)
         self._forget_landed([*news.gone, *news.unlisted])
         self._regroup(batch, staying, missing, now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import weakref
 from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Any
@@ -216,8 +215,7 @@ class Teller:
         else:
             if is_new:
                 log_seen(self._region_id, entry.task_id, status)
-            # One copy of the word for all tasks of an operation, instead of one in each entry.
-            entry.action = sys.intern(task.task_action[:_LONGEST_ACTION])
+            entry.see(status, task.task_action[:_LONGEST_ACTION])
             self._last_seen[entry.task_id] = vars(task)
             self._last_seen.move_to_end(entry.task_id)
             if len(self._last_seen) > _MOST_KEPT:

@@ -54,7 +54,7 @@ def _blame_all(self: Suspicion, batch: Batch, *_rest: Any, only: bool) -> Verdic
 
 def _forget_what_was_told(self: PollSchedule, news: News, batch: Batch, *rest: Any, is_cut: bool) -> None:
     for entry in batch.entries:
-        entry.status = None
+        entry.seen = None
     _real_sort_out(self, news, batch, *rest, is_cut=is_cut)
 
 
