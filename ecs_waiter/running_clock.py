@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 __all__ = ["GAP", "RunningClock", "Timer"]
 
@@ -77,22 +77,27 @@ class RunningClock:
             del self._dues[timer]
             timer.handle.cancel()
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """See every gap until the block ends."""
+    def watching(self) -> Self:
+        """Return a context manager within which every gap is seen."""
+        return self
+
+    def __enter__(self) -> Self:
         self._watchers += 1
-        if self._watchers == 1:
+        if self._beat is None:
             self._set_beat()
-        try:
-            yield
-        finally:
-            self._watchers -= 1
-            if not self._watchers and self._beat is not None:
-                self._beat.cancel()
-                self._beat = None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The beat is left to ring: the next call mostly begins before that.
+        self._watchers -= 1
 
     def _set_beat(self) -> None:
-        self._beat = self.call_at(self.time() + _BEAT, self._set_beat)
+        self._beat = self.call_at(self.time() + _BEAT, self._on_beat)
+
+    def _on_beat(self) -> None:
+        self._beat = None
+        if self._watchers:
+            self._set_beat()
 
 
 class Timer:
