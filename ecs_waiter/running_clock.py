@@ -82,9 +82,9 @@ class RunningClock:
         return self
 
     def __enter__(self) -> Self:
-        self._watchers += 1
         if self._beat is None:
             self._set_beat()
+        self._watchers += 1
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -40,12 +40,17 @@ def do_in_slices(items: Iterable[T], work: Callable[[list[T]], None], then: Call
     source = iter(items)
 
     def step() -> None:
-        piece = list(islice(source, SLICE))
-        work(piece)
-        if len(piece) == SLICE:
+        is_last = True
+        try:
+            piece = list(islice(source, SLICE))
+            work(piece)
+            is_last = len(piece) < SLICE
+        finally:
+            # Also if `work` fails: who waits for the last slice must not wait for ever.
+            if is_last and then is not None:
+                then()
+        if not is_last:
             asyncio.get_running_loop().call_soon(step)
-        elif then is not None:
-            then()
 
     step()
 

@@ -504,6 +504,9 @@ class TaskWaiter:
         except TimeoutError:
             if not limit.expired():
                 raise
+            if attempt.done() and not attempt.cancelled() and attempt.exception() is None:
+                # It was answered in the very iteration of the loop in which the deadline passed.
+                return attempt.result()
             faults = {} if attempts.fault is None else {start.region_id: attempts.fault}
             raise WaitTimeoutError(
                 f"{unanswered} within {timeout:g} s: {start.cut_off(attempts)}", faults=faults
@@ -563,7 +566,9 @@ class TaskWaiter:
     def _taking_part(self, wait: Wait, deadline: float | None) -> Iterator[None]:
         """Have a wait take part until the block ends, however it ends: its own interest stops, and no one else's."""
         if deadline is not None:
-            self._expire_at(deadline + (self._policy.call_timeout if wait.looks_once else 0.0), wait)
+            # Reading the IDs may have taken longer than the deadline, which is not a gap.
+            now = asyncio.get_running_loop().time()
+            self._expire_at(max(deadline + (self._policy.call_timeout if wait.looks_once else 0.0), now), wait)
         self._waits.add(wait)
         if self._is_closed:
             wait.close()
@@ -638,7 +643,7 @@ class TaskWaiter:
 
     def _look_at(self, wait: Wait, asked: list[tuple[str, str]]) -> None:
         """Poll those tasks of a wait that are pending now, for their last look."""
-        if wait.is_leaving:
+        if wait.is_leaving or self._is_closed:
             return
         by_region: defaultdict[str, list[str]] = defaultdict(list)
         for region_id, task_id in asked:

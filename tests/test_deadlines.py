@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from helpers import ELSEWHERE, REASON, REGION, add_tasks, clock, collect, every, failure, others, polls, since, times
@@ -22,6 +22,8 @@ from ecs_waiter import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ecs_waiter.emulator import EcsEmulator
 
 pytestmark = pytest.mark.asyncio
@@ -248,3 +250,38 @@ async def test_a_slow_consumer_does_not_stretch_the_deadline(virtual_ecs: EcsEmu
     assert late.pending == tuple(ids[3:])
     assert since(start) == 30
     assert times(virtual_ecs) == [0, 5, 10]
+
+
+async def test_looks_do_not_hold_each_other_back(virtual_ecs: EcsEmulator) -> None:
+    """A look is over with the first answer that was asked for after it began, whoever else looks meanwhile."""
+    task_id = virtual_ecs.add_task(duration=1e6)
+    virtual_ecs.inject("delay", seconds=0.5)
+    async with TaskWaiter(policy=every(10)) as waiter:
+
+        async def look() -> float:
+            start = clock()
+            await failure(WaitTimeoutError, waiter.wait([task_id], timeout=0))
+            return since(start)
+
+        waiter.submit(task_id)
+        looks = []
+        for _ in range(20):
+            looks.append(asyncio.ensure_future(look()))
+            await asyncio.sleep(0.3)
+        assert max(await asyncio.gather(*looks)) <= 1
+
+
+async def test_a_deadline_that_passes_while_the_ids_are_read(virtual_ecs: EcsEmulator) -> None:
+    """IDs that take longer to read than the wait may last are no gap in which the loop did not run."""
+    virtual_ecs.inject("hang")
+    loop_time: Any = asyncio.get_running_loop().time
+
+    def slowly() -> Iterator[str]:
+        for number in range(4001):
+            if number % 100 == 0:
+                loop_time.__self__.jump(0.06)
+            yield f"t-{number}"
+
+    start = clock()
+    await failure(WaitTimeoutError, wait_for_tasks(slowly(), timeout=1))
+    assert since(start) <= 3

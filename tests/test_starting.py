@@ -357,3 +357,45 @@ async def test_the_task_is_named_whatever_ends_the_wait(virtual_ecs: EcsEmulator
 
 def _only_task(ecs: EcsEmulator) -> str:
     return next(request.task_ids[0] for request in ecs.requests if request.action == "DescribeTasks")
+
+
+@pytest.mark.parametrize("how", ["deadline", "cancel"])
+async def test_a_start_cut_off_as_its_answer_comes(
+    virtual_ecs: EcsEmulator, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A start that was answered is never said not to have been sent, however close its end and the answer are."""
+    loop_time: Any = asyncio.get_running_loop().time
+    virtual_ecs.plan("ExportImage", duration=1e6)
+    async with TaskWaiter() as waiter:
+        call = waiter.client.call
+
+        async def and_then(*arguments: Any, **options: Any) -> dict[str, Any]:
+            answer = await call(*arguments, **options)
+            if how == "deadline":
+                loop_time.__self__.jump(1)
+                await asyncio.sleep(0)
+            else:
+                asyncio.get_running_loop().call_soon(run.cancel)
+            return answer
+
+        monkeypatch.setattr(waiter.client, "call", and_then)
+        params = {"ImageId": "m-1"}
+        run = asyncio.ensure_future(waiter.run("ExportImage", region_id=REGION, params=params, timeout=0.5))
+        error = await failure(WaitTimeoutError if how == "deadline" else asyncio.CancelledError, run)
+    assert "nothing was sent" not in f"{error} {getattr(error, '__notes__', '')}"
+
+
+async def test_calls_of_a_provider_are_no_attempts(virtual_ecs: EcsEmulator) -> None:
+    """What a credentials provider calls itself does not make a start doubtful that was never sent."""
+    virtual_ecs.inject("hang", action="DescribeTasks")
+
+    class Asking:
+        async def get_credentials(self) -> Credentials:
+            async with EcsClient() as client:
+                await client.describe_tasks(REGION, task_ids=["t-1"])
+            raise AssertionError
+
+    async with TaskWaiter(Asking()) as waiter:
+        run = waiter.run("ExportImage", region_id=REGION, params={"ImageId": "m-1"}, timeout=5)
+        error = await failure(WaitTimeoutError, run)
+    assert "nothing was sent" in str(error)

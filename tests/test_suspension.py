@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import REASON, REGION, add_tasks, clock, every, failure, since
+from helpers import REASON, REGION, add_tasks, clock, every, failure, others, since
 
 from ecs_waiter import (
     EcsClient,
@@ -14,6 +14,7 @@ from ecs_waiter import (
     TaskFailedError,
     TaskNotFoundError,
     TaskWaiter,
+    WaiterClosedError,
     WaitTimeoutError,
     wait_for_task,
     wait_for_tasks,
@@ -170,3 +171,17 @@ async def test_without_a_gap_a_deadline_is_exact(virtual_ecs: EcsEmulator) -> No
     await failure(WaitTimeoutError, wait_for_tasks([task_id], timeout=59.5, policy=every(10)))
     assert since(start) == 59.5
     assert (await wait_for_task(task_id)).task_status == "Finished"
+
+
+async def test_a_close_during_the_last_look(virtual_ecs: EcsEmulator) -> None:
+    """A waiter that is closed while a crowd has its last look leaves nothing behind."""
+    ids = add_tasks(virtual_ecs, 9000, duration=10 * HOURS)
+    async with TaskWaiter(policy=every(10)) as waiter:
+        waiting = asyncio.ensure_future(waiter.wait(ids, timeout=200))
+        await asyncio.sleep(150)
+        suspend(HOURS)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    await failure(WaiterClosedError, waiting)
+    await asyncio.sleep(1)
+    assert others() == set()

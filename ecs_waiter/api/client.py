@@ -275,13 +275,13 @@ class EcsClient:
         """Ask the service to cancel a task; only imports and exports of images can be canceled."""
         region = resolve_region(region_id)
         query = canonical_query({"RegionId": region, "TaskId": check_task_id(task_id)})
-        before = self.counters(region).calls
+        attempts = Attempts()
         try:
-            await self._called(region, "CancelTask", query, _data)
+            await self._called(region, "CancelTask", query, _data, attempts=attempts)
         except ApiError as error:
-            # Where it was asked more than once, the first time may have been heard although its answer was lost.
-            is_again = self.counters(region).calls > before + 1 and error.code == "InvalidTaskId.IncorrectTaskStatus"
-            if not is_again or not await self._is_canceled(region, task_id):
+            # An attempt before may have taken effect although its answer was lost.
+            is_repeat = attempts.may_have_arrived and error.code == "InvalidTaskId.IncorrectTaskStatus"
+            if not is_repeat or not await self._is_canceled(region, task_id):
                 raise
 
     async def _is_canceled(self, region: str, task_id: str) -> bool:
@@ -355,6 +355,7 @@ class EcsClient:
         doubt: str = "",
         token: str | None = None,
         priority: Priority = Priority.CALL,
+        attempts: Attempts | None = None,
     ) -> T:
         """Attempt the call until an answer comes that `read` finds no fault with."""
         running_loop()  # raises where asyncio does not run
@@ -380,7 +381,7 @@ class EcsClient:
 
         clock = RunningClock()
         # The caller may have put its own there, to know of the attempts even if it is cut off.
-        attempts = CURRENT.get() or Attempts()
+        attempts = attempts or CURRENT.get() or Attempts()
         again = retrying(
             self._policy,
             repeatable=repeatable,
@@ -390,13 +391,15 @@ class EcsClient:
             attempts=attempts,
             on_retry=on_retry,
         )
-        before = CURRENT.set(attempts)
+        before = CURRENT.get()
+        CURRENT.set(attempts)
         self._calling[region] += 1
         try:
             with _in_region(region), clock.watching():
                 return await again(attempt)
         finally:
-            CURRENT.reset(before)
+            # Not by a token: a loop that is closed under the call ends it in another context.
+            CURRENT.set(before)
             self._calling[region] -= 1
             if not self._calling[region]:
                 del self._calling[region]

@@ -212,11 +212,15 @@ class DefaultCredentials:
     def __init__(self, *, clock: Callable[[], float] = _loop_time, chain: Callable[[], _Chain] = OfficialChain) -> None:
         self._clock = clock
         self._new_chain = chain
-        self._turn = threading.Lock()  # held by the one fetch that is asking the chain
-        self._chain: tuple[_Mark, _Chain] | None = None
-        self._lock = threading.Lock()  # guards what follows; never held across anything slow
         self._held: _Held | None = None
         self._forgotten = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Start without locks and fetches, as a forked child does: those of its parent never end there."""
+        self._turn = threading.Lock()  # held by the one fetch that is asking the chain
+        self._chain: tuple[_Mark, _Chain] | None = None
+        self._lock = threading.Lock()  # guards what follows and `_held`; never held across anything slow
         self._flight: _Flight | None = None
 
     async def get_credentials(self) -> Credentials:
@@ -376,21 +380,12 @@ def _environment() -> _Environment:
     return tuple(map(os.environ.get, _VARIABLES))
 
 
-def _proxied() -> DefaultCredentials:
-    return DefaultCredentials(chain=partial(OfficialChain, trust_env=True))
-
-
 _DEFAULT = DefaultCredentials()
-_DEFAULT_PROXIED = _proxied()
+_DEFAULT_PROXIED = DefaultCredentials(chain=partial(OfficialChain, trust_env=True))
 
 
-def _forget_parent() -> None:
-    # A fetch that the parent has under way ends in no child.
-    global _DEFAULT, _DEFAULT_PROXIED
-    _DEFAULT, _DEFAULT_PROXIED = DefaultCredentials(), _proxied()
-
-
-in_forked_child(_forget_parent)
+in_forked_child(_DEFAULT.reset)
+in_forked_child(_DEFAULT_PROXIED.reset)
 
 
 def check_provider(credentials: object, *, trust_env: bool = False) -> CredentialsProvider:

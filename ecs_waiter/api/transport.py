@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import aiohttp
 
 from ecs_waiter.api import faults
+from ecs_waiter.api.attempts import CURRENT
 from ecs_waiter.api.credentials import Credentials, DefaultCredentials, StaticCredentials
 from ecs_waiter.api.endpoints import base_url
 from ecs_waiter.api.exchange import TRACE, attach_trace, exchange
@@ -284,6 +285,8 @@ class Transport:
             raise reply
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("%s in %s: HTTP status %d", action, region_id, reply.status)
+        if reply.status in _GOOD and (attempts := CURRENT.get()) is not None:
+            attempts.may_have_arrived = True
         try:
             fingerprint = fingerprint_of(reply.body) if reply.status in _GOOD else 0
             if is_known is not None and is_known(fingerprint):
@@ -370,6 +373,8 @@ class Transport:
             ) from error
 
     async def _ask(self) -> Credentials:
+        # What a provider calls itself is not an attempt at our call.
+        CURRENT.set(None)
         answer: object = self._provider.get_credentials()
         if not inspect.isawaitable(answer):
             wrong = TypeError("get_credentials() is not a coroutine function: define it with `async def`")

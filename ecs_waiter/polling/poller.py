@@ -253,6 +253,8 @@ class RegionPoller:
 
     def _see_to_it(self) -> None:
         """Have somebody watch the schedule, now that it has changed."""
+        if self._is_closed:
+            return
         if self._runner is None:
             self._runner = self._spawn(self._run())
         else:
@@ -326,6 +328,7 @@ class RegionPoller:
     async def _poll(self, batch: Batch) -> None:
         """One call: its faults return the IDs to the schedule, which backs off."""
         asked_at, failures_before = self._clock.time(), self._failures
+        looks = self._looks(batch)
         self.polls += 1
         try:
             try:
@@ -352,8 +355,7 @@ class RegionPoller:
             self._fail_region(error)
         finally:
             self._schedule.abandon(batch)
-        if self._teller.looks_once:
-            self._report_looks(batch)
+        self._report_looks(looks)
         self._stir()
 
     # -- what came of it ----------------------------------------------------------------------------------------------
@@ -443,23 +445,26 @@ class RegionPoller:
                 extra={"region_id": self._region_id},
             )
 
-    def _report_looks(self, batch: Batch) -> None:
-        """Report to single looks that they have been made."""
-        for entry in [entry for entry in batch.entries if self._is_looked_at(entry)]:
-            # Without any grace, one whole answer that lacks the ID is all there is to wait for.
-            is_gone = self._policy.not_found_grace == 0 and entry.missing is not None and entry.missing.is_absent
-            for watcher in [watcher for watcher in watchers_of(entry) if watcher.looks_once]:
-                if is_gone:
-                    self.discard(entry.task_id, watcher)
-                    error = TaskNotFoundError(entry.task_id, self._region_id, self._teller.last_known(entry))
-                    watcher.task_failed(entry.task_id, error, is_regional=False)
-                else:
-                    watcher.task_looked_at(entry.task_id)
+    def _looks(self, batch: Batch) -> list[tuple[Entry, Watcher]]:
+        """The single looks that a call is made for; those that join during the call are served by the next one."""
+        if not self._teller.looks_once:
+            return []
+        return [(entry, watcher) for entry in batch.entries for watcher in watchers_of(entry) if watcher.looks_once]
 
-    def _is_looked_at(self, entry: Entry) -> bool:
-        # A look that was asked for during the call is yet to come; and a refused batch comes again in parts, whose own
-        # answers are the look.
-        return entry.batch is not None and not self._schedule.is_hunted(entry) and entry.task_id in self._schedule
+    def _report_looks(self, looks: list[tuple[Entry, Watcher]]) -> None:
+        """Report to single looks that they have been made."""
+        for entry, watcher in looks:
+            # A rejected batch is asked again in parts, whose answers are the look.
+            is_over = self._schedule.find(entry.task_id) is not entry or watcher not in watchers_of(entry)
+            if is_over or self._schedule.is_hunted(entry):
+                continue
+            # Without any grace, one whole answer that lacks the ID is all there is to wait for.
+            if self._policy.not_found_grace == 0 and entry.missing is not None and entry.missing.is_absent:
+                self.discard(entry.task_id, watcher)
+                error = TaskNotFoundError(entry.task_id, self._region_id, self._teller.last_known(entry))
+                watcher.task_failed(entry.task_id, error, is_regional=False)
+            else:
+                watcher.task_looked_at(entry.task_id)
 
     # -- the end of a region's waits ----------------------------------------------------------------------------------
 

@@ -87,6 +87,8 @@ class PollSchedule:
         self._left_in_flight: dict[str, Entry] = {}
         self._shown_next: set[str] = set()
         self._hurried: set[str] = set()
+        # Of hurried IDs: how often they were polled, and when they were answered last.
+        self._history: dict[str, tuple[int, float]] = {}
         self._flying: set[Batch] = set()
         self._outage = Outage(policy.outage_budget, backoff)
 
@@ -161,12 +163,15 @@ class PollSchedule:
         else:
             batch.live -= 1
             entry.batch = None
+            self._history[entry.task_id] = batch.polls, batch.answered
             self._put_first((entry,))
 
     def remove(self, entry: Entry) -> None:
         """Forget an ID: nobody waits for it any more."""
         del self._entries[entry.task_id]
         self._shown_next.discard(entry.task_id)
+        self._hurried.discard(entry.task_id)
+        self._history.pop(entry.task_id, None)
         batch = entry.batch
         if batch is None:
             self._new_count -= 1
@@ -184,7 +189,7 @@ class PollSchedule:
         entries, self._entries = self._entries, {}
         self._new, self._new_count = deque(), 0
         self._queue = BatchQueue()
-        self._left_in_flight, self._shown_next, self._hurried = {}, set(), set()
+        self._left_in_flight, self._shown_next, self._hurried, self._history = {}, set(), set(), {}
         for batch in self._flying:
             # New entries: who comes back meanwhile is served by the call under way, but not by the old entry's error.
             batch.entries = [Entry(entry.task_id, entry.born) for entry in batch.entries]
@@ -246,7 +251,14 @@ class PollSchedule:
         waiting = in_turn if len(self._new) == self._new_count else filter(self._is_waited_for, in_turn)
         chosen = list(islice(waiting, min(BATCH_SIZE, self._new_count)))
         self._new_count -= len(chosen)
-        return Batch(chosen, due=now, answered=self._outage.healthy(now))
+        # IDs that were polled before are not new to the strategy, nor to the clock of their grace.
+        history = [self._history.pop(entry.task_id) for entry in chosen if entry.task_id in self._history]
+        return Batch(
+            chosen,
+            due=now,
+            polls=min(polls for polls, _ in history) if len(history) == len(chosen) else 0,
+            answered=min((answered for _, answered in history), default=self._outage.healthy(now)),
+        )
 
     def _with_riders(self, batch: Batch) -> Batch:
         """Fill a call up with those who are next due; they ride free, and are paced anew with all the others."""

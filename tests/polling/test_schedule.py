@@ -506,3 +506,41 @@ def test_late_interest_is_shown_an_unchanged_state() -> None:
     news = answer(schedule, take(schedule, 10.0), 10.0)
     assert [(entry.task_id, is_new) for entry, _, is_new in news.changes] == [("t-2", False)]
     assert answer(schedule, take(schedule, 20.0), 20.0).changes == []
+
+
+def test_a_look_keeps_the_count_of_polls() -> None:
+    """IDs that are asked at once are not new to the strategy: it goes on counting their polls."""
+    counts: list[int] = []
+
+    def wait(state: RetryCallState) -> float:
+        counts.append(state.attempt_number)
+        return 10.0
+
+    schedule = schedule_of(PollPolicy(wait=wait), ids=["t-1", "t-2"])
+    now = 0.0
+    for _ in range(5):
+        answer(schedule, take(schedule, now), now)
+        entry = schedule.find("t-1")
+        assert entry is not None
+        schedule.hurry(entry)
+        now += 1
+    assert counts == [1, 2, 3, 4, 5]
+
+
+def test_a_look_does_not_shorten_the_grace() -> None:
+    """A look in an outage does not make the time of the outage count."""
+    schedule = schedule_of(PollPolicy(wait=wait_fixed(10), not_found_grace=300), ids=["t-1"])
+    now = 0.0
+    while now < 100:
+        assert not answer(schedule, take(schedule, now), now, only=[]).gone
+        now = schedule.wake_at()
+    while now < 250:
+        entry = schedule.find("t-1")
+        assert entry is not None
+        schedule.hurry(entry)
+        batch = take(schedule, now)
+        schedule.fault(batch, asked_at=now, now=now)
+        now = schedule.wake_at()
+    while not answer(schedule, take(schedule, now), now, only=[]).gone:
+        now = schedule.wake_at()
+    assert now >= 300 + 150
