@@ -49,6 +49,7 @@ _PROXY_ADVICE = {
     403: "the proxy does not allow connections to this host",
     407: "the proxy requires a login: put the user and the password into the proxy's URL",
 }
+_HOLD_HEADERS = (__name__, "aiohttp.client")
 # A login in a URL, and the way in which aiohttp's errors show the login of a session's proxy.
 _LOGIN = r"(?<=://)[^/\s?#]+(?=@)|BasicAuth\(.*\)"
 
@@ -176,10 +177,12 @@ async def exchange(
         if caller is None or caller.cancelling():
             if (attempts := CURRENT.get()) is not None and faults.may_be_sent(error):
                 attempts.may_have_arrived = True
+            _cut(error)
             raise
         # Nobody canceled this call: code of the session raised the CancelledError.
         return faults.of(error)
     except Exception as error:
+        _cut(error)
         if _is_second_login(error, session):
             raise EcsWaiterError(
                 "the session that was given cannot send signed requests: it has trust_env=True and found a login for"
@@ -387,6 +390,17 @@ class _Faults:
             )
         except Exception:  # noqa: BLE001 - foreign code writes these texts
             return False
+
+
+def _cut(error: BaseException) -> None:
+    """Cut the frames off that hold the signed headers, which tools that record local variables would show."""
+    for link in _chain(error):
+        trace = rest = link.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_globals.get("__name__") in _HOLD_HEADERS:
+                rest = trace.tb_next
+            trace = trace.tb_next
+        link.__traceback__ = rest
 
 
 def _text(error: BaseException) -> str:

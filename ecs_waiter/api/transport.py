@@ -356,11 +356,12 @@ class Transport:
             raise ServiceUnavailableError(
                 None, f"the credentials provider gave nothing within {self._patience:g} s", sent=False
             )
+        if not asking.cancelled() and isinstance(refusal := asking.exception(), AuthenticationError):
+            # A copy: a provider may raise the same object for another region, and each call notes its region in it.
+            # Raised here, where the original is no context of it: its frames may hold secrets.
+            raise copy.copy(refusal) from refusal.__cause__
         try:
             return asking.result()
-        except AuthenticationError as error:
-            # A copy: a provider may raise the same object for another region, and each call notes its region in it.
-            raise copy.copy(error) from error.__cause__
         except (Exception, asyncio.CancelledError) as error:
             if self._at_hand is not None and isinstance(error, ServiceUnavailableError):
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from ecs_waiter import StaticCredentials
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CREDENTIALS", "KEY_ID", "SECRET", "TOKEN", "forms", "told_of"]
+__all__ = ["CREDENTIALS", "KEY_ID", "SECRET", "TOKEN", "forms", "locals_of", "told_of"]
 
 KEY_ID = "example-key-id"
 SECRET = "eXaMpLe/+SeCrEt=%41"
@@ -42,3 +43,18 @@ def told_of(outcome: object) -> str:
         return f"{outcome!r} {outcome}"
     texts = [f"{error} {error!r} {error.args} {vars(error)}" for error in _chain(outcome, set())]
     return "\n".join([*texts, *traceback.format_exception(outcome), repr(pickle.dumps(outcome, 0))])
+
+
+def locals_of(error: BaseException) -> str:
+    """What tools that record local variables show of an error, its causes and contexts: the variables of all frames.
+
+    The frames of the tests themselves are left out.
+    """
+    shown = []
+    for link in _chain(error, set()):
+        trace = link.__traceback__
+        while trace is not None:
+            if "tests" not in Path(trace.tb_frame.f_code.co_filename).parts:
+                shown += [f"{name}={value!r}" for name, value in trace.tb_frame.f_locals.items()]
+            trace = trace.tb_next
+    return "\n".join(shown)

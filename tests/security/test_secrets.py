@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import html
+import json
 import logging
 import os
 import pickle
@@ -15,7 +16,8 @@ import pytest
 from aiohttp import web
 from helpers import every
 from hostile import Asked, Raw, hostile, page, row
-from telling import CREDENTIALS, KEY_ID, SECRET, TOKEN, forms, told_of
+from telling import CREDENTIALS, KEY_ID, SECRET, TOKEN, forms, locals_of, told_of
+from yarl import URL
 
 from ecs_waiter import (
     AuthenticationError,
@@ -28,6 +30,9 @@ from ecs_waiter import (
     wait_for_task,
     wait_for_tasks,
 )
+from ecs_waiter.api.exchange import Reply
+from ecs_waiter.api.request import Signer
+from ecs_waiter.api.transport import _judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,6 +121,59 @@ async def test_no_echo_gets_through(answer: Callable[[Asked], Any], caplog: pyte
     signatures = {asked.headers["authorization"].rpartition("=")[2] for asked in service.asked}
     told = "\n".join([told_of(outcome), told_of(listed), told_of(detail), caplog.text])
     assert [form for form in forms(SECRET, TOKEN) | signatures if form in told] == []
+
+
+BREAKS: dict[str, Callable[[Asked], Any]] = {
+    **ECHOES,
+    "broken connection": lambda _: Raw(b""),
+    "cut short": lambda _: Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{}"),
+    "unknown encoding": lambda _: Raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}"),
+}
+
+
+@pytest.mark.parametrize("answer", BREAKS.values(), ids=BREAKS)
+@pytest.mark.asyncio
+async def test_no_frame_shows_them(answer: Callable[[Asked], Any]) -> None:
+    """Tools that record the local variables of a traceback find no secret in those of an error of a wait or a call."""
+    with hostile(answer) as service:
+        outcomes: list[Any] = []
+        outcomes += await asyncio.gather(
+            wait_for_task("t-1", credentials=CREDENTIALS, policy=POLICY, timeout=60), return_exceptions=True
+        )
+        async with EcsClient(CREDENTIALS, policy=POLICY) as client:
+            outcomes += await asyncio.gather(
+                client.call("DescribeTasks"), client.describe_task_attribute(None, "t-1"), return_exceptions=True
+            )
+    signatures = {asked.headers["authorization"].rpartition("=")[2] for asked in service.asked}
+    shown = "\n".join(locals_of(outcome) for outcome in outcomes if isinstance(outcome, BaseException))
+    assert [form for form in forms(SECRET, TOKEN) | signatures if form in shown] == []
+
+
+@pytest.mark.parametrize("trouble", ["canceled", "timeout"])
+@pytest.mark.asyncio
+async def test_no_frame_of_a_call_that_is_left_shows_them(virtual_ecs: EcsEmulator, trouble: str) -> None:
+    """Nor do those of a cancellation that comes while the request is under way."""
+    virtual_ecs.inject("hang")
+    async with EcsClient(CREDENTIALS, policy=POLICY) as client:
+        work = asyncio.ensure_future(client.call("DescribeDisks"))
+        if trouble == "canceled":
+            await asyncio.sleep(1)
+            work.cancel()
+        outcomes: list[Any] = await asyncio.gather(asyncio.wait_for(work, 2), return_exceptions=True)
+    assert isinstance(outcomes[0], asyncio.CancelledError if trouble == "canceled" else TimeoutError)
+    assert [form for form in forms(SECRET, TOKEN) if form in locals_of(outcomes[0])] == []
+
+
+@pytest.mark.asyncio
+async def test_no_frame_shows_the_environments_secret(
+    virtual_ecs: EcsEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do those of an error about credentials of the environment that cannot be used."""
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", f"{SECRET} and a blank")
+    (outcome,) = await asyncio.gather(wait_for_task("t-1"), return_exceptions=True)
+    assert isinstance(outcome, AuthenticationError)
+    assert SECRET not in locals_of(outcome)
+    assert virtual_ecs.requests == []
 
 
 @pytest.mark.asyncio
@@ -239,3 +297,17 @@ async def test_logs_at_debug_are_useful(virtual_ecs: EcsEmulator, caplog: pytest
         await wait_for_task(virtual_ecs.add_task(), credentials=CREDENTIALS)
     assert "DescribeTasks" in caplog.text
     assert not [form for form in forms(SECRET, TOKEN) if form in caplog.text]
+
+
+def test_what_an_error_says_is_kept_redacted() -> None:
+    """The parsed words of an error, a local variable while it is judged, repeat no echoed secret."""
+    signed = Signer(URL("https://ecs.cn-hangzhou.aliyuncs.com/"), clock=lambda: 1e9, nonce=lambda: "nonce")
+    request = signed.sign("DescribeTasks", "", Credentials(KEY_ID, SECRET, TOKEN))
+    echo = f"{TOKEN} {SECRET} {request.headers['authorization']}"
+    for body in (
+        json.dumps({"Code": f"A.{echo}", "Message": echo, "RequestId": echo}),
+        f"<E><Code>{html.escape(echo)}</Code><Message>{html.escape(echo)}</Message></E>",
+    ):
+        _, told = _judged(Reply(400, {}, body.encode()), request, 0, None)
+        assert told.message.startswith("*** ***")
+        assert not [form for form in {*forms(TOKEN, SECRET), request.signature} if form in repr(told)]
