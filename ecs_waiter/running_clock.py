@@ -16,24 +16,28 @@ if TYPE_CHECKING:
 
 __all__ = ["GAP", "RunningClock", "Timer"]
 
-GAP = 1.0
+GAP = 0.25
 """Seconds by which a timer must be late for the loop to count as stopped."""
 
-_BEAT = 1.0
+_BEAT = 0.25
 
 
 class RunningClock:
     """Shows seconds, and stands still in each gap that is longer than `GAP`.
 
     A gap is seen by a timer that comes late. So it is seen while one of this clock's timers is set, or while the clock
-    is `watching`, which sets one each second.
+    is `watching`, which sets one four times a second.
+
+    Attributes:
+        gap_ended_at: What this clock showed when the last gap was seen.
     """
 
-    __slots__ = ("_beat", "_checked_at", "_dues", "_lost", "_watchers")
+    __slots__ = ("_beat", "_checked_at", "_dues", "_lost", "_watchers", "gap_ended_at")
 
     def __init__(self) -> None:
         self._lost = 0.0
         self._checked_at = -math.inf
+        self.gap_ended_at = -math.inf
         self._dues: dict[Timer, float] = {}
         self._watchers = 0
         self._beat: Timer | None = None
@@ -46,6 +50,7 @@ class RunningClock:
             if late > GAP:
                 self._lost += late
                 self._checked_at = now
+                self.gap_ended_at = now - self._lost
         return now - self._lost
 
     def at(self, loop_time: float) -> float:

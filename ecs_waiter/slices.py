@@ -13,7 +13,7 @@ __all__ = ["SLICE", "at_once", "do_in_slices", "in_slices", "in_steps", "slices"
 
 T = TypeVar("T")
 
-SLICE = 2_000
+SLICE = 1_000
 """Items handled before the event loop runs again: a few milliseconds of work."""
 
 

@@ -33,7 +33,6 @@ from ecs_waiter.errors import (
 )
 from ecs_waiter.polling.odd_words import OddWords
 from ecs_waiter.polling.poller import RegionPoller
-from ecs_waiter.running_clock import GAP
 from ecs_waiter.runtimes import finished, running_loop
 from ecs_waiter.sharing import Sharing, identity, policy_key
 from ecs_waiter.slices import do_in_slices, in_slices
@@ -66,6 +65,9 @@ _AlwaysStartsTask: TypeAlias = Literal[
     "RedeployInstance",
 ]
 """`STARTS_TASK` without `MAY_BE_DONE_AT_ONCE`, for type checkers."""
+
+_LATE = 0.5
+"""Seconds by which a deadline must be noticed late for a wait to have one last look: the loop did not run."""
 
 _log = logging.getLogger("ecs_waiter")
 
@@ -591,7 +593,7 @@ class TaskWaiter:
         If the loop did not run when the deadline passed, the wait has one last look.
         """
         now = asyncio.get_running_loop().time()
-        if now - deadline > GAP and not wait.looks_once and not self._is_closed:
+        if now - deadline > _LATE and not wait.looks_once and not self._is_closed:
             wait.look_once()
             self._expire_at(now + self._policy.call_timeout, wait)
             do_in_slices(wait.asked(), partial(self._look_at, wait))

@@ -168,6 +168,35 @@ async def test_rows_of_other_tasks_only() -> None:
         assert (await wait_for_task("t-1", policy=every(7, not_found_grace=10))).task_id == "t-1"
 
 
+@pytest.mark.parametrize("rows", [False, 0, "", {}, None, "t-1", 5])
+async def test_sets_of_another_type(rows: object) -> None:
+    """What is not a list of rows is a fault and no absence; so is null without a count."""
+
+    def answer(asked: Asked) -> dict[str, Any]:
+        return {"TaskSet": {"Task": rows}} if asked.number < 20 else page(row("t-1"))
+
+    with hostile(answer):
+        assert (await wait_for_task("t-1", policy=every(7, not_found_grace=10))).task_id == "t-1"
+
+
+@pytest.mark.parametrize("task_set", [{}, {"Task": None}])
+async def test_no_rows_that_are_counted(task_set: dict[str, object]) -> None:
+    """No rows, null or left out, are none where the service counts none."""
+    with hostile(lambda _: {"TaskSet": task_set, "TotalCount": 0}):
+        await failure(TaskNotFoundError, wait_for_task("t-1"))
+
+
+async def test_a_count_that_contradicts_the_rows() -> None:
+    """An answer that counts fewer tasks than it lists says nothing of those that it does not list."""
+
+    def answer(asked: Asked) -> dict[str, Any]:
+        listed = asked.task_ids if asked.number > 20 else asked.task_ids[:1]
+        return page(*map(row, listed), TotalCount=len(listed) if asked.number > 20 else 0)
+
+    with hostile(answer):
+        assert list(await wait_for_tasks(["t-1", "t-2"], policy=every(7, not_found_grace=10))) == ["t-1", "t-2"]
+
+
 async def test_a_single_row_for_a_set() -> None:
     """A task set that is one row is read."""
     with hostile(lambda _: {"TaskSet": row("t-1"), "TotalCount": 1}):

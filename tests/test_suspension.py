@@ -110,6 +110,24 @@ async def test_a_gap_does_not_use_up_the_budget_of_a_call(virtual_ecs: EcsEmulat
         assert (await calling).tasks == ()
 
 
+@pytest.mark.parametrize("at", [0.1, 1.4, 1.75])
+async def test_each_gap_is_followed_by_a_try(virtual_ecs: EcsEmulator, at: float) -> None:
+    """Whatever part of a gap is seen, an outage ends only with a try that began after it."""
+    task_id = virtual_ecs.add_task(duration=1)
+    virtual_ecs.inject("hang", times=1)
+    async with TaskWaiter(policy=every(10, outage_budget=2, call_timeout=1.8)) as waiter:
+        future = waiter.submit(task_id)
+        await asyncio.sleep(at)
+        suspend(4)
+        assert (await future).task_status == "Finished"
+    virtual_ecs.inject("hang", times=1)
+    async with EcsClient(policy=every(10, outage_budget=2, call_timeout=1.8)) as client:
+        calling = asyncio.ensure_future(client.describe_tasks(REGION))
+        await asyncio.sleep(at)
+        suspend(4)
+        assert (await calling).total_count == 1
+
+
 @pytest.mark.parametrize("count", [1, 250])
 async def test_a_deadline_that_passed_in_a_gap_has_one_last_look(virtual_ecs: EcsEmulator, count: int) -> None:
     """What finished while the loop did not run is found, though the deadline has passed."""

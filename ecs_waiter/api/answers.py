@@ -84,8 +84,13 @@ def _rows_in(answer: Answer) -> list[Any]:
         parts = [part["Task"] for part in found]
         rows: object = [row for part in parts for row in (part if isinstance(part, list) else [part])]
     else:
-        # Documented as a map with a list; the bare list and a single row have been seen, and no rows may be null.
-        rows = (found.get("Task") or []) if isinstance(found, dict) and ("Task" in found or not found) else found
+        # Documented as a map with a list; the bare list and a single row have been seen. No rows may be null, or left
+        # out, where the service counts none.
+        rows = found
+        if isinstance(found, dict) and ("Task" in found or not found):
+            rows = found.get("Task")
+            if rows is None and total_of(answer) == 0:
+                rows = []
         if isinstance(rows, dict) and ("TaskId" in rows or rows is not found):
             rows = [rows]
     if not isinstance(rows, list):

@@ -92,6 +92,7 @@ def retrying(  # noqa: PLR0913 - each is one property of the call
         # Errors that are not retried come here too: what they say depends on the attempts before.
         retry=retry_if_exception(lambda error: isinstance(error, Exception)),
         wait=wait_backoff(),
+        before=call.begin,
         stop=call.is_over,
         before_sleep=None if on_retry is None else lambda _state: on_retry(),
         retry_error_callback=call.give_up,
@@ -111,13 +112,17 @@ class _Call:
         doubt: str,
         token: str | None,
     ) -> None:
+        self._clock = clock
         self._time = clock.time
-        self._started = self._time()
+        self._started = self._began_at = self._time()
         self._budget = policy.outage_budget
         self._repeatable = repeatable
         self._doubt = doubt
         self._token = token
         self._attempts = attempts
+
+    def begin(self, _state: RetryCallState) -> None:
+        self._began_at = self._clock.time()
 
     def is_over(self, state: RetryCallState) -> bool:
         error = _error_of(state)
@@ -130,6 +135,9 @@ class _Call:
             self._attempts.may_have_arrived = True
         if self._attempts.may_have_arrived and not self._repeatable:
             return True
+        if self._began_at < self._clock.gap_ended_at:
+            # The loop did not run for a while during this attempt: try once more.
+            return False
         # A wait that ends past the budget would be waited for nothing.
         return self._time() - self._started + state.upcoming_sleep >= self._budget
 

@@ -6,6 +6,7 @@ A pipe or terminal is not made non-blocking: that flag belongs to every process 
 from __future__ import annotations
 
 import io
+import math
 import os
 import threading
 import time
@@ -102,11 +103,17 @@ class Outlet(io.RawIOBase):
         with self.changed:
             return 0.0 if self._is_empty else time.monotonic() - max(since, self.moved_at)
 
-    def drain(self, patience: float | None) -> bool:
-        """Wait until all is written or has failed; False if the reader takes nothing for `patience` seconds."""
+    def drain(self, patience: float | None, *, within: float = math.inf) -> bool:
+        """Wait until all is written or has failed.
+
+        Returns:
+            False if the reader takes nothing for `patience` seconds, or not all `within` so many seconds.
+        """
         since = time.monotonic()
         while (stalled := self.stalled_for(since)) or not self._is_empty:
             left = None if patience is None else patience - stalled
+            if within < math.inf:
+                left = min(within - (time.monotonic() - since), math.inf if left is None else left)
             if left is not None and left <= 0:
                 return False
             with self.changed:

@@ -47,6 +47,10 @@ __all__ = [
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _PATIENCE = 1.5
 """Seconds for which a reader may take nothing before the program ends without it."""
+_LONGEST = 1.7
+"""Seconds after a signal or the deadline for which the program waits for a slow reader."""
+_BUSY = 1_000_000
+"""Bytes a second from which on a reader is not slow: the program is still writing, not waiting."""
 _LAST_PATIENCE = 0.3
 """The same for the last word on stderr, after stdout's reader has used up the other."""
 _MOST_PROGRESS = 1 << 20
@@ -66,11 +70,13 @@ class _State:
 
     Attributes:
         hurried_at: Since when the program is to end; None if it is not.
+        taken_before: Bytes that stdout's reader had taken then.
         dropped: Lines of progress that were dropped and not reported yet.
         is_stdout_lost: Whether it is dealt with that stdout takes no more.
     """
 
     hurried_at: float | None = None
+    taken_before: int = 0
     dropped: int = 0
     is_stdout_lost: bool = False
 
@@ -239,7 +245,11 @@ def _check_stdout() -> None:
 
 def _give_up_unread() -> None:
     stdout = _outlets[_STDOUT]
-    if _state.hurried_at is not None and stdout.stalled_for(_state.hurried_at) >= _PATIENCE:
+    if _state.hurried_at is None or not stdout.backlog:
+        return
+    elapsed = time.monotonic() - _state.hurried_at
+    is_slow = elapsed >= _LONGEST and stdout.taken - _state.taken_before < _BUSY * elapsed
+    if is_slow or stdout.stalled_for(_state.hurried_at) >= _PATIENCE:
         raise UnreadError(stdout.backlog)
 
 
@@ -264,6 +274,7 @@ def hurry() -> None:
     """The program is to end, at a signal or its deadline: readers that do not read are not waited for any longer."""
     if _state.hurried_at is None:
         _state.hurried_at = time.monotonic()
+        _state.taken_before = _outlets[_STDOUT].taken if _STDOUT in _outlets else 0
 
 
 def finish(code: int) -> int:
@@ -284,8 +295,12 @@ def finish(code: int) -> int:
 
 
 def finish_messages() -> None:
-    """Wait for stderr's reader while it reads."""
-    _outlets[_STDERR].drain(_LAST_PATIENCE if _state.is_stdout_lost else _PATIENCE)
+    """Wait for stderr's reader: while it reads, or, once the program has to end, for a moment."""
+    if _state.hurried_at is None:
+        _outlets[_STDERR].drain(_LAST_PATIENCE if _state.is_stdout_lost else _PATIENCE)
+        return
+    left = _LONGEST - (time.monotonic() - _state.hurried_at)
+    _outlets[_STDERR].drain(_PATIENCE, within=max(left, _LAST_PATIENCE))
 
 
 # -- stdin ------------------------------------------------------------------------------------------------------------

@@ -86,6 +86,7 @@ class RegionPoller:
         self._teller = Teller(region_id, self._reasons, self._clock, odd_words, observer)
         self._last_fault = ApiError(None, "none yet")
         self._has_answered = False
+        self._tried_at = -math.inf
         self._told_outage = False
         self._outage_told_at = -math.inf
         self._tasks: set[asyncio.Task[None]] = set()
@@ -311,6 +312,9 @@ class RegionPoller:
         ends = self._schedule.outage_ends
         if ends == math.inf or self._schedule.in_flight:
             return math.inf
+        if self._tried_at < self._clock.gap_ended_at:
+            # The region is tried once more after each gap in which the loop did not run.
+            return max(ends, self._clock.gap_ended_at) + self._policy.call_timeout
         # The budget ends with a last try, which may have to wait for its turn but not for what the service asked.
         return ends if self._clock.at(self._limiter.blocked_until) > ends else ends + self._policy.call_timeout
 
@@ -328,6 +332,7 @@ class RegionPoller:
     async def _poll(self, batch: Batch) -> None:
         """One call: its faults return the IDs to the schedule, which backs off."""
         asked_at, failures_before = self._clock.time(), self._failures
+        self._tried_at = asked_at
         looks = self._looks(batch)
         self.polls += 1
         try:
@@ -428,7 +433,7 @@ class RegionPoller:
             if verdict.is_regional:
                 self._fail_region(error)
             self._check_strategy(verdict.error)
-        if self._schedule.is_spent(now):
+        if self._schedule.is_spent(now) and asked_at >= self._clock.gap_ended_at:
             self._fail_region(self._outage())
             return
         since = self._schedule.outage_ends - self._policy.outage_budget

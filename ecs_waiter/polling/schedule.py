@@ -326,7 +326,7 @@ class PollSchedule:
         index_of = _rows_by_id(task_ids, statuses)
         # With rows unread, or for other IDs, or not as many as the service counts, a missing ID may exist. An answer
         # without a count is believed when it is about one ID.
-        is_counted = len(asked) == 1 if total_count is None else total_count <= len(index_of)
+        is_counted = len(asked) == 1 if total_count is None else total_count in {len(index_of), len(task_ids)}
         is_cut = unread > 0 or not is_counted or not asked.issuperset(index_of)
         try:
             is_whole = self._sort_out(news, batch, index_of, statuses, age_of, now, is_cut=is_cut)
