@@ -137,6 +137,7 @@ def _checked(operation: str) -> str:
         return operation
     raise ValueError(
         f"{operation} is not known to start a task that DescribeTasks lists, so `run` cannot wait for it: "
-        f"start it with client.call({operation!r}, ...), then {wait_instead(operation)}. "
+        f"start it with client.call({operation!r}, ...), or `aliyun ecs {operation} ...` in a shell, then "
+        f"{wait_instead(operation)}. "
         f"`run` takes {', '.join(sorted(STARTS_TASK))}"
     )
