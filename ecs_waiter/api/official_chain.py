@@ -7,7 +7,6 @@ does not distinguish a source that has no credentials from one that could not be
 
 from __future__ import annotations
 
-import configparser
 import errno
 import hashlib
 import importlib
@@ -309,7 +308,8 @@ def _reason(error: BaseException) -> str:
         return printable(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
     if isinstance(error, json.JSONDecodeError):
         return "the answer is not JSON"
-    if isinstance(error, configparser.Error):
+    # Not imported here: only the official package needs it.
+    if type(error).__module__ == "configparser":
         return f"is not a profile file ({kind})"
     if kind not in {"CredentialException", "ValueError"}:
         return kind
