@@ -580,7 +580,7 @@ class TaskWaiter:
             self._waits.discard(wait)
             if wait.timer is not None:
                 wait.timer.cancel()
-            # On a closed loop there is nobody left to be told.
+            # On a closed loop nobody is left to notify.
             if self._loop is None or not self._loop.is_closed():
                 self._leave(wait)
 

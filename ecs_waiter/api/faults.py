@@ -137,7 +137,7 @@ def told_by(
         data: The parsed answer; None if it is not JSON.
         body: The answer.
         date: The service's clock, in seconds since the epoch.
-        clean: Returns the start of a text, of at most so many characters, without our secrets.
+        clean: Returns at most the given number of a text's first characters, secrets removed.
     """
     parts: dict[str, Any] = {}
     if isinstance(data, dict):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["is_ours", "our_requests"]
 
 _TRUST_ENV = "ecs_waiter.trust_env"
-"""Marks the options of a provider of ours."""
+"""Marks the options of a provider that the library made."""
 
 _CONNECT_TIMEOUT = 5_000
 _READ_TIMEOUT = 10_000

@@ -53,7 +53,7 @@ class Redactor:
         Args:
             text: The text.
             signed: More secrets.
-            most: So many characters of the result are wanted, and no more of the text is searched than they take.
+            most: How many characters of the result are needed; the rest of the text is not searched.
         """
         for value in signed:
             text = text.replace(value, _MASK)

@@ -58,7 +58,7 @@ class _LookUps:
         """Join the look-up of a name, or start one.
 
         Raises:
-            OSError: There is no such name, or its server does not say.
+            OSError: The name does not exist, or its server does not answer.
             RuntimeError: No thread can be started.
         """
         time = asyncio.get_running_loop().time

@@ -102,7 +102,7 @@ def retrying(  # noqa: PLR0913 - each is one property of the call
 class _Call:
     """What is known of a call's attempts when they end."""
 
-    def __init__(  # noqa: PLR0913 - what `retrying` is told
+    def __init__(  # noqa: PLR0913 - the arguments of `retrying`
         self,
         policy: CallPolicy,
         clock: RunningClock,

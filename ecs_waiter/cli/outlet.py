@@ -107,7 +107,7 @@ class Outlet(io.RawIOBase):
         """Wait until all is written or has failed.
 
         Returns:
-            False if the reader takes nothing for `patience` seconds, or not all `within` so many seconds.
+            False if the reader takes nothing for `patience` seconds, or if writing takes longer than `within` seconds.
         """
         since = time.monotonic()
         while (stalled := self.stalled_for(since)) or not self._is_empty:

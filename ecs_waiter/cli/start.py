@@ -120,7 +120,7 @@ async def _nothing_to_wait_for(why: str, options: WaitOptions) -> ExitCode:
         try:
             await write_many(json_pieces([]))
         except ClosedPipeError:
-            # The exit code tells what nobody reads.
+            # Nobody reads the results; the exit code still reports the outcome.
             lose_results()
     return ExitCode.FINISHED
 

@@ -310,7 +310,7 @@ class Stdin:
     """Reads stdin within a deadline.
 
     Args:
-        timeout: Seconds that reading and what comes after it may take together; None is no limit, and 0 is none for
+        timeout: Seconds that reading and what comes after it may take together; None means no limit, and 0 none for
             reading.
     """
 
@@ -334,7 +334,7 @@ def read_stdin(seconds: float | None = None) -> str:
     """Return all of stdin.
 
     Args:
-        seconds: How long that may take; None is no limit.
+        seconds: How long that may take; None means no limit.
 
     Raises:
         CommandError: It cannot be read, or is not closed in time.

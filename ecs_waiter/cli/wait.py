@@ -243,7 +243,7 @@ async def _conclude(  # noqa: PLR0913 - what there is to say
         try:
             await write_many(_results(progress, options.output, lines))
         except ClosedPipeError:
-            # What nobody reads was still waited for: the exit code tells.
+            # Nobody reads the results; the exit code still reports the outcome.
             lose_results()
         except UnreadError as error:
             lose_results()

@@ -113,7 +113,7 @@ class Reasons:
     def known_failures(self, task_ids: Sequence[str], watcher: Watcher) -> Iterator[Task]:
         """Those of a watcher's tasks that have failed, while their reasons are being looked up.
 
-        Meanwhile they may be told, and watchers may leave.
+        Meanwhile they may be reported, and watchers may leave.
         """
         if len(task_ids) > len(self._failures):
             known: Iterable[Failure | None] = tuple(self._failures.values())
@@ -139,7 +139,7 @@ class Reasons:
             self._settle(failure, None)
 
     def forget(self) -> None:
-        """Nobody waits to be told any more."""
+        """Nobody waits for these any more."""
         for failure in self._failures.values():
             failure.watchers = {}
         self._failures = {}
