@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from itertools import islice, starmap
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.cli.outcomes import COLOURS, Record, in_order
@@ -103,15 +104,24 @@ def _indented(value: Mapping[str, Any], depth: int) -> str:
 
 
 def _json(value: object, depth: int) -> str:
-    if value is None or isinstance(value, str | int):
-        return json.dumps(value)
+    if value is None or isinstance(value, str):
+        return _in_line(value)
     # A raw line break is never inside of a string.
     return json.dumps(value, indent=2).replace("\n", "\n" + " " * depth)
 
 
 def line_of(record: Record, more: Mapping[str, Any] | None = None) -> str:
     """Return one task as a line of JSON."""
-    return f"{json.dumps(record.as_json() | dict(more or {}))}\n"
+    fields = record.as_json() | dict(more or {})
+    inside = ", ".join([f'"{name}": {_in_line(each)}' for name, each in fields.items()])
+    return f"{{{inside}}}\n"
+
+
+def _in_line(value: object) -> str:
+    # `dumps` makes an encoder for each call, which would be most of the time that a million results take.
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    return "null" if value is None else json.dumps(value)
 
 
 def text_pieces(progress: Progress) -> Iterator[str]:
