@@ -7,10 +7,11 @@ import contextlib
 import ssl
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 import trustme
 
-from ecs_waiter.api import retry
+from ecs_waiter.api import retry, transport
 from ecs_waiter.polling import poller
 
 if TYPE_CHECKING:
@@ -41,6 +42,16 @@ def trusting(ca: trustme.CA) -> ssl.SSLContext:
     context = ssl.create_default_context()
     ca.configure_trust(context)
     return context
+
+
+@pytest.fixture
+def own_sessions_trust(monkeypatch: pytest.MonkeyPatch, trusting: ssl.SSLContext) -> None:
+    """Let the library's own sessions trust the CA."""
+    monkeypatch.setattr(
+        transport,
+        "new_connector",
+        lambda *, force_close=False: aiohttp.TCPConnector(ssl=trusting, force_close=force_close),
+    )
 
 
 @contextlib.asynccontextmanager

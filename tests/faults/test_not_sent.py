@@ -12,7 +12,6 @@ import pytest
 from proxying import Door, Proxy, serving
 
 from ecs_waiter import EcsClient, PollPolicy, ServiceUnavailableError, StaticCredentials
-from ecs_waiter.api import transport
 from ecs_waiter.emulator import EcsEmulator
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     ServeTls = Callable[[EcsEmulator, trustme.LeafCert], AbstractAsyncContextManager[str]]
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("own_sessions_trust")]
 
 REGION = "cn-hangzhou"
 CREDENTIALS = StaticCredentials("example-key-id", "example-key-secret")
@@ -37,16 +36,6 @@ POLICY = PollPolicy(outage_budget=30, call_timeout=10)
 def is_own(request: pytest.FixtureRequest) -> bool:
     """Whether the library makes the session."""
     return bool(request.param)
-
-
-@pytest.fixture(autouse=True)
-def _trusts(monkeypatch: pytest.MonkeyPatch, trusting: ssl.SSLContext) -> None:
-    """Let the library's own sessions trust the CA."""
-    monkeypatch.setattr(
-        transport,
-        "new_connector",
-        lambda *, force_close=False: aiohttp.TCPConnector(ssl=trusting, force_close=force_close),
-    )
 
 
 @contextlib.asynccontextmanager

@@ -27,7 +27,6 @@ from ecs_waiter import (
     wait_for_task,
     wait_for_tasks,
 )
-from ecs_waiter.api import transport
 from ecs_waiter.emulator import EcsEmulator
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     ServeTls = Callable[[EcsEmulator, trustme.LeafCert], AbstractAsyncContextManager[str]]
     Setting = tuple[EcsEmulator, str, Proxy]
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("own_sessions_trust")]
 
 REGION = "cn-hangzhou"
 CREDENTIALS = StaticCredentials("example-key-id", "example-key-secret")
@@ -55,16 +54,6 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http", "https", "all", "no"):
         monkeypatch.delenv(f"{name}_proxy", raising=False)
         monkeypatch.delenv(f"{name.upper()}_PROXY", raising=False)
-
-
-@pytest.fixture(autouse=True)
-def _trusts(monkeypatch: pytest.MonkeyPatch, trusting: ssl.SSLContext) -> None:
-    """Let the library's own sessions trust the CA."""
-    monkeypatch.setattr(
-        transport,
-        "new_connector",
-        lambda *, force_close=False: aiohttp.TCPConnector(ssl=trusting, force_close=force_close),
-    )
 
 
 @contextlib.asynccontextmanager
