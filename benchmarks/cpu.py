@@ -49,7 +49,7 @@ _RATIOS = (
     ("http: SDK / ecs_waiter", 8, 1, Goal(at_least=3)),
     ("https: loop by hand / ecs_waiter", 11, 10, None),
     ("https: SDK / ecs_waiter", 12, 10, Goal(at_least=50)),
-    ("https: SDK, told its one CA / ecs_waiter", 13, 10, None),
+    ("https: SDK, given only that CA / ecs_waiter", 13, 10, None),
 )
 
 

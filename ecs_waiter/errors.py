@@ -338,7 +338,7 @@ def _few(shown: Sequence[str], count: int) -> str:
 
 def _with_status(task: Task) -> str:
     status = printable(task.task_status)
-    # The words of the documentation are members of an enum; what the service says besides stays plain text.
+    # Documented words are members of an enum; all others stay plain text.
     if type(task.task_status) is str:
         status = f"unknown status {status!r}"
     return f"{printable(task.task_id)} ({status})"

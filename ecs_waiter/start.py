@@ -96,13 +96,13 @@ class Start:
 
     @property
     def would_succeed(self) -> str:
-        """What to say of a dry run that would succeed."""
+        """The message for a dry run that would succeed."""
         words = "the request would succeed; it was a dry run, so nothing was started"
         return f"{self.operation} in {self.region_id}: {words}"
 
     @property
     def done_at_once(self) -> str:
-        """What to say of a start that gave no task because the change is done."""
+        """The message for a start that gave no task because the change is done."""
         return f"{self.operation} in {self.region_id} was done at once: there is nothing to wait for"
 
     def passed_dry_run(self, error: ApiError) -> bool:

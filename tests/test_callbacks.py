@@ -1,4 +1,4 @@
-"""`on_update` is a plain function: what would have to be awaited is refused, for nobody would await it."""
+"""`on_update` is a plain function: a coroutine function is rejected, because nothing would await it."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ class EcsRunTaskOperator(BaseOperator):
     def _begin(self, context: Context, hook: EcsTaskHook, region_id: str) -> str | None:
         EcsConsoleTasksLink.persist(context, region_id)
         started = recall(context)
-        # Before any call, for it refuses what cannot be waited for.
+        # Before any call, because it rejects operations that start no task.
         start = self._new_start(context, hook, started.task_id or started.superseded)
         if started.task_id is not None and _look(hook, started.task_id) is not TaskStatus.CANCELED:
             self.log.info("%s in %s was started before, as task %s", self.operation, region_id, started.task_id)

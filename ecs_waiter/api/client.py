@@ -139,7 +139,7 @@ class EcsClient:
         return limiter if operation == _POLL else limiter.beside(operation)
 
     def keep(self, is_used: Callable[[str], bool]) -> None:
-        """Have no region forgotten that is used, besides those that calls are under way to."""
+        """Keep the regions for which `is_used` is true, as well as those with calls under way."""
         self._is_used = is_used
 
     def _is_idle(self, region_id: str, limiter: RegionLimiter) -> bool:

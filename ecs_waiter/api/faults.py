@@ -131,7 +131,7 @@ def parsed(body: bytes) -> Any:
 def told_by(
     data: Any, body: bytes = b"", date: float | None = None, clean: Callable[[str, int], str] = lambda text, _most: text
 ) -> Told:
-    """Return what an answer says of an error: parsed JSON, or else XML in its body; a gateway's page says nothing.
+    """Return the error in an answer, from its parsed JSON or the XML of its body; a gateway's page has none.
 
     Args:
         data: The parsed answer; None if it is not JSON.

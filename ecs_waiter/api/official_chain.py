@@ -49,7 +49,7 @@ _EXIT_STATUS = re.compile(r"exit status (-?\d+)")
 _PASSING_CODES = ("throttling", "serviceunavailable", "internalerror", "unknownerror", "signaturenonceused")
 _PASSING_WORDS = ("command process timed out", "No cached value was found")
 _PASSING_STATUSES = frozenset({408, 429, *range(500, 600)})
-# What an error of `requests` may say of a connection without quoting a URL.
+# The reasons that an error of `requests` gives without quoting a URL.
 _CONNECTION = re.compile(
     r"Connection refused|Connection reset by peer|Connection aborted|timed out|Network is unreachable|No route to host"
     r"|Name or service not known|Temporary failure in name resolution|certificate verify failed|Cannot connect to proxy"

@@ -73,7 +73,7 @@ class Proxies:
         """Return the proxy for `url`; None for a direct connection.
 
         Raises:
-            ValueError: The environment names a proxy that cannot be used. The message does not repeat it, for it may
+            ValueError: The environment names a proxy that cannot be used. The message does not repeat it: it may
                 hold a password.
         """
         origin = url.origin()

@@ -456,7 +456,7 @@ def _judged(
 def _judging(
     reply: Reply, request: SignedRequest, fingerprint: int, read: Callable[[bytes], Listing | None] | None
 ) -> Generator[None, None, tuple[Answer | ApiError, faults.Told]]:
-    """Return what a reply means, and what it says of an error, all secrets removed; in steps, for it may be large."""
+    """Return the result of a reply and its error, with all secrets removed; in steps, because it may be large."""
     date = faults.date_of(reply.headers)
     is_clean = request.redactor.is_clean(reply.body, request.signature)
     if read is not None and is_clean and reply.status in _GOOD and (listing := read(reply.body)) is not None:

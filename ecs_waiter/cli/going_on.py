@@ -37,7 +37,7 @@ def command_for(refs: Sequence[TaskRef], options: Sequence[str]) -> Iterator[str
         yield f"{start} {shlex.join(words)}"
         return
     yield f"{start} - <<'END'"
-    # In pieces, for they may be a million.
+    # In pieces, because there may be a million.
     while piece := "\n".join(islice(words, _LINES_AT_ONCE)):
         yield piece
     yield "END"

@@ -48,7 +48,7 @@ class Missing:
             self.since += uncounted
 
     def from_whole_answer(self, now: float, uncounted: float) -> None:
-        """A whole answer lacks the ID: the grace begins, or goes on."""
+        """A complete answer lacks the ID: start the grace, or let it run."""
         self.cuts = 0
         self.cut_since = None
         self.since = now if self.since is None else self.since + uncounted

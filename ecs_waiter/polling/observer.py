@@ -1,4 +1,4 @@
-"""Observer: who else is told what a poller does - all that polling knows of telemetry."""
+"""Observer: the interface through which a poller reports to telemetry."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Observer"]
 
 
 class Observer(Protocol):
-    """Told at once, in the poller's own tasks. Nothing here may raise or call back into the poller."""
+    """Called at once, in the poller's own tasks. Nothing here may raise or call back into the poller."""
 
     def served(self, watchers: Iterable[Watcher]) -> None:
-        """A call made for these has come back to the running task, well or not; nobody was told of it yet."""
+        """A call made for these has come back to the running task, well or not; no watcher was notified yet."""
         ...
 
     def settled(
@@ -35,6 +35,6 @@ class Observer(Protocol):
             outcome: finished, failed, canceled, not_found, or error where the service refused an ID.
             tasks: The last state of each, where it is known.
             watched: For how many seconds each was waited for; infinite for one that was seen running.
-            date: The service's clock when it told so, in seconds since the epoch; None if it did not say.
+            date: The service's clock in that answer, in seconds since the epoch; None without a `Date`.
         """
         ...

@@ -86,7 +86,7 @@ def test_answer_without_a_task_with_a_token(how: str, ecs_emulator: EcsEmulator)
 def test_no_task_to_wait_for(
     how: str, ecs_emulator: EcsEmulator, capfd: pytest.CaptureFixture[str], operation: str
 ) -> None:
-    """An operation that is not known to start a task fails for good before any call; the log says what to do."""
+    """An operation that is not known to start a task fails without a retry, before any call; the log says what to do."""
     ran = run_dag(f"run_{how}", operation=operation, resource="m-1")
     assert (ran.states, ran.tries) == ({"step": "failed"}, {"step": 1})
     assert ecs_emulator.requests == []

@@ -223,7 +223,7 @@ class RateLimit(Fault):
         check_choice("header", self.header, _RATELIMIT_HEADERS)
 
     def spoil(self, _request: Request, answer: Answer) -> None:
-        # What a throttled answer says of its own wait stays.
+        # A throttled answer keeps its own retry delay.
         told = ratelimit(limit=self.limit, remain=self.remain, time_left=self.time_left, window=self.window)
         answer.headers.setdefault(self.header, told)
 
