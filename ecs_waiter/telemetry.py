@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ecs_waiter.api.transport import Attempt
     from ecs_waiter.models import Task
-    from ecs_waiter.polling.watch import Watcher
+    from ecs_waiter.polling.subscribers import Subscriber
     from ecs_waiter.stats import RegionStats
     from ecs_waiter.wait import Wait
 
@@ -136,7 +136,7 @@ class Telemetry:
         self.counts = counts
         self._tracer = tracer
         self._meters = meters
-        self._waits: dict[Watcher, _WaitSpan] = {}
+        self._waits: dict[Subscriber, _WaitSpan] = {}
         self._calls: dict[tuple[str, str], dict[str, str | int]] = {}
         meters.opened(self)
 
@@ -162,7 +162,7 @@ class Telemetry:
                 kept.sum_up(wait)
                 kept.end(error)
 
-    def begin(self, watcher: Watcher, regions: tuple[str, ...], tasks: int) -> None:
+    def begin(self, subscriber: Subscriber, regions: tuple[str, ...], tasks: int) -> None:
         """Begin the span of a wait for so many tasks."""
         span = self._tracer.start_span("ecs_waiter.wait")
         if not span.is_recording():
@@ -172,11 +172,11 @@ class Telemetry:
             span.set_attribute("cloud.region", regions[0])
         else:
             span.set_attribute("ecs_waiter.wait.regions", regions)
-        self._waits[watcher] = _WaitSpan(span)
+        self._waits[subscriber] = _WaitSpan(span)
 
-    def end(self, watcher: Watcher, error: BaseException | None) -> None:
+    def end(self, subscriber: Subscriber, error: BaseException | None) -> None:
         """End the span of a wait."""
-        kept = self._waits.pop(watcher, None)
+        kept = self._waits.pop(subscriber, None)
         if kept is not None:
             kept.end(error)
 
@@ -212,13 +212,13 @@ class Telemetry:
 
     # -- as an Observer -----------------------------------------------------------------------------------------------
 
-    def served(self, watchers: Iterable[Watcher]) -> None:
+    def served(self, subscribers: Iterable[Subscriber]) -> None:
         """Link the call that has just come back to those who waited for it."""
         call = _last_call.get()
         if call is not None:
             _last_call.set(None)
-            for watcher in watchers if self._waits else ():
-                kept = self._waits.get(watcher)
+            for subscriber in subscribers if self._waits else ():
+                kept = self._waits.get(subscriber)
                 if kept is not None:
                     kept.note(call)
 

@@ -26,14 +26,14 @@ _GIVEN = EcsWaiterError("given already")
 
 
 class Wait:
-    """A Watcher of many tasks, whose news one coroutine takes off by `next`.
+    """A Subscriber of many tasks, whose news one coroutine takes off by `next`.
 
     Args:
         targets: The tasks.
-        tells_changes: Whether `next` gives each change of a task.
-        tells_outcomes: Whether `next` gives each outcome.
-        needs_reason: Whether failures are worth the look-up of their reason.
-        looks_once: Whether one look at each task is all.
+        wants_changes: Whether `next` gives each change of a task.
+        wants_outcomes: Whether `next` gives each outcome.
+        needs_detail: Whether failures are worth the look-up of their reason.
+        single_poll: Whether one poll of each task is all.
         fail_fast: Whether the first failure ends the wait.
 
     Attributes:
@@ -44,6 +44,7 @@ class Wait:
         timer: Ends the wait at its deadline.
         last: The last known state of each pending task, noted as an expired wait leaves the schedules.
         unasked: How many of these no call has asked for yet.
+        unpolled: Groups of its tasks whose single poll has yet to be made.
         faults: The present fault of each failing region, noted at the same time.
     """
 
@@ -56,11 +57,10 @@ class Wait:
         "_is_expired",
         "_is_sealed",
         "_left_over",
-        "_looked_at",
         "_pending",
         "_regional",
-        "_tells_outcomes",
         "_waker",
+        "_wants_outcomes",
         "fail_fast",
         "failures",
         "faults",
@@ -68,13 +68,14 @@ class Wait:
         "is_leaving",
         "last",
         "left",
-        "looks_once",
-        "needs_reason",
+        "needs_detail",
         "outcomes",
-        "sees_changes",
+        "single_poll",
         "targets",
         "timer",
         "unasked",
+        "unpolled",
+        "wants_changes",
     )
 
     keeps = True
@@ -83,16 +84,16 @@ class Wait:
         self,
         targets: Targets,
         *,
-        tells_changes: bool = False,
-        tells_outcomes: bool = False,
-        needs_reason: bool = True,
-        looks_once: bool = False,
+        wants_changes: bool = False,
+        wants_outcomes: bool = False,
+        needs_detail: bool = True,
+        single_poll: bool = False,
         fail_fast: bool = False,
     ) -> None:
         self.targets = targets
-        self.sees_changes = tells_changes
-        self.needs_reason = needs_reason
-        self.looks_once = looks_once
+        self.wants_changes = wants_changes
+        self.needs_detail = needs_detail
+        self.single_poll = single_poll
         self.fail_fast = fail_fast
         self.failures: Counter[str] = Counter()
         self.has_failed = False
@@ -103,10 +104,10 @@ class Wait:
         self.last: dict[str, Task | None] = {}
         self.unasked = 0
         self.faults: dict[str, ApiError] = {}
-        self._tells_outcomes = tells_outcomes
+        self._wants_outcomes = wants_outcomes
         self._pending = len(targets)
         self._events: deque[Any] = deque()
-        self._looked_at: set[str] = set()
+        self.unpolled = 0
         self._regional: set[int] = set()
         self._errors: dict[int, EcsWaiterError] = {}
         self._failures = 0
@@ -125,7 +126,7 @@ class Wait:
             await asyncio.sleep(0)
         self._pending = len(self.targets)
 
-    # -- as a Watcher -------------------------------------------------------------------------------------------------
+    # -- as a Subscriber ----------------------------------------------------------------------------------------------
 
     def task_changed(self, task: Task) -> None:
         """Keep a change for `next`."""
@@ -159,26 +160,14 @@ class Wait:
             came = {task_id: outcome for task_id, outcome in came.items() if task_id not in self.outcomes}
         self._keep(came)
         self._pending -= len(came)
-        if self.looks_once:
-            self._looked_at.difference_update(came)
-            self._note_looks()
         if self._events or not self._pending:
             self._wake()
         return bool(came)
 
     def _keep(self, came: Mapping[str, Outcome]) -> None:
         self.outcomes.update(came)
-        if self._tells_outcomes:
+        if self._wants_outcomes:
             self._events.extend(came.values())
-
-    def task_looked_at(self, task_id: str) -> None:
-        """Note that one look at this task has been had."""
-        self._looked_at.add(task_id)
-        self._note_looks()
-
-    def _note_looks(self) -> None:
-        if len(self._looked_at) >= self._pending:
-            self.expire()
 
     # -- as its owner sees it -----------------------------------------------------------------------------------------
 
@@ -201,10 +190,9 @@ class Wait:
         self._is_expired = self._is_sealed = True
         self._wake()
 
-    def look_once(self) -> None:
-        """From now on one more look at each pending task is all, and the reason of a failure is not waited for."""
-        self.looks_once, self.needs_reason = True, False
-        self._looked_at.clear()
+    def poll_once_more(self) -> None:
+        """From now on one more poll of each pending task is all, and the reason of a failure is not waited for."""
+        self.single_poll, self.needs_detail = True, False
 
     def close(self) -> None:
         """The waiter was closed under this wait."""
@@ -299,8 +287,8 @@ class Stream(Wait):
 
     keeps = False
 
-    def __init__(self, targets: Targets, *, looks_once: bool) -> None:
-        super().__init__(targets, tells_changes=True, needs_reason=not looks_once, looks_once=looks_once)
+    def __init__(self, targets: Targets, *, single_poll: bool) -> None:
+        super().__init__(targets, wants_changes=True, needs_detail=not single_poll, single_poll=single_poll)
 
     def task_changed(self, task: Task) -> None:
         """Keep a change for `next`."""
@@ -327,13 +315,12 @@ class Stream(Wait):
 
 
 class Submitted:
-    """The Watcher of one future; `error` is what it was resolved with, for whoever may not take it off the future."""
+    """The Subscriber of one future; `error` is what the future was resolved with."""
 
     __slots__ = ("_future", "error")
 
-    sees_changes = False
-    needs_reason = True
-    looks_once = False
+    wants_changes = False
+    needs_detail = True
 
     def __init__(self, future: asyncio.Future[Task]) -> None:
         self._future = future
@@ -345,7 +332,7 @@ class Submitted:
             (task,) = tasks
             self._future.set_result(task)
 
-    def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool) -> None:  # noqa: ARG002 - a Watcher
+    def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool) -> None:  # noqa: ARG002 - a Subscriber
         """Resolve the future."""
         if not self._future.done():
             self.error = error
@@ -353,6 +340,3 @@ class Submitted:
 
     def task_changed(self, task: Task) -> None:
         """A future tells no changes."""
-
-    def task_looked_at(self, task_id: str) -> None:
-        """A future has no deadline."""

@@ -213,21 +213,21 @@ class TaskWaiter:
         region = resolve_region(region_id)
         poller = self._poller(region)
         future: asyncio.Future[Task] = asyncio.get_running_loop().create_future()
-        watcher = Submitted(future)
+        subscriber = Submitted(future)
 
         def done(_: asyncio.Future[Task]) -> None:
             self._futures.discard(future)
             if future.cancelled():
-                poller.discard(task_id, watcher)
+                poller.discard(task_id, subscriber)
             if self._telemetry is not None:
-                self._telemetry.end(watcher, watcher.error)
+                self._telemetry.end(subscriber, subscriber.error)
 
         self._futures.add(future)
         if self._telemetry is not None:
-            self._telemetry.begin(watcher, (region,), 1)
+            self._telemetry.begin(subscriber, (region,), 1)
         future.add_done_callback(done)
         try:
-            poller.add((task_id,), watcher)
+            poller.add((task_id,), subscriber)
         except BaseException:
             future.cancel()
             raise
@@ -297,9 +297,9 @@ class TaskWaiter:
         targets = Targets(task_ids, region_id)
         wait = Wait(
             targets,
-            tells_changes=notify is not None,
-            needs_reason=seconds != 0,
-            looks_once=seconds == 0,
+            wants_changes=notify is not None,
+            needs_detail=seconds != 0,
+            single_poll=seconds == 0,
             fail_fast=fail_fast,
         )
         await wait.read()
@@ -339,7 +339,7 @@ class TaskWaiter:
         self._check_open()
         targets = Targets(task_ids, region_id)
         targets.begin()
-        wait = Wait(targets, tells_outcomes=True, needs_reason=seconds != 0, looks_once=seconds == 0)
+        wait = Wait(targets, wants_outcomes=True, needs_detail=seconds != 0, single_poll=seconds == 0)
         return self._events(wait, seconds, _deadline(seconds))
 
     def updates(
@@ -371,7 +371,7 @@ class TaskWaiter:
         self._check_open()
         targets = Targets(task_ids, region_id)
         targets.begin()
-        wait = Wait(targets, tells_changes=True, needs_reason=False, looks_once=seconds == 0)
+        wait = Wait(targets, wants_changes=True, needs_detail=False, single_poll=seconds == 0)
         return self._updates(wait, seconds, _deadline(seconds))
 
     async def follow(
@@ -391,7 +391,7 @@ class TaskWaiter:
         targets = Targets(task_ids, None)
         for _ in targets.read():
             await asyncio.sleep(0)
-        async with aclosing(self._events(Stream(targets, looks_once=timeout == 0), timeout, deadline)) as events:
+        async with aclosing(self._events(Stream(targets, single_poll=timeout == 0), timeout, deadline)) as events:
             async for news in events:
                 yield news
 
@@ -570,7 +570,7 @@ class TaskWaiter:
         if deadline is not None:
             # Reading the IDs may have taken longer than the deadline, which is not a gap.
             now = asyncio.get_running_loop().time()
-            self._expire_at(max(deadline + (self._policy.call_timeout if wait.looks_once else 0.0), now), wait)
+            self._expire_at(max(deadline + (self._policy.call_timeout if wait.single_poll else 0.0), now), wait)
         self._waits.add(wait)
         if self._is_closed:
             wait.close()
@@ -593,12 +593,15 @@ class TaskWaiter:
         If the loop did not run when the deadline passed, the wait has one last look.
         """
         now = asyncio.get_running_loop().time()
-        if now - deadline > _LATE and not wait.looks_once and not self._is_closed:
-            wait.look_once()
+        if now - deadline > _LATE and not wait.single_poll and not self._is_closed:
+            wait.poll_once_more()
             self._expire_at(now + self._policy.call_timeout, wait)
-            do_in_slices(wait.asked(), partial(self._look_at, wait))
+            wait.unpolled = 1
+            do_in_slices(wait.asked(), partial(self._look_at, wait), partial(self._polled, wait))
             return
+        self._end_at_deadline(wait)
 
+    def _end_at_deadline(self, wait: Wait) -> None:
         def expire() -> None:
             wait.expire()
             self._leave(wait)
@@ -652,15 +655,31 @@ class TaskWaiter:
             if task_id not in wait.outcomes:
                 by_region[region_id].append(task_id)
         for region_id, task_ids in by_region.items():
-            self._poller(region_id).look_once_more(task_ids, wait)
+            self._poll_once(region_id, task_ids, wait)
+
+    def _poll_once(self, region_id: str, task_ids: list[str], wait: Wait) -> None:
+        wait.unpolled += 1
+        polled = self._poller(region_id).poll_once(task_ids, wait)
+        polled.add_done_callback(lambda _: self._polled(wait))
+
+    def _polled(self, wait: Wait) -> None:
+        """End a wait once each of its tasks had its single poll."""
+        wait.unpolled -= 1
+        if not wait.unpolled and not wait.is_leaving and not self._is_closed:
+            self._end_at_deadline(wait)
 
     async def _join(self, wait: Wait) -> None:
         """Put the tasks on the schedules."""
+        wait.unpolled = 1
         for region_id, task_ids in wait.targets.regions.items():
             async for piece in in_slices(task_ids):
                 if self._is_closed or wait.is_expired:
                     return
                 self._poller(region_id).add(piece, wait)
+                if wait.single_poll:
+                    self._poll_once(region_id, piece, wait)
+        if wait.single_poll:
+            self._polled(wait)
 
     async def _tell_known_failures(self, wait: Wait) -> bool:
         """At its end a wait is told of the failures whose reasons are still being looked up; whether there were any."""

@@ -31,18 +31,18 @@ class Entry:
 
     Attributes:
         task_id: The ID.
-        watchers: Who waits: the poller's business, the schedule does not look.
+        subscribers: Who waits: the poller's business, the schedule does not look.
         seen: The status and the action last seen; None before the task was seen.
         born: When the task was created, on the clock that the schedule is told; when the ID was added until it is seen.
         missing: Set while the answers lack the ID.
         batch: The batch that holds the ID, in the queue or in flight; None if it is new or has left.
     """
 
-    __slots__ = ("batch", "born", "missing", "seen", "task_id", "watchers")
+    __slots__ = ("batch", "born", "missing", "seen", "subscribers", "task_id")
 
     def __init__(self, task_id: str, born: float) -> None:
         self.task_id = task_id
-        self.watchers: Any = None
+        self.subscribers: Any = None
         self.seen: tuple[str, str] | None = None
         self.born = born
         self.missing: Missing | None = None

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ecs_waiter.models import Task
-    from ecs_waiter.polling.watch import Watcher
+    from ecs_waiter.polling.subscribers import Subscriber
 
 __all__ = ["Observer"]
 
@@ -16,8 +16,8 @@ __all__ = ["Observer"]
 class Observer(Protocol):
     """Called at once, in the poller's own tasks. Nothing here may raise or call back into the poller."""
 
-    def served(self, watchers: Iterable[Watcher]) -> None:
-        """A call made for these has come back to the running task, well or not; no watcher was notified yet."""
+    def served(self, subscribers: Iterable[Subscriber]) -> None:
+        """A call made for these has come back to the running task, well or not; no subscriber was notified yet."""
         ...
 
     def settled(

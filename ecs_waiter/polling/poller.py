@@ -26,8 +26,8 @@ from ecs_waiter.polling.outage import TICK
 from ecs_waiter.polling.policy import ask
 from ecs_waiter.polling.reasons import Reasons
 from ecs_waiter.polling.schedule import News, PollSchedule
+from ecs_waiter.polling.subscribers import Copies, Subscriber, subscribers_of
 from ecs_waiter.polling.telling import Teller
-from ecs_waiter.polling.watch import Copies, Watcher, watchers_of
 from ecs_waiter.running_clock import RunningClock
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class RegionPoller:
         self._runner: asyncio.Task[None] | None = None
         self._alarm: asyncio.Future[None] | None = None
         self._failures = 0
+        self._single_polls: dict[str, list[SinglePoll]] = {}
         self._is_closed = False
         self.polls = 0
         self.retried = 0
@@ -141,39 +142,44 @@ class RegionPoller:
 
     # -- who waits ----------------------------------------------------------------------------------------------------
 
-    def add(self, task_ids: Iterable[str], watcher: Watcher) -> None:
-        """Have a watcher told about tasks. Whoever joins late is shown a task's present state at the next answer."""
+    def add(self, task_ids: Iterable[str], subscriber: Subscriber) -> None:
+        """Have a subscriber told about tasks. Whoever joins late is shown a task's present state at the next answer."""
         schedule = self._schedule
-        self._teller.joins(watcher)
+        self._teller.joins(subscriber)
         if self._reasons:
-            task_ids = [task_id for task_id in task_ids if not self._reasons.join(task_id, watcher)]
+            task_ids = [task_id for task_id in task_ids if not self._reasons.join(task_id, subscriber)]
         entries = schedule.add(task_ids, self._clock.time())
-        for entry in self._teller.attach(entries, watcher):
+        for entry in self._teller.attach(entries, subscriber):
             schedule.show(entry)
-        if watcher.looks_once:
-            for entry in entries:
-                schedule.hurry(entry)
         if schedule:
             self._see_to_it()
 
-    def look_once_more(self, task_ids: Iterable[str], watcher: Watcher) -> None:
-        """Poll tasks of a watcher now; one more look is all it wants from now on."""
-        self._teller.joins(watcher)
+    def poll_once(self, task_ids: Iterable[str], subscriber: Subscriber) -> asyncio.Future[None]:
+        """Poll tasks of a subscriber as soon as possible.
+
+        The future resolves when each of them was polled after this call, successfully or not, or has ended.
+        """
+        once = SinglePoll(subscriber)
         for task_id in task_ids:
             entry = self._schedule.find(task_id)
             if entry is not None:
                 self._schedule.hurry(entry)
+                self._single_polls.setdefault(task_id, []).append(once)
+                once.left += 1
+        once.done(0)
         if self._schedule:
             self._see_to_it()
+        return once.future
 
-    def discard(self, task_id: str, watcher: Watcher) -> None:
-        """A watcher loses interest; the last one takes the ID off the schedule."""
-        self._reasons.discard(task_id, watcher)
+    def discard(self, task_id: str, subscriber: Subscriber) -> None:
+        """A subscriber loses interest; the last one takes the ID off the schedule."""
+        self._reasons.discard(task_id, subscriber)
         entry = self._schedule.find(task_id)
         if entry is None:
             return
-        if self._teller.detach(entry, watcher):
+        if self._teller.detach(entry, subscriber):
             self._schedule.remove(entry)
+            self._end_single_polls((task_id,))
             if not self._schedule:
                 self._stir()
 
@@ -182,6 +188,7 @@ class RegionPoller:
         self._schedule.clear()
         self._teller.forget()
         self._reasons.forget()
+        self._end_single_polls(tuple(self._single_polls))
         self._stir()
 
     def last_known(self, task_id: str) -> Task | None:
@@ -194,9 +201,9 @@ class RegionPoller:
         entry = self._schedule.find(task_id)
         return entry is None or entry.batch is not None or entry.status is not None or entry.missing is not None
 
-    def known_failures(self, task_ids: Sequence[str], watcher: Watcher) -> Iterator[Task]:
-        """Those of a watcher's tasks that are known to have failed, while the reasons are being looked up."""
-        return self._reasons.known_failures(task_ids, watcher)
+    def known_failures(self, task_ids: Sequence[str], subscriber: Subscriber) -> Iterator[Task]:
+        """Those of a subscriber's tasks that are known to have failed, while the reasons are being looked up."""
+        return self._reasons.known_failures(task_ids, subscriber)
 
     def close(self) -> Iterable[asyncio.Task[None]]:
         """Stop; returns what has yet to end."""
@@ -333,7 +340,7 @@ class RegionPoller:
         """One call: its faults return the IDs to the schedule, which backs off."""
         asked_at, failures_before = self._clock.time(), self._failures
         self._tried_at = asked_at
-        looks = self._looks(batch)
+        single_polls = {entry.task_id: self._single_polls.pop(entry.task_id, []) for entry in batch.entries}
         self.polls += 1
         try:
             try:
@@ -348,7 +355,7 @@ class RegionPoller:
             finally:
                 self._limiter.release(Priority.POLL)
                 if self._observer is not None:
-                    self._observer.served(watcher for entry in batch.entries for watcher in watchers_of(entry))
+                    self._observer.served(subscriber for entry in batch.entries for subscriber in subscribers_of(entry))
             self._take_in(batch, snapshot, self._clock.time())
         except ApiError as error:
             if self._failures > failures_before:
@@ -360,7 +367,7 @@ class RegionPoller:
             self._fail_region(error)
         finally:
             self._schedule.abandon(batch)
-        self._report_looks(looks)
+            self._report_single_polls(batch, single_polls)
         self._stir()
 
     # -- what came of it ----------------------------------------------------------------------------------------------
@@ -450,26 +457,31 @@ class RegionPoller:
                 extra={"region_id": self._region_id},
             )
 
-    def _looks(self, batch: Batch) -> list[tuple[Entry, Watcher]]:
-        """The single looks that a call is made for; those that join during the call are served by the next one."""
-        if not self._teller.looks_once:
-            return []
-        return [(entry, watcher) for entry in batch.entries for watcher in watchers_of(entry) if watcher.looks_once]
-
-    def _report_looks(self, looks: list[tuple[Entry, Watcher]]) -> None:
-        """Report to single looks that they have been made."""
-        for entry, watcher in looks:
-            # A rejected batch is asked again in parts, whose answers are the look.
-            is_over = self._schedule.find(entry.task_id) is not entry or watcher not in watchers_of(entry)
-            if is_over or self._schedule.is_hunted(entry):
+    def _report_single_polls(self, batch: Batch, single_polls: dict[str, list[SinglePoll]]) -> None:
+        """Note which single polls this call has made; those that began during the call are made by the next one."""
+        for entry in batch.entries:
+            polls = single_polls.get(entry.task_id, [])
+            if not polls:
                 continue
-            # Without any grace, one whole answer that lacks the ID is all there is to wait for.
-            if self._policy.not_found_grace == 0 and entry.missing is not None and entry.missing.is_absent:
-                self.discard(entry.task_id, watcher)
+            is_waiting = self._schedule.find(entry.task_id) is entry
+            if is_waiting and self._schedule.is_hunted(entry):
+                # A rejected batch is asked again in parts, whose answers count.
+                self._single_polls.setdefault(entry.task_id, []).extend(polls)
+                continue
+            # Without a grace, one whole answer that lacks the ID is all there is to wait for.
+            if is_waiting and self._policy.not_found_grace == 0 and entry.missing and entry.missing.is_absent:
                 error = TaskNotFoundError(entry.task_id, self._region_id, self._teller.last_known(entry))
-                watcher.task_failed(entry.task_id, error, is_regional=False)
-            else:
-                watcher.task_looked_at(entry.task_id)
+                for poll in polls:
+                    if poll.subscriber in subscribers_of(entry):
+                        self.discard(entry.task_id, poll.subscriber)
+                        poll.subscriber.task_failed(entry.task_id, error, is_regional=False)
+            for poll in polls:
+                poll.done()
+
+    def _end_single_polls(self, task_ids: Iterable[str]) -> None:
+        for task_id in task_ids if self._single_polls else ():
+            for poll in self._single_polls.pop(task_id, ()):
+                poll.done()
 
     # -- the end of a region's waits ----------------------------------------------------------------------------------
 
@@ -478,6 +490,7 @@ class RegionPoller:
         self._failures += 1
         self._told_outage = False
         self._teller.all_failed(self._schedule.clear(), error)
+        self._end_single_polls(tuple(self._single_polls))
 
     def _outage(self) -> ServiceUnavailableError:
         budget = self._policy.outage_budget
@@ -512,6 +525,23 @@ class RegionPoller:
 
     def _died(self, cause: BaseException) -> EcsWaiterError:
         return _caused(cause, f"polling {self._region_id} ended by an error in its own code")
+
+
+class SinglePoll:
+    """One poll of each of a subscriber's tasks: `future` resolves when none is left to poll."""
+
+    __slots__ = ("future", "left", "subscriber")
+
+    def __init__(self, subscriber: Subscriber) -> None:
+        self.subscriber = subscriber
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.left = 0
+
+    def done(self, tasks: int = 1) -> None:
+        """Note that so many tasks were polled or have ended."""
+        self.left -= tasks
+        if self.left <= 0 and not self.future.done():
+            self.future.set_result(None)
 
 
 def _caused(cause: BaseException, what: str) -> EcsWaiterError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.errors import TaskFailedError
 from ecs_waiter.polling.outage import TICK
-from ecs_waiter.polling.watch import Copies, Watcher
+from ecs_waiter.polling.subscribers import Copies, Subscriber
 from ecs_waiter.slices import do_in_slices, in_slices
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ logger = logging.getLogger("ecs_waiter.polling")
 class Failure:
     """A task that is known to have failed, and who waits to be told why."""
 
-    __slots__ = ("task", "until", "watchers")
+    __slots__ = ("subscribers", "task", "until")
 
-    def __init__(self, task: Task, watchers: Iterable[Watcher], until: float) -> None:
+    def __init__(self, task: Task, subscribers: Iterable[Subscriber], until: float) -> None:
         self.task = task
-        self.watchers = dict.fromkeys(watchers)
+        self.subscribers = dict.fromkeys(subscribers)
         self.until = until
 
 
@@ -74,10 +74,10 @@ class Reasons:
     def __len__(self) -> int:
         return len(self._failures)
 
-    def add(self, task: Task, watchers: Iterable[Watcher]) -> None:
+    def add(self, task: Task, subscribers: Iterable[Subscriber]) -> None:
         """Tell these of a failure: at once those who need no reason, the others with it."""
-        waiting = [watcher for watcher in watchers if watcher.needs_reason]
-        at_once = [watcher for watcher in watchers if not watcher.needs_reason]
+        waiting = [subscriber for subscriber in subscribers if subscriber.needs_detail]
+        at_once = [subscriber for subscriber in subscribers if not subscriber.needs_detail]
         _tell(Failure(task, at_once, 0.0), None)
         if not waiting:
             return
@@ -89,38 +89,38 @@ class Reasons:
             self._spawn(self._work())
             self._workers += 1
 
-    def join(self, task_id: str, watcher: Watcher) -> bool:
+    def join(self, task_id: str, subscriber: Subscriber) -> bool:
         """Have one more told of a failure that is known already; False if it is not."""
         failure = self._failures.get(task_id)
         if failure is None:
             return False
-        if watcher.sees_changes:
-            watcher.task_changed(failure.task)
-        if watcher.needs_reason:
-            failure.watchers[watcher] = None
+        if subscriber.wants_changes:
+            subscriber.task_changed(failure.task)
+        if subscriber.needs_detail:
+            failure.subscribers[subscriber] = None
         else:
-            _tell(Failure(failure.task, [watcher], 0.0), None)
+            _tell(Failure(failure.task, [subscriber], 0.0), None)
         return True
 
-    def discard(self, task_id: str, watcher: Watcher) -> None:
-        """A watcher loses interest; without any the look-up is not made."""
+    def discard(self, task_id: str, subscriber: Subscriber) -> None:
+        """A subscriber loses interest; without any the look-up is not made."""
         failure = self._failures.get(task_id)
         if failure is not None:
-            failure.watchers.pop(watcher, None)
-            if not failure.watchers:
+            failure.subscribers.pop(subscriber, None)
+            if not failure.subscribers:
                 del self._failures[task_id]
 
-    def known_failures(self, task_ids: Sequence[str], watcher: Watcher) -> Iterator[Task]:
-        """Those of a watcher's tasks that have failed, while their reasons are being looked up.
+    def known_failures(self, task_ids: Sequence[str], subscriber: Subscriber) -> Iterator[Task]:
+        """Those of a subscriber's tasks that have failed, while their reasons are being looked up.
 
-        Meanwhile they may be reported, and watchers may leave.
+        Meanwhile they may be reported, and subscribers may leave.
         """
         if len(task_ids) > len(self._failures):
             known: Iterable[Failure | None] = tuple(self._failures.values())
         else:
             known = map(self._failures.get, task_ids)
         for failure in known:
-            if failure is not None and watcher in failure.watchers:
+            if failure is not None and subscriber in failure.subscribers:
                 yield failure.task
 
     def give_up(self) -> None:
@@ -141,14 +141,14 @@ class Reasons:
     def forget(self) -> None:
         """Nobody waits for these any more."""
         for failure in self._failures.values():
-            failure.watchers = {}
+            failure.subscribers = {}
         self._failures = {}
 
     async def _work(self) -> None:
         try:
             while self._queue:
                 failure = self._queue.popleft()
-                if failure.watchers:
+                if failure.subscribers:
                     self._settle(failure, await self._look_up(failure))
         finally:
             self._workers -= 1
@@ -173,18 +173,18 @@ class Reasons:
             )
         finally:
             if self._observer is not None:
-                self._observer.served(failure.watchers)
+                self._observer.served(failure.subscribers)
 
     def _settle(self, failure: Failure, detail: TaskDetail | None) -> None:
         if self._failures.get(failure.task.task_id) is failure:
             del self._failures[failure.task.task_id]
         _tell(failure, detail)
-        failure.watchers = {}
+        failure.subscribers = {}
 
 
 def _tell(failure: Failure, detail: TaskDetail | None) -> None:
-    if not failure.watchers:
+    if not failure.subscribers:
         return
     copies = Copies(TaskFailedError(failure.task, detail))
-    for watcher in tuple(failure.watchers):
-        watcher.task_failed(failure.task.task_id, copies.for_(watcher), is_regional=False)
+    for subscriber in tuple(failure.subscribers):
+        subscriber.task_failed(failure.task.task_id, copies.copy_for(subscriber), is_regional=False)

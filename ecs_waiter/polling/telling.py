@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.errors import EcsWaiterError, TaskCanceledError, TaskError, TaskNotFoundError
 from ecs_waiter.models import Task, TaskStatus
 from ecs_waiter.polling.schedule import is_settled
+from ecs_waiter.polling.subscribers import Copies, Subscriber, attach, detach, subscribers_of
 from ecs_waiter.polling.transitions import log_finished, log_seen, log_settled
-from ecs_waiter.polling.watch import Copies, Watcher, attach, detach, watchers_of
 from ecs_waiter.slices import do_in_slices
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ _LONGEST_ACTION = 100
 
 
 class Teller:
-    """Tells the watchers of one region what became of their tasks.
+    """Tells the subscribers of one region what became of their tasks.
 
     Args:
         region_id: The region.
@@ -56,11 +55,10 @@ class Teller:
         self._clock = clock
         self._odd_words = odd_words
         self._observer = observer
-        self._late: dict[str, dict[Watcher, None]] = {}
+        self._late: dict[str, dict[Subscriber, None]] = {}
         # By ID; the fields alone, for a whole Task holds three times as much.
         self._last_seen: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._shows_changes = False
-        self._once: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self.settled = 0
         self.service_clock: float | None = None
 
@@ -68,36 +66,29 @@ class Teller:
         """What is kept of tasks that are waited for: how they were last seen, and who joined late."""
         return len(self._late) + len(self._last_seen)
 
-    @property
-    def looks_once(self) -> bool:
-        """Whether anybody waits for one look only."""
-        return bool(self._once)
-
     # -- who is told --------------------------------------------------------------------------------------------------
 
-    def joins(self, watcher: Watcher) -> None:
-        """A watcher is about to be told of tasks."""
-        if watcher.looks_once:
-            self._once.add(watcher)
-        if watcher.sees_changes:
+    def joins(self, subscriber: Subscriber) -> None:
+        """A subscriber is about to be told of tasks."""
+        if subscriber.wants_changes:
             self._shows_changes = True
 
-    def attach(self, entries: Iterable[Entry], watcher: Watcher) -> Sequence[Entry]:
-        """Have a watcher told of tasks; those it joins late, and is to be shown the present state of."""
+    def attach(self, entries: Iterable[Entry], subscriber: Subscriber) -> Sequence[Entry]:
+        """Have a subscriber told of tasks; those it joins late, and is to be shown the present state of."""
         for entry in entries:
-            attach(entry, watcher)
-        if not watcher.sees_changes:
+            attach(entry, subscriber)
+        if not subscriber.wants_changes:
             return ()
         late = [entry for entry in entries if entry.status is not None]
         for entry in late:
-            self._late.setdefault(entry.task_id, {})[watcher] = None
+            self._late.setdefault(entry.task_id, {})[subscriber] = None
         return late
 
-    def detach(self, entry: Entry, watcher: Watcher) -> bool:
-        """Have a watcher told no more; whether nobody is left."""
+    def detach(self, entry: Entry, subscriber: Subscriber) -> bool:
+        """Have a subscriber told no more; whether nobody is left."""
         if entry.task_id in self._late:
-            self._late[entry.task_id].pop(watcher, None)
-        if not detach(entry, watcher):
+            self._late[entry.task_id].pop(subscriber, None)
+        if not detach(entry, subscriber):
             return False
         self._late.pop(entry.task_id, None)
         self._last_seen.pop(entry.task_id, None)
@@ -125,7 +116,7 @@ class Teller:
         """Tell what an answer says of its tasks: all who wait, or only those who joined late of one that is not new."""
         finished: list[Task] = []
         ended: list[Entry] = []
-        by_watcher: defaultdict[Watcher, list[Task]] = defaultdict(list)
+        by_subscriber: defaultdict[Subscriber, list[Task]] = defaultdict(list)
         others: list[tuple[Entry, Task, bool]] = []
         for entry, index, is_new in changes:
             task = tasks[index]
@@ -135,16 +126,16 @@ class Teller:
                 finished.append(task)
                 ended.append(entry)
                 # Most have one who waits, and few are worth a call for each.
-                held = entry.watchers
+                held = entry.subscribers
                 if isinstance(held, dict):
-                    for watcher in held:
-                        by_watcher[watcher].append(task)
+                    for subscriber in held:
+                        by_subscriber[subscriber].append(task)
                 elif held is not None:
-                    by_watcher[held].append(task)
+                    by_subscriber[held].append(task)
             else:
                 others.append((entry, task, is_new))
-        for watcher, theirs in by_watcher.items():
-            watcher.tasks_finished(theirs)
+        for subscriber, theirs in by_subscriber.items():
+            subscriber.tasks_finished(theirs)
         if finished:
             self._note_finished(finished, ended)
         for entry, task, is_new in others:
@@ -165,8 +156,8 @@ class Teller:
 
     def only(self, entry: Entry, copies: Copies) -> None:
         """Tell an error of one task, and count nothing."""
-        for watcher in watchers_of(entry):
-            watcher.task_failed(entry.task_id, copies.for_(watcher), is_regional=False)
+        for subscriber in subscribers_of(entry):
+            subscriber.task_failed(entry.task_id, copies.copy_for(subscriber), is_regional=False)
 
     def all_failed(self, entries: dict[str, Entry], error: EcsWaiterError) -> None:
         """Report the region's error to everyone who waits, one copy for each, and empty `entries`."""
@@ -177,8 +168,8 @@ class Teller:
         def notify(piece: list[str]) -> None:
             for task_id in piece:
                 late.pop(task_id, None)
-                for watcher in watchers_of(entries.pop(task_id)):
-                    watcher.task_failed(task_id, copies.for_(watcher), is_regional=True)
+                for subscriber in subscribers_of(entries.pop(task_id)):
+                    subscriber.task_failed(task_id, copies.copy_for(subscriber), is_regional=True)
 
         do_in_slices(list(entries), notify)
 
@@ -186,9 +177,9 @@ class Teller:
 
     def _show(self, entry: Entry, task: Task, *, is_new: bool) -> None:
         late = self._late.pop(entry.task_id, ())
-        for watcher in watchers_of(entry) if is_new else late:
-            if watcher.sees_changes:
-                watcher.task_changed(task)
+        for subscriber in subscribers_of(entry) if is_new else late:
+            if subscriber.wants_changes:
+                subscriber.task_changed(task)
 
     def _watched(self, entry: Entry) -> float:
         """Seconds for which a task was waited for; infinite once it was seen running."""
@@ -209,7 +200,7 @@ class Teller:
         status = task.task_status
         if status == _FAILED:
             self._note(entry, "failed", task)
-            self._reasons.add(task, watchers_of(entry))
+            self._reasons.add(task, subscribers_of(entry))
         elif is_settled(status):
             self.error(entry, TaskCanceledError(task))
         else:
