@@ -26,6 +26,7 @@ from ecs_waiter.api.quotas import quotas_of
 from ecs_waiter.api.retry import retrying
 from ecs_waiter.api.signing import canonical_query, flatten
 from ecs_waiter.api.task_ids import MAX_BATCH, check_task_id
+from ecs_waiter.api.tasks import PollAnswer, poll_answer, poll_query
 from ecs_waiter.api.transport import KNOWN, Transport
 from ecs_waiter.errors import ApiError
 from ecs_waiter.models import TaskStatus
@@ -188,6 +189,21 @@ class EcsClient:
                 read=partial(read_listing, region_id),
             )
             return None if answer is KNOWN else snapshot_of(region_id, answer)
+
+    async def poll_tasks(self, region_id: str, task_ids: Sequence[str]) -> PollAnswer:
+        """Make one attempt at DescribeTasks for up to 100 IDs. The caller holds a place of the region's limiter.
+
+        Nothing is retried: the poller decides when it asks again.
+        """
+        with _in_region(region_id):
+            answer = await self._transport.send(
+                region_id,
+                _POLL,
+                poll_query(region_id, task_ids),
+                limiter=self.limiter(region_id),
+                priority=Priority.POLL,
+            )
+            return poll_answer(region_id, answer)
 
     async def describe_tasks(  # noqa: PLR0913 - the operation's parameters
         self,

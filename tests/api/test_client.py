@@ -418,6 +418,21 @@ class TestPoll:
             assert (snapshot.total_count, snapshot.date) == (9, 100.0)
             assert ecs.limiter(REGION).in_flight == 0
 
+    async def test_poll_tasks(self, wire: Wire) -> None:
+        """It is one attempt, in the place its caller holds; an unreadable row affects no other."""
+        wire.answer(page(row(1), 7, None, total=9), headers={"Date": "Thu, 01 Jan 1970 00:01:40 GMT"})
+        wire.answer(status=500)
+        async with client() as ecs:
+            answer = await ecs.poll_tasks(REGION, ["t-002", "t-001"])
+            assert wire.sent[0].query["TaskIds"] == "t-001,t-002"
+            assert answer.task("t-001").region_id == REGION
+            assert (list(answer.statuses), answer.row_count, answer.unread) == (["t-001"], 1, 2)
+            assert (answer.total_count, answer.date) == (9, 100.0)
+            with pytest.raises(ServiceUnavailableError) as failed:
+                await ecs.poll_tasks(REGION, ["t-001"])
+            assert failed.value.region_id == REGION
+            assert (ecs.counters(REGION).calls, ecs.limiter(REGION).in_flight) == (2, 0)
+
     async def test_what_is_known_is_not_read(self, wire: Wire) -> None:
         """The same answer under another request ID has the fingerprint of the one before, and gives nothing."""
         wire.answer(page(row(1), RequestId="R-1"))

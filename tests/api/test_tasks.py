@@ -1,0 +1,154 @@
+"""What a poll reads from an answer: statuses at once, validated tasks on demand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecs_waiter import ServiceUnavailableError, Task, TaskStatus
+from ecs_waiter.api.signing import canonical_query
+from ecs_waiter.api.tasks import FINAL_STATUSES, PollAnswer, poll_answer, poll_query
+from ecs_waiter.api.transport import Answer
+
+REGION = "cn-hangzhou"
+ROW = {
+    "CreationTime": "2026-11-24T12:50:00Z",
+    "ResourceId": "m-1",
+    "SupportCancel": "true",
+    "TaskAction": "ImportImage",
+    "TaskId": "t-1",
+    "TaskStatus": "Finished",
+}
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["Finished", "Processing", "Exploded", "", "true", "2026-01-01", "9" * 50]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(ROW)), inner, max_size=3),
+    max_leaves=6,
+)
+ROWS = st.lists(
+    VALUES | st.fixed_dictionaries({}, optional={name: st.just(value) | VALUES for name, value in ROW.items()}),
+    max_size=4,
+)
+
+
+def _answer(rows: list[Any]) -> PollAnswer:
+    return PollAnswer(REGION, rows, total_count=len(rows))
+
+
+@given(row=st.fixed_dictionaries({"TaskId": st.text()}, optional={"TaskStatus": VALUES}))
+def test_a_status_is_that_of_the_validated_task(row: dict[str, Any]) -> None:
+    """A raw status equals the one that pydantic makes of it; what pydantic makes empty is unread."""
+    answer = _answer([row])
+    expected = Task.model_validate({**row, "RegionId": REGION}).task_status
+    assert answer.statuses == ({row["TaskId"]: expected} if expected else {})
+    assert answer.unread == (not expected)
+    if expected:
+        assert type(answer.statuses[row["TaskId"]]) is type(expected)
+        assert answer.task(row["TaskId"]).task_status == expected
+
+
+@given(rows=ROWS)
+def test_any_rows(rows: list[Any]) -> None:
+    """Every row is either counted or unread, and every listed task can be built."""
+    answer = _answer(rows)
+    assert answer.row_count + answer.unread == len(rows)
+    for task_id, status in answer.statuses.items():
+        task = answer.task(task_id)
+        assert (task.region_id, task.task_id, task.task_status) == (REGION, task_id, status)
+        assert answer.age_of(task_id) is None
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        (["Processing", "Finished", "Waiting"], "Finished"),
+        (["Finished", "Processing"], "Finished"),
+        (["Failed", "Finished"], "Failed"),
+        (["Processing", "Waiting"], "Waiting"),
+        (["Processing", None, ""], "Processing"),
+    ],
+)
+def test_contradicting_rows(statuses: list[Any], expected: str) -> None:
+    """The first row that says that the task has ended is used, otherwise the last row with a status."""
+    answer = _answer([{**ROW, "TaskStatus": status, "ResourceId": str(status)} for status in statuses])
+    assert answer.statuses == {"t-1": expected}
+    assert answer.task("t-1").resource_id == expected
+    assert answer.row_count == sum(map(bool, statuses))
+
+
+def test_a_task_is_built_once() -> None:
+    """It is validated when it is first asked for."""
+    answer = _answer([ROW])
+    task = answer.task("t-1")
+    assert answer.task("t-1") is task
+    assert task.creation_time == datetime(2026, 11, 24, 12, 50, tzinfo=UTC)
+    with pytest.raises(KeyError):
+        answer.task("t-2")
+
+
+def test_the_age_is_by_the_services_clock() -> None:
+    """A creation time after the service's date gives an age of zero."""
+    date = datetime(2026, 11, 24, 13, 0, tzinfo=UTC).timestamp()
+    later = {**ROW, "TaskId": "t-2", "CreationTime": "2026-11-24T13:50:00Z"}
+    unknown = {**ROW, "TaskId": "t-3", "CreationTime": "soon"}
+    answer = PollAnswer(REGION, [ROW, later, unknown], total_count=3, date=date)
+    assert [answer.age_of(f"t-{number}") for number in (1, 2, 3)] == [600, 0, None]
+
+
+def test_known_statuses_are_shared() -> None:
+    """All tasks in one status share one string, so that a waiting task does not cost a string of its own."""
+    answer = _answer([{"TaskId": "t-1", "TaskStatus": "Processing"}])
+    assert answer.statuses["t-1"] is TaskStatus.PROCESSING
+
+
+def test_final_statuses() -> None:
+    """Finished, failed, and every word for canceled."""
+    assert sorted(FINAL_STATUSES) == ["Canceled", "Cancelled", "Deleted", "Failed", "Finished"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({}, "a set of tasks"),
+        ({"TaskSet": {"Task": "t-1"}}, "a set of tasks"),
+        ({"TaskSet": {"Task": [7, None]}}, "a row that can be read"),
+        ({"TaskSet": {"Task": [{"TaskId": 7}]}}, "a row that can be read"),
+        ({"TaskSet": {"Task": [{"TaskId": "t-1"}, 7]}}, "a row with a status"),
+        ({"TaskSet": {"Task": [{"TaskId": "t-1"}] * 10_001}}, "10001 rows"),
+    ],
+)
+def test_an_unreadable_answer_is_a_fault(data: dict[str, Any], message: str) -> None:
+    """An answer of which nothing can be read says nothing about the tasks that were asked for."""
+    with pytest.raises(ServiceUnavailableError, match=message):
+        poll_answer(REGION, Answer(data, None, 0))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"Task": [ROW]},
+        {"Task": ROW},
+        [ROW],
+        [{"Task": [ROW]}],
+        [{"Task": ROW}],
+    ],
+)
+def test_every_shape_of_the_set(found: Any) -> None:
+    """The documented map with a list, and the other shapes that have been seen."""
+    answer = poll_answer(REGION, Answer({"TaskSet": found, "TotalCount": "1"}, 5.0, 0))
+    assert answer.statuses == {"t-1": "Finished"}
+    assert (answer.row_count, answer.unread, answer.total_count, answer.date) == (1, 0, 1, 5.0)
+
+
+def test_the_query() -> None:
+    """It lists the IDs in sorted order and asks for one page that holds them all."""
+    expected = {"PageNumber": "1", "PageSize": "3", "RegionId": REGION, "TaskIds": "t-1,t-2,t/ä*~"}
+    assert poll_query(REGION, ["t-2", "t-1", "t/ä*~"]) == canonical_query(expected)
