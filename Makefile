@@ -2,11 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A program beside the package: it may import `support`, `benchmarks` and `scripts`.
+PROGRAM := PYTHONPATH=tests:. $(BIN)/python
 # CI runs the tests' CPU-bound half on every core; a person may say WORKERS=0 to debug.
 WORKERS ?= auto
 SEEDS ?= 0 10000
 
-.PHONY: help demo test lint types simulate format clean
+.PHONY: help demo test lint types simulate mutants format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -36,7 +38,10 @@ types: $(VENV)/dev ## mypy --strict over package and tests
 	$(BIN)/mypy
 
 simulate: $(VENV)/dev ## more simulated worlds than the tests play: make simulate SEEDS='0 100000'
-	$(BIN)/python tests/simulation/running.py $(SEEDS)
+	$(PROGRAM) tests/simulation/running.py $(SEEDS)
+
+mutants: $(VENV)/dev ## breaks the scheduler in a dozen ways, each of which the simulation has to notice
+	$(PROGRAM) tests/simulation/mutants.py
 
 format: $(VENV)/dev ## put the code in shape
 	$(BIN)/ruff check --fix .
@@ -48,20 +53,20 @@ clean: ## forget the virtual environment and every cache
 .PHONY: bench
 
 bench: $(VENV)/dev ## how fast, beside what one would use instead: ten minutes, or one of them by ONLY=cpu
-	PYTHONPATH=tests/load $(BIN)/python benchmarks/run.py $(ONLY)
+	$(PROGRAM) benchmarks/run.py $(ONLY)
 
 MINUTES ?= 60
 
 .PHONY: load load-command soak
 
 load: $(VENV)/dev ## a million waits: how long they take, and how long one step of ours holds the loop
-	$(BIN)/python tests/load/measuring.py
+	$(PROGRAM) tests/load/measuring.py
 
 load-command: $(VENV)/dev ## the command with a million tasks: its memory per task, and how soon it ends: a quarter of an hour
-	PYTHONPATH=benchmarks $(BIN)/python tests/load/command.py
+	$(PROGRAM) tests/load/command.py
 
 soak: $(VENV)/dev ## waits over loopback with faults, on the real clock, and whether memory stays flat: make soak MINUTES=60
-	$(BIN)/python tests/load/soak.py $(MINUTES)
+	$(PROGRAM) tests/load/soak.py $(MINUTES)
 
 .PHONY: docs
 
@@ -76,7 +81,7 @@ docs: $(VENV)/docs ## the documentation as a site, in site/
 .PHONY: picture
 
 picture: $(VENV)/dev ## the README's moving picture, recorded anew from a real run
-	PYTHONPATH=scripts $(BIN)/python -m picture
+	$(PROGRAM) -m scripts.picture
 
 .PHONY: dist release
 
@@ -92,7 +97,7 @@ dist: $(VENV)/release ## sdist and wheel, checked, in dist/
 	$(BIN)/check-wheel-contents dist/*.whl
 
 release: dist ## the tests against the built wheel, on each Python from 3.11 on that this machine has
-	PYTHONPATH=scripts $(BIN)/python -m release
+	$(PROGRAM) -m scripts.release
 
 .PHONY: test-airflow
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lives import Life
+    from benchmarks.lives import Life
 
 __all__ = ["least_calls"]
 

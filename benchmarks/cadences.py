@@ -6,12 +6,12 @@ import heapq
 import math
 from typing import TYPE_CHECKING, TypeAlias
 
-from simulated import Played
+from benchmarks.simulated import Played
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lives import Life
+    from benchmarks.lives import Life
 
 __all__ = ["Pause", "by_due_time", "exponential", "fixed_loop", "one_by_one"]
 

@@ -8,12 +8,11 @@ from multiprocessing import get_context
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from bound import least_calls
-from cadences import by_due_time, one_by_one
-from figures import Goal, Result, of
-from lives import ARRIVALS, coming
-from simulated import play
-
+from benchmarks.bound import least_calls
+from benchmarks.cadences import by_due_time, one_by_one
+from benchmarks.figures import Goal, Result, of
+from benchmarks.lives import ARRIVALS, coming
+from benchmarks.simulated import play
 from ecs_waiter import PollPolicy, wait_proportional
 from ecs_waiter.polling.policy import ask
 

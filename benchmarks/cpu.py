@@ -7,10 +7,10 @@ import sys
 from contextlib import AsyncExitStack, ExitStack
 from statistics import median
 
-from canned import Canned, canned_server
-from figures import Figure, Goal, Line, Plot, Result, of, ratios
-from peers import PEERS
-from processes import Measured, answer_rounds
+from benchmarks.canned import Canned, canned_server
+from benchmarks.figures import Figure, Goal, Line, Plot, Result, of, ratios
+from benchmarks.peers import PEERS
+from benchmarks.processes import Measured, answer_rounds
 
 __all__ = ["measure"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from figures import Line, Plot
+    from benchmarks.figures import Line, Plot
 
 __all__ = ["shown", "svg"]
 

@@ -8,9 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from figures import Goal, Result, of, ratios
-
 import ecs_waiter
+from benchmarks.figures import Goal, Result, of, ratios
 
 __all__ = ["measure"]
 

@@ -12,12 +12,12 @@ from statistics import median
 from typing import TypeAlias
 
 import aiohttp
-from canned import IDS, REGION, canned_server
-from figures import Goal, Result, of, ratios
-from peers import KEYS, sdk_client
-from processes import Measured, answer_rounds
 from yarl import URL
 
+from benchmarks.canned import IDS, REGION, canned_server
+from benchmarks.figures import Goal, Result, of, ratios
+from benchmarks.peers import KEYS, sdk_client
+from benchmarks.processes import Measured, answer_rounds
 from ecs_waiter import PollPolicy, StaticCredentials, TaskWaiter, wait_for_task
 
 __all__ = ["measure"]

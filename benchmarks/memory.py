@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
-from canned import REGION, Canned, canned_server
-from figures import Goal, Result, of, ratios
-from peers import KEYS
-from processes import measured_once
 
+from benchmarks.canned import REGION, Canned, canned_server
+from benchmarks.figures import Goal, Result, of, ratios
+from benchmarks.peers import KEYS
+from benchmarks.processes import measured_once
 from ecs_waiter import PollPolicy, StaticCredentials, TaskWaiter, WaitTimeoutError, wait_for_tasks, wait_proportional
 
 if TYPE_CHECKING:

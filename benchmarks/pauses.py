@@ -12,13 +12,13 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-import scenes
-from canned import REGION, canned_server
-from crowds import aside, measured, ours_is_over
-from figures import Goal, Result, of
-from peers import KEYS
-from processes import measured_once
+from support import scenes
+from support.crowds import aside, measured, ours_is_over
 
+from benchmarks.canned import REGION, canned_server
+from benchmarks.figures import Goal, Result, of
+from benchmarks.peers import KEYS
+from benchmarks.processes import measured_once
 from ecs_waiter import PollPolicy, StaticCredentials, TaskWaiter, wait_proportional
 from ecs_waiter.testing.virtual_time import virtual_time
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
 import aiohttp
-from canned import IDS, REGION
 from yarl import URL
 
+from benchmarks.canned import IDS, REGION
 from ecs_waiter import PollPolicy, StaticCredentials, TaskWaiter, wait_proportional
 
 if TYPE_CHECKING:

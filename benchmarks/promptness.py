@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from statistics import mean, quantiles
 from typing import TYPE_CHECKING
 
-from cadences import by_due_time, exponential, fixed_loop, one_by_one
-from figures import Figure, Goal, Line, Plot, Result, of
-from lives import coming
-from simulated import Played, play
-
+from benchmarks.cadences import by_due_time, exponential, fixed_loop, one_by_one
+from benchmarks.figures import Figure, Goal, Line, Plot, Result, of
+from benchmarks.lives import coming
+from benchmarks.simulated import Played, play
 from ecs_waiter import PollPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lives import Life
+    from benchmarks.lives import Life
 
 __all__ = ["at_as_many_calls", "measure"]
 

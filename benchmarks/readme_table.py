@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from drawing import shown
+from benchmarks.drawing import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from figures import Result
+    from benchmarks.figures import Result
 
 __all__ = ["BEGIN", "END", "put_into", "table"]
 

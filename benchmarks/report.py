@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from drawing import shown, svg
-from figures import Figure, Result
+from benchmarks.drawing import shown, svg
+from benchmarks.figures import Figure, Result
 
 if TYPE_CHECKING:
     from pathlib import Path

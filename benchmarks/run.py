@@ -1,4 +1,4 @@
-"""Runs the benchmarks and writes what they found: ``python benchmarks/run.py [NAME...]``, or ``make bench``."""
+"""Runs the benchmarks and writes what they found: ``make bench``, or some of them: ``make bench ONLY="cpu calls"``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from figures import Result
-from machine import described
-from readme_table import put_into
-from report import console, read, write
+from benchmarks.figures import Result
+from benchmarks.machine import described
+from benchmarks.readme_table import put_into
+from benchmarks.report import console, read, write
 
 __all__ = ["ALL", "main"]
 
@@ -29,7 +29,7 @@ def main(names: list[str]) -> int:
     for name in [name for name in ALL if name in names or not names]:
         sys.stderr.write(f"{name} ...\n")
         began = time.monotonic()
-        result = import_module(name).measure()
+        result = import_module(f"benchmarks.{name}").measure()
         results[name] = {"seconds": round(time.monotonic() - began, 1), "machine": described(), **result.to_json()}
         write(_HERE, {known: results[known] for known in ALL if known in results})
         sys.stdout.write(console(name, result) + "\n")

@@ -10,11 +10,11 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from crowds import REGION, Crowd
-from figures import Goal, Line, Plot, Result, of
-from processes import measured_once
+from support.crowds import REGION, Crowd
 from tenacity import wait_random
 
+from benchmarks.figures import Goal, Line, Plot, Result, of
+from benchmarks.processes import measured_once
 from ecs_waiter import PollPolicy, Task, TaskStatus
 from ecs_waiter.api.answers import Snapshot
 from ecs_waiter.testing.virtual_time import virtual_time

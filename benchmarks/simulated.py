@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from crowds import REGION, Crowd
+from support.crowds import REGION, Crowd
 
 from ecs_waiter import Task, TaskStatus
 from ecs_waiter.api.answers import Snapshot
@@ -19,8 +19,7 @@ from ecs_waiter.testing.virtual_time import virtual_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lives import Life
-
+    from benchmarks.lives import Life
     from ecs_waiter import PollPolicy
 
 __all__ = ["Played", "play"]

@@ -11,7 +11,7 @@ import random
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-from helpers import ELSEWHERE, REGION, clock, collect, others
+from support.helpers import ELSEWHERE, REGION, clock, collect, others
 from tenacity import wait_exponential, wait_fixed
 
 from ecs_waiter import (

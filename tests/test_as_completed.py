@@ -7,7 +7,20 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-from helpers import ELSEWHERE, REASON, REGION, add_tasks, clock, collect, every, failure, others, since, timed, turns
+from support.helpers import (
+    ELSEWHERE,
+    REASON,
+    REGION,
+    add_tasks,
+    clock,
+    collect,
+    every,
+    failure,
+    others,
+    since,
+    timed,
+    turns,
+)
 
 from ecs_waiter import (
     AuthenticationError,

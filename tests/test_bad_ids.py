@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import ELSEWHERE, REGION, add_tasks, clock, every, failure, polls, since, timed, turns
+from support.helpers import ELSEWHERE, REGION, add_tasks, clock, every, failure, polls, since, timed, turns
 
 from ecs_waiter import (
     ApiError,

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import ELSEWHERE, REGION, add_tasks, asked, clock, collect, every, polls, since, turns
+from support.helpers import ELSEWHERE, REGION, add_tasks, asked, clock, collect, every, polls, since, turns
 
 from ecs_waiter import StaticCredentials, TaskWaiter, WaitTimeoutError, wait_for_task, wait_for_tasks
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import every
+from support.helpers import every
 
 import ecs_waiter.blocking
 from ecs_waiter import (

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import ELSEWHERE, REGION, add_tasks, asked, clock, every, failure, polls, since, timed, times
+from support.helpers import ELSEWHERE, REGION, add_tasks, asked, clock, every, failure, polls, since, timed, times
 from tenacity import (
     RetryCallState,
     wait_chain,

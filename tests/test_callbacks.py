@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
-from helpers import every, failure
+from support.helpers import every, failure
 
 from ecs_waiter import Task, TaskWaiter, blocking, wait_for_task, wait_for_tasks
 

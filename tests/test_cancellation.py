@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import REASON, REGION, clock, collect, every, failure, others, polls, since, times, turns
+from support.helpers import REASON, REGION, clock, collect, every, failure, others, polls, since, times, turns
 
 from ecs_waiter import Credentials, TaskWaiter, wait_for_task, wait_for_tasks
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import ELSEWHERE, REASON, REGION, add_tasks, failure, times
+from support.helpers import ELSEWHERE, REASON, REGION, add_tasks, failure, times
 
 from ecs_waiter import ApiError, EcsClient, PollPolicy, Task, TaskStatus, TaskWaiter
 

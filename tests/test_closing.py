@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import aiohttp
 import anyio
 import pytest
-from helpers import REASON, REGION, add_tasks, clock, collect, every, failure, idle, others, since, turns
+from support.helpers import REASON, REGION, add_tasks, clock, collect, every, failure, idle, others, since, turns
 
 from ecs_waiter import (
     Credentials,

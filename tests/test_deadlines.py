@@ -6,7 +6,20 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import ELSEWHERE, REASON, REGION, add_tasks, clock, collect, every, failure, others, polls, since, times
+from support.helpers import (
+    ELSEWHERE,
+    REASON,
+    REGION,
+    add_tasks,
+    clock,
+    collect,
+    every,
+    failure,
+    others,
+    polls,
+    since,
+    times,
+)
 
 from ecs_waiter import (
     ApiError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import ELSEWHERE, failure
+from support.helpers import ELSEWHERE, failure
 
 from ecs_waiter import (
     AuthenticationError,

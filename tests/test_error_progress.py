@@ -8,8 +8,8 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import ELSEWHERE, REASON, REGION, add_tasks, every, failure, since
-from helpers import clock as now
+from support.helpers import ELSEWHERE, REASON, REGION, add_tasks, every, failure, since
+from support.helpers import clock as now
 
 from ecs_waiter import (
     ApiError,

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 from typing import TYPE_CHECKING
 
-from helpers import REASON, add_tasks, every, failure, polls
+from support.helpers import REASON, add_tasks, every, failure, polls
 
 from ecs_waiter import Credentials, StaticCredentials, TaskFailedError, TaskWaiter, wait_for_task
 

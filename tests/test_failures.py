@@ -9,7 +9,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import ELSEWHERE, REASON, REGION, clock, every, failure, polls, since, timed
+from support.helpers import ELSEWHERE, REASON, REGION, clock, every, failure, polls, since, timed
 
 from ecs_waiter import (
     AuthenticationError,

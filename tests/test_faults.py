@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import REGION, asked, clock, every, failure, since, times
+from support.helpers import REGION, asked, clock, every, failure, since, times
 
 from ecs_waiter import (
     EcsClient,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from helpers import REGION, clock, every, failure, since
+from support.helpers import REGION, clock, every, failure, since
 
 from ecs_waiter import (
     EcsClient,

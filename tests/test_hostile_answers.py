@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from helpers import clock, every, failure, since
-from hostile import GOOD, GOOD_BYTES, Asked, at_first, finishes, hostile, page, response, row
 from hypothesis import given
 from hypothesis import strategies as st
+from support.helpers import clock, every, failure, since
+from support.hostile import GOOD, GOOD_BYTES, Asked, at_first, finishes, hostile, page, response, row
 
 from ecs_waiter import (
     ServiceUnavailableError,

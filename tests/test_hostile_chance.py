@@ -7,10 +7,10 @@ import random
 from typing import Any
 
 import pytest
-from helpers import every
-from hostile import LENGTH, Asked, Raw, hostile, page, raw, row
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.helpers import every
+from support.hostile import LENGTH, Asked, Raw, hostile, page, raw, row
 
 from ecs_waiter import (
     EcsWaiterError,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from helpers import clock, every, failure, since
-from hostile import Asked, finishes, hostile, page, row
+from support.helpers import clock, every, failure, since
+from support.hostile import Asked, finishes, hostile, page, row
 
 from ecs_waiter import (
     EcsClient,

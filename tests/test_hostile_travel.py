@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
-from hostile import GOOD, GOOD_BYTES, LENGTH, Asked, Raw, at_first, finishes, hostile, page, raw, response, row
+from support.hostile import GOOD, GOOD_BYTES, LENGTH, Asked, Raw, at_first, finishes, hostile, page, raw, response, row
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,9 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import failure
 from hypothesis import given
 from hypothesis import strategies as st
+from support.helpers import failure
 
 from ecs_waiter import EcsClient, TaskWaiter, wait_for_task, wait_for_tasks
 from ecs_waiter.api.task_ids import check_each, check_task_id

@@ -9,7 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import ELSEWHERE, REASON, REGION, add_tasks, clock, every, failure, polls, since, times
+from support.helpers import ELSEWHERE, REASON, REGION, add_tasks, clock, every, failure, polls, since, times
 
 from ecs_waiter import (
     Credentials,

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import ELSEWHERE, REGION, failure
+from support.helpers import ELSEWHERE, REGION, failure
 
 from ecs_waiter import (
     Credentials,

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import ELSEWHERE, REGION, add_tasks, asked, clock, every, failure, polls, since, times
+from support.helpers import ELSEWHERE, REGION, add_tasks, asked, clock, every, failure, polls, since, times
 
 from ecs_waiter import (
     PollPolicy,

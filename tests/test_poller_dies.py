@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
-from helpers import clock, every, failure, since
+from support.helpers import clock, every, failure, since
 
 from ecs_waiter import EcsWaiterError, PollPolicy, Task, TaskCanceledError, TaskFailedError, TaskWaiter, wait_for_task
 from ecs_waiter.polling.telling import Teller

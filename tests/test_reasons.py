@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import REASON, REGION, clock, every, failure, polls, since, times
+from support.helpers import REASON, REGION, clock, every, failure, polls, since, times
 
 from ecs_waiter import (
     AuthenticationError,

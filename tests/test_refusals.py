@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from helpers import REGION, clock, every, failure, since
-from hostile import Asked, hostile, page, row
+from support.helpers import REGION, clock, every, failure, since
+from support.hostile import Asked, hostile, page, row
 
 from ecs_waiter import (
     ApiError,

@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import add_tasks, clock, every, failure, since
+from support.helpers import add_tasks, clock, every, failure, since
 
 from ecs_waiter import (
     ApiError,

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import ELSEWHERE, REGION, clock, every, failure, since
+from support.helpers import ELSEWHERE, REGION, clock, every, failure, since
 
 from ecs_waiter import (
     ApiError,

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
-from helpers import ELSEWHERE, REASON, REGION, clock, every, failure, others, since, times
+from support.helpers import ELSEWHERE, REASON, REGION, clock, every, failure, others, since, times
 
 from ecs_waiter import (
     ApiError,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 import trio.lowlevel
-from helpers import every
+from support.helpers import every
 
 from ecs_waiter import EcsClient, TaskWaiter, blocking, wait_for_task, wait_for_tasks
 

@@ -12,8 +12,8 @@ from unittest import mock
 from weakref import ref
 
 import pytest
-from helpers import add_tasks, clock, every, failure, others, polls, since
-from hostile import hostile, page, row
+from support.helpers import add_tasks, clock, every, failure, others, polls, since
+from support.hostile import hostile, page, row
 from tenacity import (
     wait_chain,
     wait_combine,

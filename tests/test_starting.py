@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from helpers import REGION, clock, failure, since
-from hostile import Asked, hostile, page, row
+from support.helpers import REGION, clock, failure, since
+from support.hostile import Asked, hostile, page, row
 
 from ecs_waiter import (
     ApiError,

@@ -7,7 +7,7 @@ import gc
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import REGION, clock, every, since
+from support.helpers import REGION, clock, every, since
 
 from ecs_waiter import ServiceUnavailableError, TaskWaiter
 from ecs_waiter.api.limiter import RegionLimiter

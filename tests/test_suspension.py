@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import REASON, REGION, add_tasks, clock, every, failure, others, since
+from support.helpers import REASON, REGION, add_tasks, clock, every, failure, others, since
 
 from ecs_waiter import (
     EcsClient,

@@ -7,7 +7,7 @@ import functools
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import ELSEWHERE, REASON, REGION, clock, collect, every, failure, polls, since, timed, times
+from support.helpers import ELSEWHERE, REASON, REGION, clock, collect, every, failure, polls, since, timed, times
 
 from ecs_waiter import (
     AuthenticationError,

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import ELSEWHERE, REGION, add_tasks, clock, every, failure, others, polls, since, timed, times
+from support.helpers import ELSEWHERE, REGION, add_tasks, clock, every, failure, others, polls, since, timed, times
 
 from ecs_waiter import (
     Task,

@@ -1,6 +1,6 @@
 """Makes the README's moving picture: records a real run of the command, and draws it.
 
-    make picture           # or: PYTHONPATH=scripts python -m picture
+    make picture           # or: python -m scripts.picture
 
 The recording is kept beside the picture (docs/assets/terminal.cast, which `asciinema play` shows too); with the word
 ``draw`` the picture is drawn anew from it, without a run.
@@ -11,10 +11,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from picture.scene import LINE, play
-from picture.screens import screens
-from picture.session import Session
-from picture.svg import draw
+from scripts.picture.scene import LINE, play
+from scripts.picture.screens import screens
+from scripts.picture.session import Session
+from scripts.picture.svg import draw
 
 ASSETS = Path(__file__).parents[2] / "docs" / "assets"
 RECORDING = ASSETS / "terminal.cast"

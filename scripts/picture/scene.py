@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecs_waiter.testing.background import serve
-from picture.session import Session, record
+from scripts.picture.session import Session, record
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator

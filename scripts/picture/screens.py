@@ -11,7 +11,7 @@ import pyte
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from picture.session import Session
+    from scripts.picture.session import Session
 
 __all__ = ["Row", "Run", "Screen", "screens"]
 

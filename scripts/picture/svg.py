@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from picture.screens import Row, Screen
+    from scripts.picture.screens import Row, Screen
 
 __all__ = ["draw"]
 

@@ -1,6 +1,6 @@
 """Runs the tests against the wheel in dist/, on Python 3.11 and every newer Python that this machine has.
 
-    make release           # or, after make dist: PYTHONPATH=scripts python -m release [3.11 ...]
+    make release           # or, after make dist: python -m scripts.release [3.11 ...]
 
 The tests are those of the sdist, unpacked without the package: what they import is what the wheel installed, into a
 virtual environment that is made for it. Further arguments are the only Python versions to take.
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from release.pythons import folders, pythons
+from scripts.release.pythons import folders, pythons
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

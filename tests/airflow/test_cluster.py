@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cluster import Cluster, until
+from support.airflow_cluster import Cluster, until
 
 from ecs_waiter.testing.background import serve
 

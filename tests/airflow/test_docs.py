@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from running import run_dag
+from support.dag_runs import run_dag
 
 from ecs_waiter.emulator.starts import STARTS
 

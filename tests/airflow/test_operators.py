@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
-from running import run_dag
+from support.dag_runs import run_dag
 
 from ecs_waiter.airflow import EcsRunTaskOperator
 

@@ -3,7 +3,7 @@
 Takes half an hour on two cores, nearly all of it Airflow's own start of two thousand worker processes. Run it with the
 environment of ``make test-airflow`` and an empty Postgres database:
 
-    .venv-airflow/bin/python tests/airflow/thousand.py postgresql+psycopg2://user@127.0.0.1/airflow
+    PYTHONPATH=tests .venv-airflow/bin/python tests/airflow/thousand.py postgresql+psycopg2://user@127.0.0.1/airflow
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from cluster import Cluster, until
+from support.airflow_cluster import Cluster, until
 
 from ecs_waiter.testing.background import serve
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 from aioresponses import aioresponses
-from stand_ins import Service, Wire
+from support.stand_ins import Service, Wire
 
 from ecs_waiter.testing.virtual_time import virtual_time
 

@@ -22,7 +22,7 @@ from ecs_waiter.models import TaskStatus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stand_ins import Service, Wire
+    from support.stand_ins import Service, Wire
 
     from ecs_waiter.testing.virtual_time import VirtualTime
 

@@ -26,7 +26,7 @@ from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableE
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from stand_ins import Sent, Service, Wire
+    from support.stand_ins import Sent, Service, Wire
 
     from ecs_waiter.testing.virtual_time import VirtualTime
 

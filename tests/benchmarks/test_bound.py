@@ -5,10 +5,11 @@ from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
 import pytest
-from bound import least_calls
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lives import Life
+
+from benchmarks.bound import least_calls
+from benchmarks.lives import Life
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

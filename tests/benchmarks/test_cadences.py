@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from cadences import by_due_time, exponential, fixed_loop, one_by_one
-from calls import usual_pace
-from lives import ARRIVALS, Life, coming
-from promptness import at_as_many_calls
-from simulated import play
 
+from benchmarks.cadences import by_due_time, exponential, fixed_loop, one_by_one
+from benchmarks.calls import usual_pace
+from benchmarks.lives import ARRIVALS, Life, coming
+from benchmarks.promptness import at_as_many_calls
+from benchmarks.simulated import play
 from ecs_waiter import PollPolicy, wait_proportional
 
 PAIR = [Life("t-1", 0.0, 0.0, 25.0), Life("t-2", 5.0, 5.0, 31.0)]

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import json
 
-import canned
-from peers import QUERY
+from benchmarks import canned
+from benchmarks.peers import QUERY
 
 _REQUEST = f"POST /?{QUERY} HTTP/1.1\r\nhost: 127.0.0.1".encode()
 

@@ -4,7 +4,8 @@ import json
 import math
 
 import pytest
-from figures import Figure, Goal, Line, Plot, Result, of, ratios
+
+from benchmarks.figures import Figure, Goal, Line, Plot, Result, of, ratios
 
 
 def test_rounds_are_summed_up_by_quartiles() -> None:

@@ -6,11 +6,12 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-import run
-from drawing import shown, svg
-from figures import Goal, Line, Plot, Result, of
-from readme_table import put_into
-from report import console, files, read, write
+
+from benchmarks import run
+from benchmarks.drawing import shown, svg
+from benchmarks.figures import Goal, Line, Plot, Result, of
+from benchmarks.readme_table import put_into
+from benchmarks.report import console, files, read, write
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 

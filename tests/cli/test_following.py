@@ -8,8 +8,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from crowds import REGION, Crowd, ids
-from helpers import REASON, failure, turns
+from support.crowds import REGION, Crowd, ids
+from support.helpers import REASON, failure, turns
 
 from ecs_waiter import (
     ApiError,

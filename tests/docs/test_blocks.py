@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from blocks import PAGES, ROOT, Block, blocks_of
-from programs import files_in, prepare, run, service_for
-from shell import Shell, commands_in
+from support.blocks import PAGES, ROOT, Block, blocks_of
+from support.programs import files_in, prepare, run, service_for
+from support.shell import Shell, commands_in
 
 from ecs_waiter.testing.background import serve
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from shell import Command
+    from support.shell import Command
 
 pytest_plugins = ["pytester"]
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from blocks import PAGES, ROOT, page_name, text_of
+from support.blocks import PAGES, ROOT, page_name, text_of
 
 if TYPE_CHECKING:
     from pathlib import Path

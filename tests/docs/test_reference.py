@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from blocks import ROOT, text_of
+from support.blocks import ROOT, text_of
 
 import ecs_waiter
 from ecs_waiter import errors

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from blocks import PAGES, ROOT, blocks_of
+from support.blocks import PAGES, ROOT, blocks_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from curling import curl
+from support.curling import curl
 
 from ecs_waiter import TaskStatus
 from ecs_waiter.emulator import EcsEmulator, Request

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import aiohttp
 import pytest
-from curling import curl
+from support.curling import curl
 
 from ecs_waiter.emulator.faults.refusals import Quota
 

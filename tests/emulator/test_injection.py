@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from curling import curl
+from support.curling import curl
 
 from ecs_waiter.emulator import EcsEmulator
 

@@ -7,7 +7,7 @@ import socket
 
 import aiohttp
 import pytest
-from curling import curl
+from support.curling import curl
 
 from ecs_waiter.emulator import EcsEmulator
 from ecs_waiter.emulator.memory import MemoryTransport, join

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
-from curling import curl
+from support.curling import curl
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator

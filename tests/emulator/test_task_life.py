@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from curling import curl
+from support.curling import curl
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator

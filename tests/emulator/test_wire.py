@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from curling import curl
+from support.curling import curl
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator

@@ -12,7 +12,7 @@ from unittest import mock
 import aiohttp
 import pytest
 from aiohttp import web
-from helpers import clock, since
+from support.helpers import clock, since
 
 from ecs_waiter import EcsClient, PollPolicy, StaticCredentials, TaskPage
 from ecs_waiter.api import transport

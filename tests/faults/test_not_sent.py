@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
-from proxying import Door, Proxy, serving
+from support.proxying import Door, Proxy, serving
 
 from ecs_waiter import EcsClient, PollPolicy, ServiceUnavailableError, StaticCredentials
 from ecs_waiter.emulator import EcsEmulator

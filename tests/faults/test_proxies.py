@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
-from proxying import Proxy
+from support.proxying import Proxy
 
 from ecs_waiter import (
     EcsClient,

@@ -8,8 +8,8 @@ import random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reading import ASKED, SECRET, TOKEN, read
-from response_parser import EXAMPLES, STATUSES, mutate_json, split
+from support.answer_bytes import EXAMPLES, STATUSES, mutate_json, split
+from support.reading import ASKED, SECRET, TOKEN, read
 
 # Inputs that broke something once, as the fuzzer left them.
 CRASHERS = {

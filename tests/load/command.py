@@ -1,4 +1,4 @@
-"""Measures ``ecs-waiter wait`` with many tasks: ``PYTHONPATH=benchmarks python tests/load/command.py [COUNT]``.
+"""Measures ``ecs-waiter wait`` with many tasks: ``make load-command``.
 
 The command is a process of its own, against a stand-in over loopback. For each scene a line gives its memory per task,
 which is the growth of the peak of its resident memory over a run with a hundred tasks, and the seconds from the signal
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from canned import canned_server
+from benchmarks.canned import canned_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

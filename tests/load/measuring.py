@@ -1,4 +1,4 @@
-"""Measures crowds: how long they take, how long one step of ours holds the loop: ``python tests/load/measuring.py``.
+"""Measures crowds: how long they take, how long one step of ours holds the loop: ``make load``.
 
 In memory the service is a stand-in on virtual time; over loopback it is the emulator, in a process of its own. A line
 for each scene tells the longest step (one callback of the loop), the longest turn of the loop (all callbacks that were
@@ -14,8 +14,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import scenes
-from crowds import REGION, aside, ids, measured, ours_is_over
+from support import scenes
+from support.crowds import REGION, aside, ids, measured, ours_is_over
 from tenacity import wait_fixed
 
 from ecs_waiter import PollPolicy, StaticCredentials, TaskWaiter

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-import scenes
+from support import scenes
 
 from ecs_waiter.testing.virtual_time import virtual_time
 

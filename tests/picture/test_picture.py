@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
-from picture import __main__ as script
-from picture.scene import LINE
-from picture.screens import Run, Screen, screens
-from picture.session import Session, record
-from picture.svg import draw
+
+from scripts.picture import __main__ as script
+from scripts.picture.scene import LINE
+from scripts.picture.screens import Run, Screen, screens
+from scripts.picture.session import Session, record
+from scripts.picture.svg import draw
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
-from answering import answered
+from support.answering import answered
 from tenacity import RetryCallState, wait_chain, wait_fixed
 
 from ecs_waiter import ApiError, PollPolicy

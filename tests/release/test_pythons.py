@@ -5,8 +5,8 @@ from __future__ import annotations
 import tarfile
 from typing import TYPE_CHECKING
 
-from release.__main__ import unpack_tests
-from release.pythons import pythons
+from scripts.release.__main__ import unpack_tests
+from scripts.release.pythons import pythons
 
 if TYPE_CHECKING:
     from pathlib import Path

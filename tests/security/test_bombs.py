@@ -8,7 +8,7 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hostile import GOOD_BYTES, LENGTH, Asked, Raw, at_first, finishes, hostile, page, raw, row
+from support.hostile import GOOD_BYTES, LENGTH, Asked, Raw, at_first, finishes, hostile, page, raw, row
 
 from ecs_waiter import ServiceUnavailableError, TaskFailedError, wait_for_task
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from helpers import every
-from hostile import Asked, Raw, hostile, page, row
+from support.helpers import every
+from support.hostile import Asked, Raw, hostile, page, row
 
 from ecs_waiter import EcsClient, PollPolicy, TaskNotFoundError, TaskWaiter, wait_for_task
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from helpers import every
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from telling import CREDENTIALS
+from support.helpers import every
+from support.telling import CREDENTIALS
 
 from ecs_waiter import EcsClient, PollPolicy, ServiceUnavailableError, TaskWaiter, wait_for_task, wait_for_tasks
 from ecs_waiter.emulator import EcsEmulator

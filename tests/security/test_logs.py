@@ -12,8 +12,8 @@ from unittest import mock
 
 import pytest
 from aiohttp import web
-from helpers import every
-from telling import CREDENTIALS, SECRET, TOKEN, forms, told_of
+from support.helpers import every
+from support.telling import CREDENTIALS, SECRET, TOKEN, forms, told_of
 
 from ecs_waiter import (
     AuthenticationError,

@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 import pytest
 from aiohttp import web
-from helpers import every
-from hostile import Asked, Raw, hostile, page, row
-from telling import CREDENTIALS, KEY_ID, SECRET, TOKEN, forms, locals_of, told_of
+from support.helpers import every
+from support.hostile import Asked, Raw, hostile, page, row
+from support.telling import CREDENTIALS, KEY_ID, SECRET, TOKEN, forms, locals_of, told_of
 from yarl import URL
 
 from ecs_waiter import (

@@ -1,44 +1,16 @@
-"""Runs any number of worlds: ``python tests/simulation/running.py 0 100000``; a failing one is told and shrunk."""
+"""Runs any number of worlds: ``make simulate SEEDS="0 100000"``; a failing one is told and shrunk."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
 
-from oracle import violations
-from playing import play
-from worlds import World, make_world
+from support.oracle import violations
+from support.playing import play
+from support.shrinking import shrunk, told
+from support.worlds import make_world
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_TRIALS = 200
 _SHOWN_EVERY = 30.0
-
-
-def shrunk(world: World) -> World:
-    """A smaller world in which something is wrong too."""
-    trials = 0
-    smaller = True
-    while smaller and trials < _TRIALS:
-        smaller = False
-        for candidate in world.smaller():
-            trials += 1
-            if violations(play(candidate)):
-                world, smaller = candidate, True
-                break
-    return world
-
-
-def told(world: World, found: Sequence[str]) -> str:
-    """What is wrong, in what world, and how to see it again."""
-    wrong = "\n  ".join(found[:5])
-    callers = "\n  ".join(map(str, world.callers))
-    return (
-        f"seed {world.seed}:\n  {wrong}\nagain: make simulate SEEDS='{world.seed} {world.seed + 1}'\n"
-        f"shrunk to {world.pace}\ncallers:\n  {callers}\ntroubles: {world.troubles}"
-    )
 
 
 def main(first: int, last: int) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from oracle import violations
-from playing import play
-from running import shrunk, told
-from worlds import make_world
+from support.oracle import violations
+from support.playing import play
+from support.shrinking import shrunk, told
+from support.worlds import make_world
 
 SEEDS = 2_000
 A_TEST = 50

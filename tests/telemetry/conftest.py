@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import opentelemetry.metrics
 import opentelemetry.trace
 import pytest
-from collecting import Collected
+from support.collecting import Collected
 
 from ecs_waiter import telemetry
 

@@ -8,12 +8,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import ELSEWHERE, REASON, REGION, every
+from support.helpers import ELSEWHERE, REASON, REGION, every
 
 from ecs_waiter import TaskWaiter
 
 if TYPE_CHECKING:
-    from collecting import Collected
+    from support.collecting import Collected
 
     from ecs_waiter.emulator import EcsEmulator
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import REASON, REGION, failure
+from support.helpers import REASON, REGION, failure
 
 from ecs_waiter import TaskFailedError, TaskWaiter
 
 if TYPE_CHECKING:
-    from collecting import Collected
+    from support.collecting import Collected
 
     from ecs_waiter.emulator import EcsEmulator
 

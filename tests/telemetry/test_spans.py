@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import ELSEWHERE, REASON, REGION, every, failure
 from opentelemetry.trace import SpanKind, StatusCode
+from support.helpers import ELSEWHERE, REASON, REGION, every, failure
 
 from ecs_waiter import (
     AuthenticationError,
@@ -22,8 +22,8 @@ from ecs_waiter import (
 from ecs_waiter.telemetry import MOST_LINKS
 
 if TYPE_CHECKING:
-    from collecting import Collected
     from opentelemetry.sdk.trace import ReadableSpan
+    from support.collecting import Collected
 
     from ecs_waiter.emulator import EcsEmulator
 

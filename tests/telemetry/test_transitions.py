@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import REASON, REGION
+from support.helpers import REASON, REGION
 
 from ecs_waiter import TaskWaiter
 

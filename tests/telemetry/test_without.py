@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import REGION
+from support.helpers import REGION
 
 from ecs_waiter import TaskWaiter, telemetry
 

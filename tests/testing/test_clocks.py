@@ -9,7 +9,7 @@ from unittest import mock
 
 import freezegun
 import pytest
-from helpers import REGION, every
+from support.helpers import REGION, every
 
 from ecs_waiter import StaticCredentials, blocking, wait_for_task
 from ecs_waiter.emulator import EcsEmulator

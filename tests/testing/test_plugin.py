@@ -115,14 +115,14 @@ def _developers_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_beside_each_async_plugin(pytester: pytest.Pytester, code: str, passed: int, options: list[str]) -> None:
     """Tests and their async fixtures run on virtual time whoever runs them."""
     pytester.makepyfile(_BODY + code)
-    result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", *_SCOPE, *options)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *_SCOPE, *options)
     result.assert_outcomes(passed=passed)
 
 
-def test_beside_xdist_and_randomly(pytester: pytest.Pytester) -> None:
-    """Suites that run in parallel and in random order keep working."""
+def test_beside_xdist(pytester: pytest.Pytester) -> None:
+    """Suites that run in parallel keep working."""
     pytester.makepyfile(_BODY + _STRICT + _PLAIN)
-    result = pytester.runpytest_subprocess("-n", "2", "-p", "randomly", "-p", "no:cacheprovider", *_SCOPE)
+    result = pytester.runpytest_subprocess("-n", "2", "-p", "no:cacheprovider", *_SCOPE)
     result.assert_outcomes(passed=6)
 
 
@@ -165,5 +165,5 @@ def test_two_hours(virtual_ecs, run, record_property):
 seen = []
 """
     )
-    result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", *_SCOPE)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *_SCOPE)
     result.assert_outcomes(passed=3)

@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import every
+from support.helpers import every
 
 from ecs_waiter import wait_for_task
 from ecs_waiter.testing.virtual_time import VirtualTime, virtual_time

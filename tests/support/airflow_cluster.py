@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from base64 import urlsafe_b64encode
 from pathlib import Path
+from signal import Signals
 from typing import IO, TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Cluster", "until"]
 
 _AIRFLOW = str(Path(sys.executable).with_name("airflow"))
-_DAGS = Path(__file__).parent / "dags"
+_DAGS = Path(__file__).parents[1] / "airflow" / "dags"
 _NAMES = ("api-server", "scheduler", "dag-processor", "triggerer-1", "triggerer-2")
 
 
@@ -134,7 +135,7 @@ class Cluster:
             [_AIRFLOW, kind, *more], env=self._environment, stdout=log, stderr=log, start_new_session=True
         )
 
-    def signal(self, name: str, sign: signal.Signals) -> None:
+    def signal(self, name: str, sign: Signals) -> None:
         """Send a signal to a process and all that it has started."""
         self._signal(self._processes[name], sign)
 
@@ -150,7 +151,7 @@ class Cluster:
                 costs[name] = seconds, pages * os.sysconf("SC_PAGE_SIZE") / 1e6
         return costs
 
-    def _signal(self, process: subprocess.Popen[bytes], sign: signal.Signals) -> None:
+    def _signal(self, process: subprocess.Popen[bytes], sign: Signals) -> None:
         try:
             os.killpg(process.pid, sign)
         except ProcessLookupError:

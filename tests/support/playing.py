@@ -27,9 +27,8 @@ from ecs_waiter.testing.virtual import virtual
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from worlds import Caller, PlannedTask, World
-
     from ecs_waiter.emulator import EcsEmulator
+    from support.worlds import Caller, PlannedTask, World
 
 # Longer than any world has things to do.
 _HORIZON = 40 * 86_400.0

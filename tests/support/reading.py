@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from answering import answered
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -23,6 +22,7 @@ from ecs_waiter.api.transport import Answer, _judged
 from ecs_waiter.errors import ApiError, ServiceUnavailableError
 from ecs_waiter.polling.schedule import PollSchedule
 from ecs_waiter.printable import printable
+from support.answering import answered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,8 +19,8 @@ from ecs_waiter import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playing import Ending, Story, Told
-    from worlds import PlannedTask, Trouble, World
+    from support.playing import Ending, Story, Told
+    from support.worlds import PlannedTask, Trouble, World
 
 _TICK = 0.01
 _REASON_WITHIN = 30.0

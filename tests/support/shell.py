@@ -20,7 +20,7 @@ _DOCUMENTED = "127.0.0.1:8042"
 
 _MARK = re.compile(r"^@@@ (\d+) @@@\n", re.MULTILINE)
 _COMMAND = re.compile(r"^\$ (?P<line>(?:[^\n]*\\\n)*[^\n]*)\n(?P<output>(?:(?!\$ )[^\n]*\n)*)", re.MULTILINE)
-_STAND_INS = Path(__file__).parent / "stand_ins"
+_STAND_INS = Path(__file__).parent / "commands"
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from crowds import REGION, REGIONS, Crowd, aside, ids, ours_is_over
-
 from ecs_waiter import (
     AuthenticationError,
     EcsClient,
@@ -22,6 +20,7 @@ from ecs_waiter import (
 )
 from ecs_waiter.api import transport
 from ecs_waiter.api.exchange import Reply
+from support.crowds import REGION, REGIONS, Crowd, aside, ids, ours_is_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

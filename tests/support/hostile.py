@@ -10,12 +10,12 @@ from unittest import mock
 
 import pytest
 from aiohttp import web
-from helpers import every
 
 from ecs_waiter import wait_for_task
 from ecs_waiter.api import transport
 from ecs_waiter.emulator.memory import MemoryConnector
 from ecs_waiter.testing.virtual_time import virtual_time
+from support.helpers import every
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

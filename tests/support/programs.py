@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-    from blocks import Block
 
     from ecs_waiter.emulator import EcsEmulator
+    from support.blocks import Block
 
 __all__ = ["files_in", "prepare", "run", "service_for"]
 

@@ -1,0 +1,1 @@
+"""Programs that maintainers run: ``make picture``, ``make release``."""
