@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from ecs_waiter import waiter
 from ecs_waiter.arguments import checked_callback
 from ecs_waiter.forking import in_forked_child
+from ecs_waiter.ids import listed
 from ecs_waiter.printable import printable
 from ecs_waiter.runtimes import check_may_block
-from ecs_waiter.targets import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from ecs_waiter.api.credentials import CredentialsProvider
     from ecs_waiter.arguments import OnUpdate
     from ecs_waiter.errors import EcsWaiterError
+    from ecs_waiter.ids import TaskIds
     from ecs_waiter.models import Task
     from ecs_waiter.polling.policy import PollPolicy
-    from ecs_waiter.targets import TaskIds
 
 __all__ = ["wait_for_task", "wait_for_tasks"]
 

@@ -16,8 +16,8 @@ from ecs_waiter.api.operations import (
     is_dry_run,
     wait_instead,
 )
-from ecs_waiter.api.task_ids import check_task_id
 from ecs_waiter.errors import ApiError, ServiceUnavailableError
+from ecs_waiter.ids import check_task_id
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ecs_waiter.errors import ApiError
-    from ecs_waiter.targets import Targets
+    from ecs_waiter.ids import Targets
 
 __all__ = ["News", "Outcome", "Stream", "Submitted", "Wait"]
 

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast, overload
 from ecs_waiter.api.attempts import CURRENT, Attempts
 from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import CredentialsProvider, check_provider
-from ecs_waiter.api.endpoints import resolve_endpoint, resolve_region
+from ecs_waiter.api.endpoints import resolve_endpoint
 from ecs_waiter.api.idle import forget_idle
 from ecs_waiter.api.operations import region_of_call
 from ecs_waiter.api.proxies import check_trust_env, trusts_env
-from ecs_waiter.api.task_ids import check_task_id
 from ecs_waiter.api.transport import Counters
 from ecs_waiter.arguments import checked_callback, checked_policy, checked_timeout
 from ecs_waiter.errors import (
@@ -31,13 +30,13 @@ from ecs_waiter.errors import (
     WaiterClosedError,
     WaitTimeoutError,
 )
+from ecs_waiter.ids import Targets, check_task_id, resolve_region
 from ecs_waiter.polling.odd_words import OddWords
 from ecs_waiter.polling.poller import RegionPoller
 from ecs_waiter.runtimes import finished, running_loop
 from ecs_waiter.sharing import Sharing, identity, policy_key
 from ecs_waiter.slices import do_in_slices, in_slices
 from ecs_waiter.start import Start
-from ecs_waiter.targets import Targets
 from ecs_waiter.telemetry import telemetry
 from ecs_waiter.wait import News, Stream, Submitted, Wait
 
@@ -47,10 +46,10 @@ if TYPE_CHECKING:
     import aiohttp
 
     from ecs_waiter.arguments import OnUpdate
+    from ecs_waiter.ids import TaskIds
     from ecs_waiter.models import Task
     from ecs_waiter.polling.policy import PollPolicy
     from ecs_waiter.stats import RegionStats, WaiterStats
-    from ecs_waiter.targets import TaskIds
 
 __all__ = ["TaskWaiter", "wait_for_task", "wait_for_tasks"]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.helpers import failure
 
 from ecs_waiter import EcsClient, TaskWaiter, wait_for_task, wait_for_tasks
-from ecs_waiter.api.task_ids import check_each, check_task_id
+from ecs_waiter.ids import check_each, check_task_id
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from asgiref.sync import sync_to_async
 
 from ecs_waiter.airflow.outcomes import event_of_error, event_of_results
 from ecs_waiter.api.credentials import StaticCredentials
-from ecs_waiter.api.endpoints import resolve_region
 from ecs_waiter.api.proxies import read_flag, trust_env_variable
 from ecs_waiter.errors import EcsWaiterError
+from ecs_waiter.ids import resolve_region
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

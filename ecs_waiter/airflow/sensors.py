@@ -21,7 +21,7 @@ from ecs_waiter.airflow.links import EcsConsoleTasksLink
 from ecs_waiter.airflow.outcomes import checked_event, tasks_of
 from ecs_waiter.airflow.policies import PolicyArgument, policy_from_numbers, policy_to_numbers
 from ecs_waiter.airflow.triggers import EcsTaskTrigger
-from ecs_waiter.api.task_ids import check_task_id
+from ecs_waiter.ids import check_task_id
 from ecs_waiter.polling.policy import PollPolicy
 
 if TYPE_CHECKING:

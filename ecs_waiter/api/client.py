@@ -14,7 +14,7 @@ import aiohttp
 from ecs_waiter.api.answers import Snapshot, detail_of, page_of, snapshot_of, tasks_in, total_of
 from ecs_waiter.api.attempts import CURRENT, Attempts
 from ecs_waiter.api.credentials import check_provider
-from ecs_waiter.api.endpoints import base_url, resolve_endpoint, resolve_region
+from ecs_waiter.api.endpoints import base_url, resolve_endpoint
 from ecs_waiter.api.filters import filters, whole
 from ecs_waiter.api.idle import forget_idle
 from ecs_waiter.api.limiter import PlaceTakenError, Priority, RegionLimiter
@@ -25,10 +25,10 @@ from ecs_waiter.api.proxies import Proxies, check_trust_env, trusts_env
 from ecs_waiter.api.quotas import quotas_of
 from ecs_waiter.api.retry import retrying
 from ecs_waiter.api.signing import canonical_query, flatten
-from ecs_waiter.api.task_ids import MAX_BATCH, check_task_id
 from ecs_waiter.api.tasks import PollAnswer, poll_answer, poll_query
 from ecs_waiter.api.transport import KNOWN, Transport
 from ecs_waiter.errors import ApiError
+from ecs_waiter.ids import MAX_BATCH, check_task_id, resolve_region
 from ecs_waiter.models import TaskStatus
 from ecs_waiter.running_clock import RunningClock
 from ecs_waiter.runtimes import running_loop

@@ -13,15 +13,11 @@ from functools import lru_cache
 
 from yarl import URL
 
-__all__ = ["base_url", "check_region", "resolve_endpoint", "resolve_region"]
+from ecs_waiter.ids import check_region
 
-_REGION_VARIABLE = "ALIBABA_CLOUD_REGION_ID"
+__all__ = ["base_url", "resolve_endpoint"]
+
 _ENDPOINT_VARIABLE = "ECS_WAITER_ENDPOINT"
-
-# A region's name is one label of a host name.
-_MAX_REGION = 63
-_REGION = re.compile(r"[a-z]{2,}(?:-[a-z0-9]+)+", re.ASCII)
-_SHOWN = 80
 
 _BASE = re.compile(r"(https?)://(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+))(?::([0-9]{1,5}))?/?", re.ASCII | re.IGNORECASE)
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
@@ -71,40 +67,6 @@ _EXCEPTIONS = {
     "eu-west-1-oxs": "ecs.cn-shenzhen-cloudstone.aliyuncs.com",
     "rus-west-1-pop": "ecs.aliyuncs.com",
 }
-
-
-def check_region(region_id: object) -> str:
-    """Return `region_id` if it looks like a region's name: it becomes part of a host name.
-
-    Raises:
-        TypeError: It is no text.
-        ValueError: It does not look like a region's name.
-    """
-    if not isinstance(region_id, str):
-        raise TypeError(f"a region is text such as 'cn-hangzhou', not {type(region_id).__name__}")
-    found = _REGION.fullmatch(region_id) if len(region_id) <= _MAX_REGION else None
-    if found is None:
-        shown = repr(region_id if len(region_id) <= _SHOWN else region_id[:_SHOWN] + "…")
-        raise ValueError(f"a region's name looks like 'cn-hangzhou' or 'us-west-1', not {shown}")
-    return found[0]
-
-
-def resolve_region(region_id: str | None) -> str:
-    """Return `region_id`, or what the environment variable ALIBABA_CLOUD_REGION_ID says.
-
-    Raises:
-        TypeError: It is no text.
-        ValueError: There is none, or it does not look like a region's name.
-    """
-    if region_id is not None:
-        return check_region(region_id)
-    told = os.environ.get(_REGION_VARIABLE)
-    if not told:
-        raise ValueError(f"no region: pass region_id= or set {_REGION_VARIABLE}")
-    try:
-        return check_region(told)
-    except ValueError as error:
-        raise ValueError(f"{_REGION_VARIABLE}: {error}") from None
 
 
 def resolve_endpoint(endpoint: str | None) -> str | None:

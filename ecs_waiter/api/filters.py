@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ecs_waiter.api.task_ids import check_task_ids, several
+from ecs_waiter.ids import check_task_ids, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ecs_waiter.api.endpoints import check_region, resolve_region
+from ecs_waiter.ids import check_region, resolve_region
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:

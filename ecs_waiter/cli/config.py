@@ -62,7 +62,7 @@ def resolve_region(region_id: str | None) -> str | None:
     Raises:
         MisuseError: It is none.
     """
-    from ecs_waiter.api.endpoints import check_region  # noqa: PLC0415 - it takes its time; --help has no use for it
+    from ecs_waiter.ids import check_region  # noqa: PLC0415 - asyncio is slow to import for --help
 
     told = region_id if region_id is not None else os.environ.get(_REGION) or _region_of_profile()
     if told is None:

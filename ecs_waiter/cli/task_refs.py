@@ -108,8 +108,7 @@ def _shown(word: str) -> str:
 
 
 def _checked(task_id: object, region_id: object, word: str | None = None) -> TaskRef:
-    from ecs_waiter.api.endpoints import check_region  # noqa: PLC0415 - it takes its time; --help has no use for it
-    from ecs_waiter.api.task_ids import check_task_id  # noqa: PLC0415 - the same
+    from ecs_waiter.ids import check_region, check_task_id  # noqa: PLC0415 - asyncio is slow to import for --help
 
     try:
         checked = check_task_id(task_id)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from ecs_waiter.api.task_ids import MAX_BATCH
+from ecs_waiter.ids import MAX_BATCH
 
 if TYPE_CHECKING:
     from ecs_waiter.polling.missing import Missing

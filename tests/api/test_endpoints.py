@@ -17,7 +17,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from ecs_waiter.api.endpoints import base_url, check_region, resolve_endpoint, resolve_region
+from ecs_waiter.api.endpoints import base_url, resolve_endpoint
+from ecs_waiter.ids import check_region, resolve_region
 
 EXCEPTIONS = json.loads((Path(__file__).parents[1] / "data" / "endpoints.json").read_text(encoding="utf-8"))
 ORDINARY = [
