@@ -65,7 +65,7 @@ async def test_a_wait_outlives_it(virtual_ecs: EcsEmulator, kind: str, settings:
     async with TaskWaiter() as waiter:
         (task,) = (await waiter.wait([task_id])).values()
         assert task.task_status == "Finished"
-        assert injection.struck == 2
+        assert injection.hits == 2
         assert waiter.stats.regions[REGION].retried == 2
     assert 0 < since(start) < 60
 

@@ -20,8 +20,7 @@ from ecs_waiter import (
 )
 
 if TYPE_CHECKING:
-    from ecs_waiter.emulator import EcsEmulator
-    from ecs_waiter.emulator.request import Request
+    from ecs_waiter.emulator import EcsEmulator, Request
 
 pytestmark = pytest.mark.asyncio
 

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from ecs_waiter.emulator import EcsEmulator
-    from ecs_waiter.emulator.request import Request
+    from ecs_waiter.emulator import EcsEmulator, Request
 
 pytestmark = pytest.mark.asyncio
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ecs_waiter.emulator.emulator import EcsEmulator
-from ecs_waiter.emulator.faults import Injection
-from ecs_waiter.emulator.request import Request
+from ecs_waiter.emulator.faults.injection import Injection
+from ecs_waiter.emulator.wire import Request
 
 __all__ = ["EcsEmulator", "Injection", "Request"]

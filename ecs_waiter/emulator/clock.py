@@ -11,22 +11,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Clock", "Moment"]
+__all__ = ["Clock", "ServiceTime"]
 
 _STAMP = "%Y-%m-%dT%H:%M:%SZ"
 _READABLE = (_STAMP, "%Y-%m-%dT%H:%MZ")
 
 
 class Clock:
-    """Tells the time in UTC.
+    """Shows the time in UTC.
 
-    It reads the wall clock once, when it is made. After that only one clock counts, so freezing or moving the wall
-    clock in a test does not move it.
+    It reads the wall clock once, when it is created. Freezing or moving the wall clock later does not change it.
 
     Args:
-        start: What it shows when it begins to run; None takes the wall clock's time.
-        time: A clock in seconds to follow; None takes the time of the first event loop that it is asked in.
-            Until then it stands still at `start`.
+        start: The time that it shows first; None takes the wall clock's time.
+        time: A clock in seconds to follow; None takes the time of the first event loop in which `now` is called.
+            Until then `now` returns `start`.
     """
 
     def __init__(self, start: datetime | None = None, time: Callable[[], float] | None = None) -> None:
@@ -34,7 +33,7 @@ class Clock:
             raise ValueError("start takes an aware datetime, such as datetime(2026, 1, 1, tzinfo=UTC)")
         self._start = start or datetime.now(UTC)
         self._time = time
-        self._began = 0.0 if time is None else time()
+        self._started_at = 0.0 if time is None else time()
 
     def now(self) -> datetime:
         """Return the present time."""
@@ -43,28 +42,38 @@ class Clock:
                 loop = asyncio.get_running_loop()
             except RuntimeError:
                 return self._start
-            # Look `loop.time` up at each reading: freezegun replaces it on a loop that runs already.
+            # Look `loop.time` up at each reading: freezegun replaces it on a running loop.
             self._time = lambda: loop.time()  # noqa: PLW0108
-            self._began = loop.time()
-        return self._start + timedelta(seconds=self._time() - self._began)
+            self._started_at = loop.time()
+        return self._start + timedelta(seconds=self._time() - self._started_at)
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """One moment of the service, as a client is told of it: `shift` is how far its public clock is off."""
+class ServiceTime:
+    """The time of one request; `shift` is how far the clock that the service shows to clients is off."""
 
     now: datetime
     shift: timedelta = timedelta()
 
-    def tell(self, time: datetime) -> str:
+    @property
+    def shown(self) -> datetime:
+        """What the service's clock shows to a client."""
+        return self.now + self.shift
+
+    @property
+    def date(self) -> str:
+        """The `Date` header."""
+        return format_datetime(self.shown, usegmt=True)
+
+    def format(self, time: datetime) -> str:
         """Write a time as the service does."""
         return (time + self.shift).strftime(_STAMP)
 
-    def read(self, text: str) -> datetime:
+    def parse(self, text: str) -> datetime:
         """Read a time as the service does.
 
         Raises:
-            ValueError: It is not written in either of the service's two ways.
+            ValueError: The text has neither of the service's two formats.
         """
         for form in _READABLE:
             try:
@@ -72,13 +81,3 @@ class Moment:
             except (ValueError, OverflowError):
                 continue
         raise ValueError(f"not a UTC time: {text!r}")
-
-    @property
-    def date(self) -> str:
-        """The `Date` header."""
-        return format_datetime(self.public, usegmt=True)
-
-    @property
-    def public(self) -> datetime:
-        """What the service's clock shows to a client."""
-        return self.now + self.shift

@@ -1,4 +1,5 @@
-"""aiohttp's client and server joined in memory: two transports back to back, and a connector that makes them."""
+"""Connects aiohttp's client and server in memory: a pair of transports, and a connector that creates them."""
+# ruff: noqa: D102 - asyncio documents the methods of a transport
 
 from __future__ import annotations
 
@@ -15,16 +16,16 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryConnector", "MemoryTransport", "join"]
 
-_PIECE = 64 * 1024  # what a socket gives at a time
+_CHUNK = 64 * 1024  # as much as a socket delivers at once
 _HIGH_WATER = 64 * 1024
 _ADDRESS = ("127.0.0.1", 1)
 
 
 class MemoryTransport(asyncio.Transport):
-    """One end of a connection: what is written here is received by the other end's protocol, a turn of the loop later.
+    """One end of a connection: the other end's protocol receives what is written here, one iteration of the loop later.
 
-    It keeps what asyncio's socket transports promise: order, flow control in both directions, an orderly close that
-    delivers what was written, an abort that does not, and one `connection_lost` for each end.
+    It behaves as asyncio's socket transports do: it keeps the order, has flow control in both directions, delivers
+    what was written before a close but not before an abort, and calls `connection_lost` once at each end.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, protocol: asyncio.Protocol) -> None:
@@ -42,51 +43,40 @@ class MemoryTransport(asyncio.Transport):
         self._pumping = False
 
     def is_closing(self) -> bool:
-        """Whether it takes nothing more."""
         return self._closing
 
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return the protocol at this end."""
+    def get_protocol(self) -> asyncio.Protocol:
         return self._protocol
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Put another protocol at this end."""
         if not isinstance(protocol, asyncio.Protocol):
             raise TypeError(f"a stream takes an asyncio.Protocol, not {type(protocol).__name__}")
         self._protocol = protocol
 
     def is_reading(self) -> bool:
-        """Whether the protocol wants data."""
         return self._reading and not self._closing
 
     def pause_reading(self) -> None:
-        """Hold data back."""
         self._reading = False
 
     def resume_reading(self) -> None:
-        """Let data through again."""
         self._reading = True
         self.other.pump()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set when the protocol is told to pause and to resume writing, in bytes."""
         self._high = _HIGH_WATER if high is None else high
         self._low = self._high // 4 if low is None else low
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return the low and the high limit."""
         return self._low, self._high
 
     def get_write_buffer_size(self) -> int:
-        """Return how many bytes the other end has not taken yet."""
         return len(self._outgoing)
 
     def can_write_eof(self) -> bool:
-        """Whether one direction can be closed alone; HTTP has no use for it."""
-        return False
+        return False  # HTTP never closes one direction alone.
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        """Send."""
         if self._closing:
             return
         self._outgoing += data
@@ -96,20 +86,18 @@ class MemoryTransport(asyncio.Transport):
         self.pump()
 
     def close(self) -> None:
-        """Send what is written, then end the connection in order."""
         self._closing = True
         self.pump()
 
     def abort(self) -> None:
-        """End the connection at once; the other end sees a reset."""
         self._closing = self._aborted = True
         self._outgoing.clear()
         reset = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
         self._loop.call_soon(self._lose, None)
-        self._loop.call_soon(self.other._lose, reset)  # noqa: SLF001 - the two ends are one thing
+        self._loop.call_soon(self.other._lose, reset)  # noqa: SLF001 - the other end is of this class
 
     def pump(self) -> None:
-        """Move data, or the end of it, to the other end in the loop's next turn."""
+        """Deliver data, or the end of it, to the other end in the loop's next iteration."""
         if not self._pumping and not self._lost:
             self._pumping = True
             self._loop.call_soon(self._pump)
@@ -122,24 +110,20 @@ class MemoryTransport(asyncio.Transport):
         if self._outgoing and not other.is_closing():
             if not other.is_reading():
                 return
-            piece = bytes(self._outgoing[:_PIECE])
-            del self._outgoing[:_PIECE]
+            chunk = bytes(self._outgoing[:_CHUNK])
+            del self._outgoing[:_CHUNK]
             if self._writing_paused and len(self._outgoing) <= self._low:
                 self._writing_paused = False
                 self._protocol.resume_writing()
-            other.get_stream_protocol().data_received(piece)
+            other.get_protocol().data_received(chunk)
             if self._outgoing or self._closing:
                 self.pump()
         elif self._closing:
             self._lose(None)
             other.end()
 
-    def get_stream_protocol(self) -> asyncio.Protocol:
-        """Return the protocol at this end, as the stream protocol that it is."""
-        return self._protocol
-
     def end(self) -> None:
-        """Take the other end's orderly close."""
+        """Handle the other end's close."""
         if self._lost:
             return
         if not self._closing and self._protocol.eof_received():
@@ -155,7 +139,7 @@ class MemoryTransport(asyncio.Transport):
 
 
 def join(loop: asyncio.AbstractEventLoop, client: asyncio.Protocol, server: asyncio.Protocol) -> None:
-    """Connect two protocols, as a socket and an accepted socket would be."""
+    """Connect two protocols, as a socket and its accepted socket are."""
     near, far = MemoryTransport(loop, client), MemoryTransport(loop, server)
     near.other, far.other = far, near
     loop.call_soon(server.connection_made, far)
@@ -163,11 +147,11 @@ def join(loop: asyncio.AbstractEventLoop, client: asyncio.Protocol, server: asyn
 
 
 class MemoryConnector(aiohttp.BaseConnector):
-    """A connector whose every connection, to whatever host, leads to one server in memory.
+    """Connects every host to one server in memory.
 
     Args:
-        server: Makes the protocol of an accepted connection.
-        force_close: Use each connection once.
+        server: Returns the protocol for an accepted connection.
+        force_close: Whether to use each connection only once.
     """
 
     def __init__(self, server: Callable[[], asyncio.Protocol], *, force_close: bool = False) -> None:

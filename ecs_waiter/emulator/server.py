@@ -1,4 +1,4 @@
-"""The HTTP face: reads a request, lets faults and the service decide, and sends the answer."""
+"""Handles HTTP requests: reads one, asks faults and service for the answer, and sends it."""
 
 from __future__ import annotations
 
@@ -9,27 +9,25 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from ecs_waiter.emulator import hosts, parameters
-from ecs_waiter.emulator.answer import Answer, ServiceError
-from ecs_waiter.emulator.clock import Clock, Moment
-from ecs_waiter.emulator.request import Request
-from ecs_waiter.emulator.signatures import Gatekeeper, SignedRequest, signer_of
+from ecs_waiter.emulator import parameters
+from ecs_waiter.emulator.clock import Clock, ServiceTime
+from ecs_waiter.emulator.regions import host_serves, region_of_host
+from ecs_waiter.emulator.signatures import SignatureVerifier, signer_of
+from ecs_waiter.emulator.wire import Answer, Request, ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ecs_waiter.emulator.faults import Faults
+    from ecs_waiter.emulator.faults.injection import Faults
     from ecs_waiter.emulator.service import Service
-    from ecs_waiter.emulator.state import Identifiers
+    from ecs_waiter.emulator.task_store import Identifiers
 
-__all__ = ["HttpFace"]
+__all__ = ["Handler"]
 
 _VERSION = "2014-05-26"
 _FORM = "application/x-www-form-urlencoded"
 
 
-class HttpFace:
-    """Answers HTTP requests; one serves any number of connections.
+class Handler:
+    """Answers the HTTP requests of any number of connections.
 
     Attributes:
         requests: The last requests seen, in the order of arrival.
@@ -41,13 +39,13 @@ class HttpFace:
         faults: Faults,
         clock: Clock,
         identifiers: Identifiers,
-        gatekeeper: Gatekeeper,
+        verifier: SignatureVerifier,
         *,
         keep_requests: int,
     ) -> None:
         self.requests: list[Request] = []
         self._keep_requests = keep_requests
-        self._gatekeeper = gatekeeper
+        self._verifier = verifier
         self._service = service
         self._faults = faults
         self._clock = clock
@@ -55,24 +53,23 @@ class HttpFace:
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        body, refusal = b"", None
+        body, error = b"", None
         try:
             body = await http.read()
         except web.HTTPRequestEntityTooLarge:
-            refusal = ServiceError(413, "RequestEntityTooLarge", "The request body is too large.")
+            error = ServiceError(413, "RequestEntityTooLarge", "The request body is too large.")
         request = self._read(http, body)
         self.requests.append(request)
         del self.requests[: -self._keep_requests or None]
-        answer = self._answer(http, request, body, refusal)
+        answer = self._answer(http, request, body, error)
         if answer.delay:
             await asyncio.sleep(answer.delay)
         packet = answer.packet()
-        if answer.delivery is None:
+        if answer.sends_status:
             request.answered = packet.status
-            return web.Response(status=packet.status, headers=packet.headers, body=packet.body)
-        if answer.delivery.sends_status:
-            request.answered = packet.status
-        return await answer.delivery.deliver(http, packet)
+        if answer.deliver is not None:
+            return await answer.deliver(http, packet)
+        return web.Response(status=packet.status, headers=packet.headers, body=packet.body)
 
     def _read(self, http: web.BaseRequest, body: bytes) -> Request:
         params = dict(http.rel_url.query)
@@ -81,7 +78,7 @@ class HttpFace:
         headers = {name.lower(): value for name, value in http.headers.items()}
         return Request(
             action=headers.get("x-acs-action") or params.get("Action", ""),
-            region_id=params.get("RegionId") or hosts.region_of(headers.get("host", "")),
+            region_id=params.get("RegionId") or region_of_host(headers.get("host", "")),
             task_ids=parameters.task_ids(params),
             params=params,
             method=http.method,
@@ -90,32 +87,33 @@ class HttpFace:
             at=self._clock.now(),
         )
 
-    def _answer(self, http: web.BaseRequest, request: Request, body: bytes, refusal: ServiceError | None) -> Answer:
-        struck = self._faults.striking(request)
-        shift = timedelta(seconds=sum(fault.clock_offset() for fault in struck))
-        moment = Moment(request.at, shift)
+    def _answer(self, http: web.BaseRequest, request: Request, body: bytes, error: ServiceError | None) -> Answer:
+        faults = self._faults.hitting(request)
+        time = ServiceTime(request.at, timedelta(seconds=sum(fault.clock_offset() for fault in faults)))
         request_id = self._ids.request()
-        answer = next((made for fault in struck if (made := fault.instead(request, moment))), None)
+        answer = next((made for fault in faults if (made := fault.replacement(request, time))), None)
         if answer is None:
             try:
-                if refusal is not None:
-                    raise refusal
+                if error is not None:
+                    raise error
                 _check_call(http, request)
-                self._gatekeeper.check(_signed(http, request, body), moment.public)
+                self._verifier.check(request, http.raw_path.partition("?")[2], body, time.shown)
                 _check_host(request)
-                content = self._service.answer(request, moment)
+                content = self._service.answer(request, time)
                 answer = Answer(200, {"RequestId": request_id, **content}, name=f"{request.action}Response")
-            except ServiceError as error:
-                answer = Answer(error.status, error.content(request_id, http.host))
+            except ServiceError as rejection:
+                answer = Answer(rejection.status, rejection.content(request_id, http.host))
             if request.params.get("Format", "").upper() == "XML":
                 answer.body_format = "xml"
-        for fault in struck:
-            fault.spoil(request, answer)
+        for fault in faults:
+            fault.modify(answer)
         if isinstance(answer.content, dict):
             answer.content.setdefault("RequestId", request_id)
             if answer.status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
                 answer.content.setdefault("HostId", http.host)
-        answer.headers = {**_usual_headers(moment, request_id), **answer.headers}
+        # Without these, aiohttp would send the machine's time and its own name.
+        headers = {"Date": time.date, "Server": "ecs-emulator", "x-acs-request-id": request_id}
+        answer.headers = headers | answer.headers
         return answer
 
 
@@ -134,25 +132,10 @@ def _check_call(http: web.BaseRequest, request: Request) -> None:
 
 
 def _check_host(request: Request) -> None:
-    if not hosts.serves(request.headers.get("host", ""), request.region_id):
+    if not host_serves(request.headers.get("host", ""), request.region_id):
         raise ServiceError(
             404,
             "InvalidOperation.NotSupportedEndpoint",
             "The specified endpoint can't operate this region. Please use API DescribeRegions to get the appropriate "
             "endpoint, or upgrade your SDK to latest version.",
         )
-
-
-def _signed(http: web.BaseRequest, request: Request, body: bytes) -> SignedRequest:
-    return SignedRequest(
-        method=http.method,
-        query=http.raw_path.partition("?")[2],
-        params=request.params,
-        headers=request.headers,
-        body=body,
-    )
-
-
-def _usual_headers(moment: Moment, request_id: str) -> Mapping[str, str]:
-    # aiohttp would write the machine's time and its own name.
-    return {"Date": moment.date, "Server": "ecs-emulator", "x-acs-request-id": request_id}

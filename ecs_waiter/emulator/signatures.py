@@ -1,6 +1,6 @@
-"""Checks who signed a request: ACS3-HMAC-SHA256, and the older RPC signature by HMAC-SHA1.
+"""Verifies the signature of a request: ACS3-HMAC-SHA256, and the older RPC signature by HMAC-SHA1.
 
-Written from the service's description alone, so that it judges the signer of this library as it does any other.
+Written from the service's documentation and without the library's signer, so that it can detect that signer's mistakes.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import hmac
 import re
 from base64 import b64encode
 from collections import deque
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, quote
 
-from ecs_waiter.emulator.answer import ServiceError
+from ecs_waiter.emulator.wire import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Gatekeeper", "KeyPair", "SignedRequest", "signer_of"]
+    from ecs_waiter.emulator.wire import Request
+
+__all__ = ["KeyPair", "SignatureVerifier", "signer_of"]
 
 _WINDOW = timedelta(minutes=15)
 _STAMP = "%Y-%m-%dT%H:%M:%SZ"
@@ -30,34 +31,15 @@ _RPC_HASHES = {"HMAC-SHA1": hashlib.sha1, "HMAC-SHA256": hashlib.sha256}
 
 
 class KeyPair(NamedTuple):
-    """An access key that the emulator accepts; one with a token is a temporary one, of STS."""
+    """An access key that the emulator accepts; one with a token is a temporary key from STS."""
 
     access_key_id: str
     access_key_secret: str
     security_token: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignedRequest:
-    """What of a request is signed.
-
-    Attributes:
-        query: The query as the wire has it.
-        params: The parameters of query and form together.
-        headers: By names in lower case.
-        body: The body's bytes.
-    """
-
-    method: str
-    query: str
-    params: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Claim:
-    """What a request says of its signer."""
+class _Claim(NamedTuple):
+    """What a request says about its signature."""
 
     access_key_id: str
     security_token: str
@@ -66,19 +48,16 @@ class _Claim:
 
 
 def signer_of(headers: Mapping[str, str], params: Mapping[str, str]) -> str:
-    """Return the access key ID that a request names, or nothing."""
+    """Return the access key ID in a request; an empty string if there is none."""
     found = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
     return found[1] if found else params.get("AccessKeyId", "")
 
 
-class Gatekeeper:
-    """Lets in what is signed with one of its key pairs; without any key pair, everything.
-
-    Args:
-        key_pairs: The key pairs.
+class SignatureVerifier:
+    """Accepts requests that are signed with one of its key pairs; without key pairs, all requests.
 
     Raises:
-        ValueError: A key pair is none, or a key ID is given twice.
+        ValueError: A key pair has too few or too many parts, or a key ID is given twice.
     """
 
     def __init__(self, key_pairs: Iterable[KeyPair | tuple[str, ...]] = ()) -> None:
@@ -87,53 +66,59 @@ class Gatekeeper:
             try:
                 pair = KeyPair(*given)
             except TypeError:
-                told = "a key pair is (access_key_id, access_key_secret) or (..., security_token)"
-                raise ValueError(f"{told}; got {len(given)} values") from None
+                message = "a key pair is (access_key_id, access_key_secret) or (..., security_token)"
+                raise ValueError(f"{message}; got {len(given)} values") from None
             if pair.access_key_id in self._pairs:
                 raise ValueError(f"the key ID {pair.access_key_id!r} is given twice")
             self._pairs[pair.access_key_id] = pair
         self._nonces: set[tuple[str, str]] = set()
         self._nonces_by_age: deque[tuple[datetime, tuple[str, str]]] = deque()
 
-    def check(self, request: SignedRequest, now: datetime) -> None:
-        """Refuse a request that is not signed as it should be at that time.
+    def check(self, request: Request, query: str, body: bytes, now: datetime) -> None:
+        """Verify a request's signature, time stamp and nonce.
+
+        Args:
+            request: The request.
+            query: Its query as it was sent.
+            body: Its body.
+            now: The service's time.
 
         Raises:
-            ServiceError: It is not.
+            ServiceError: One of them is invalid.
         """
         if not self._pairs:
             return
         if "authorization" in request.headers:
-            self._check_acs3(request, now)
+            self._check_acs3(request, query, body, now)
         elif "Signature" in request.params:
             self._check_rpc(request, now)
         else:
             raise _incomplete("it has neither an Authorization header nor a Signature parameter")
 
-    def _check_acs3(self, request: SignedRequest, now: datetime) -> None:
+    def _check_acs3(self, request: Request, query: str, body: bytes, now: datetime) -> None:
         headers = request.headers
         found = _AUTHORIZATION.fullmatch(headers["authorization"])
         if not found:
             raise _incomplete("the Authorization header cannot be read")
         signed = found[2].split(";")
-        unsigned = {name for name in headers if name.startswith("x-acs-")} | {"host"}
-        if not set(signed) <= set(headers) or not unsigned <= set(signed):
-            raise _incomplete("the signed headers are not those that must be")
-        hashed = hashlib.sha256(request.body).hexdigest()
+        must_be_signed = {name for name in headers if name.startswith("x-acs-")} | {"host"}
+        if not set(signed) <= set(headers) or not must_be_signed <= set(signed):
+            raise _incomplete("the signed headers are not the required ones")
+        hashed = hashlib.sha256(body).hexdigest()
         if headers.get("x-acs-content-sha256", "") != hashed:
-            raise _incomplete("x-acs-content-sha256 is not the body's")
+            raise _incomplete("x-acs-content-sha256 does not match the body")
         claim = _Claim(
             access_key_id=found[1],
             security_token=headers.get("x-acs-security-token", ""),
             date=headers.get("x-acs-date", ""),
             nonce=headers.get("x-acs-signature-nonce", ""),
         )
-        pair = self._known(claim, now)
+        pair = self._key_pair(claim, now)
         canonical = "\n".join(
             (
                 request.method,
                 "/",
-                _canonical(parse_qsl(request.query, keep_blank_values=True)),
+                _canonical(parse_qsl(query, keep_blank_values=True)),
                 *(f"{name}:{headers[name].strip()}" for name in sorted(signed)),
                 "",
                 ";".join(sorted(signed)),
@@ -142,9 +127,9 @@ class Gatekeeper:
         )
         to_sign = f"{_ACS3}\n{hashlib.sha256(_bytes(canonical)).hexdigest()}"
         expected = hmac.new(pair.access_key_secret.encode(), _bytes(to_sign), hashlib.sha256).hexdigest()
-        self._settle(claim, now, to_sign, matches=hmac.compare_digest(expected, found[3]))
+        self._accept(claim, now, to_sign, matches=hmac.compare_digest(expected, found[3]))
 
-    def _check_rpc(self, request: SignedRequest, now: datetime) -> None:
+    def _check_rpc(self, request: Request, now: datetime) -> None:
         params = request.params
         hashing = _RPC_HASHES.get(params.get("SignatureMethod", ""))
         if hashing is None:
@@ -155,14 +140,14 @@ class Gatekeeper:
             date=params.get("Timestamp", ""),
             nonce=params.get("SignatureNonce", ""),
         )
-        pair = self._known(claim, now)
+        pair = self._key_pair(claim, now)
         canonical = _canonical([(name, value) for name, value in params.items() if name != "Signature"])
         to_sign = f"{request.method}&%2F&{_encoded(canonical)}"
         digest = hmac.new(f"{pair.access_key_secret}&".encode(), _bytes(to_sign), hashing).digest()
         expected, given = b64encode(digest), params["Signature"].encode("utf-8", "replace")
-        self._settle(claim, now, to_sign, matches=hmac.compare_digest(expected, given))
+        self._accept(claim, now, to_sign, matches=hmac.compare_digest(expected, given))
 
-    def _known(self, claim: _Claim, now: datetime) -> KeyPair:
+    def _key_pair(self, claim: _Claim, now: datetime) -> KeyPair:
         if not claim.nonce:
             raise _incomplete("it has no nonce")
         try:
@@ -186,7 +171,7 @@ class Gatekeeper:
             )
         return pair
 
-    def _settle(self, claim: _Claim, now: datetime, to_sign: str, *, matches: bool) -> None:
+    def _accept(self, claim: _Claim, now: datetime, to_sign: str, *, matches: bool) -> None:
         if not matches:
             raise ServiceError(
                 400,
@@ -203,12 +188,13 @@ class Gatekeeper:
 
 
 def _incomplete(why: str) -> ServiceError:
-    told = f"The request signature does not conform to Aliyun standards: {why}."
-    return ServiceError(400, "IncompleteSignature", told)
+    return ServiceError(
+        400, "IncompleteSignature", f"The request signature does not conform to Aliyun standards: {why}."
+    )
 
 
 def _bytes(text: str) -> bytes:
-    # aiohttp reads a header's stray bytes as lone surrogates.
+    # aiohttp decodes invalid bytes in headers to lone surrogates.
     return text.encode("utf-8", "surrogateescape")
 
 

@@ -15,8 +15,7 @@ from ecs_waiter.testing.background import serve
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ecs_waiter.emulator import EcsEmulator
-    from ecs_waiter.emulator.request import Request
+    from ecs_waiter.emulator import EcsEmulator, Request
 
 _SIZE = 20
 _BAD = 3

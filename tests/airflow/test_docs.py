@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.dag_runs import run_dag
 
-from ecs_waiter.emulator.starts import STARTS
+from ecs_waiter.emulator.service import STARTS
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator

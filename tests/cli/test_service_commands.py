@@ -110,9 +110,7 @@ def test_run_with_a_used_token(command: Command) -> None:
 def test_run_refused_at_the_repeat(ecs: EcsEmulator, command: Command) -> None:
     """A rejection after an attempt without an answer says how to find out what that attempt did."""
     first = ecs.inject("status", status=500, executed=True, action="ImportImage", times=1)
-    then = ecs.inject(
-        "status", status=403, code="QuotaExceeded", action="ImportImage", where=lambda _: first.struck > 0
-    )
+    then = ecs.inject("status", status=403, code="QuotaExceeded", action="ImportImage", where=lambda _: first.hits > 0)
     done = command("run", "ImportImage", "-p", "ClientToken=lost")
     then.remove()
     assert done.returncode == 3

@@ -62,7 +62,7 @@ async def test_foreign_host_is_an_error() -> None:
 async def test_listens_once() -> None:
     """Entering it twice is refused."""
     async with EcsEmulator() as ecs:
-        with pytest.raises(RuntimeError, match="listens already"):
+        with pytest.raises(RuntimeError, match="already listening"):
             await ecs.__aenter__()
 
 
@@ -230,7 +230,7 @@ def test_duplicate_task_id_is_refused() -> None:
     """A task ID is unique in all regions together."""
     ecs = EcsEmulator()
     ecs.add_task(task_id="t-1")
-    with pytest.raises(ValueError, match="there is a task 't-1' already"):
+    with pytest.raises(ValueError, match="task 't-1' already exists"):
         ecs.add_task(task_id="t-1", region_id="us-west-1")
 
 

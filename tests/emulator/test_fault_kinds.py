@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from support.curling import curl
 
-from ecs_waiter.emulator.faults.refusals import Quota
+from ecs_waiter.emulator.faults.refusals import CallQuota
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator
@@ -65,7 +65,7 @@ async def test_quota(virtual_ecs: EcsEmulator) -> None:
     assert await ask(1) == [400]
     await asyncio.sleep(1)
     assert await ask(3) == [200, 200, 400]
-    assert handle.struck == 4
+    assert handle.hits == 4
 
 
 async def test_quota_of_aligned_windows(virtual_ecs: EcsEmulator) -> None:
@@ -97,7 +97,7 @@ async def test_quota_forgets_what_is_over(virtual_ecs: EcsEmulator, aligned: boo
         await curl(virtual_ecs, f"Action{number}", region=f"cn-{number}")
     await asyncio.sleep(120)
     await curl(virtual_ecs, "DescribeTasks")
-    assert isinstance(handle.fault, Quota)
+    assert isinstance(handle.fault, CallQuota)
     assert list(handle.fault._passed) == [("cn-hangzhou", "DescribeTasks")]
 
 
@@ -176,7 +176,7 @@ async def test_drop(virtual_ecs: EcsEmulator) -> None:
     first, second = virtual_ecs.add_task(), virtual_ecs.add_task()
     handle = virtual_ecs.inject("drop", task_id=first, times=1)
     await curl(virtual_ecs, "DescribeTasks", TaskIds=second)
-    assert handle.struck == 0
+    assert handle.hits == 0
     reply = await curl(virtual_ecs, "DescribeTasks", TaskIds=f"{first},{second}")
     assert (reply.task_ids, reply.data["TotalCount"]) == ([second], 1)
     assert len((await curl(virtual_ecs, "DescribeTasks")).task_ids) == 2

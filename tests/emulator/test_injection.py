@@ -23,11 +23,11 @@ async def test_by_count(virtual_ecs: EcsEmulator) -> None:
     """`times` is how often it strikes; the handle tells how often it did."""
     handle = virtual_ecs.inject("throttle", times=2)
     assert await _statuses(virtual_ecs, 1) == [400]
-    assert repr(handle).endswith(" struck 1 times>")
+    assert repr(handle).endswith(" hits=1>")
     assert handle.active
     assert await _statuses(virtual_ecs, 3) == [400, 200, 200]
-    assert repr(handle).endswith(" struck 2 times, over>")
-    assert (handle.struck, handle.active) == (2, False)
+    assert repr(handle).endswith(" hits=2 inactive>")
+    assert (handle.hits, handle.active) == (2, False)
 
 
 @pytest.mark.asyncio
@@ -70,7 +70,7 @@ async def test_by_probability_with_a_seed(virtual_ecs: EcsEmulator) -> None:
         handle = virtual_ecs.inject("throttle", probability=0.3, seed=seed)
         seen.append(await _statuses(virtual_ecs, 100))
         handle.remove()
-        assert 20 <= handle.struck <= 40
+        assert 20 <= handle.hits <= 40
     assert seen[0] == seen[1] != seen[2]
 
 
@@ -80,14 +80,14 @@ async def test_probability_of_the_extremes(virtual_ecs: EcsEmulator) -> None:
     never = virtual_ecs.inject("throttle", probability=0)
     virtual_ecs.inject("status", status=500, probability=1)
     assert await _statuses(virtual_ecs, 20) == [500] * 20
-    assert never.struck == 0
+    assert never.hits == 0
 
 
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
         ("throttel", {}, "no fault 'throttel'; there are backwards, bad_gzip, body, clock, cut_short, delay, double, "),
-        ("throttle", {"retry": 5}, "'throttle' has no retry; its settings are retry_after, code, "),
+        ("throttle", {"retry": 5}, "'throttle' has no retry; its settings are code, status, message, retry_after, "),
         ("hang", {"seconds": 5}, "'hang' has no seconds; it has no settings"),
         ("reject", {}, "'reject' lacks a setting: .*task_id"),
         ("throttle", {"probability": -0.1}, "probability takes a number, from 0 to 1, not -0.1"),

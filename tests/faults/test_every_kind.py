@@ -127,7 +127,7 @@ async def test_one_that_passes(service: Service, kind: str) -> None:
     async with service(_quick(POLICY, kind)) as (ecs, waiter):
         injection = ecs.inject(kind, times=2, action="DescribeTasks", **CASES[kind].settings)
         assert await _outcomes(waiter) == OUTCOMES
-        assert injection.struck > 0
+        assert injection.hits > 0
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ async def test_one_that_does_no_harm(service: Service, kind: str) -> None:
     async with service(_quick(POLICY, kind)) as (ecs, waiter):
         injection = ecs.inject(kind, action="DescribeTasks", **CASES[kind].settings)
         assert await _outcomes(waiter) == OUTCOMES
-        assert injection.struck > 0
+        assert injection.hits > 0
 
 
 @pytest.mark.parametrize("kind", [kind for kind in sorted(KINDS) if CASES[kind].if_it_stays is not None])
@@ -148,7 +148,7 @@ async def test_one_that_stays(service: Service, kind: str) -> None:
     async with service(_quick(IMPATIENT, kind)) as (ecs, waiter):
         injection = ecs.inject(kind, action="DescribeTasks", **CASES[kind].settings)
         outcomes = await _outcomes(waiter)
-        assert injection.struck > 0
+        assert injection.hits > 0
     struck = ["t-finished"] if kind == "reject" else list(OUTCOMES)
     assert outcomes == {**OUTCOMES, **dict.fromkeys(struck, expected)}
 

@@ -203,11 +203,9 @@ def _forget(ecs: EcsEmulator) -> None:
     ecs.requests.clear()
     long_ago = ecs.now() - timedelta(seconds=2 * _HANGS)
     ecs._service._tokens.clear()
-    tasks = ecs._service.tasks
-    for listed in tasks._regions.values():
-        for task_id in [task_id for task_id, task in listed.items() if task.created < long_ago]:
-            del listed[task_id]
-            tasks._known.discard(task_id)
+    tasks = ecs._service.tasks._tasks
+    for task_id in [task_id for task_id, task in tasks.items() if task.created < long_ago]:
+        del tasks[task_id]
 
 
 def _is_flat(memory: list[int]) -> bool:

@@ -32,7 +32,7 @@ async def test_two_hours_throttled_for_ten_minutes(virtual_ecs: EcsEmulator) -> 
     throttle = virtual_ecs.inject("throttle", where=lambda request: 600 <= (request.at - start).total_seconds() < 1200)
     with pytest.raises(TaskFailedError, match="ImageFormatMismatch: not a qcow2 file"):
         await wait_for_task(task_id, policy=PollPolicy(outage_budget=900))
-    assert throttle.struck > 0
+    assert throttle.hits > 0
     assert 7200 <= (virtual_ecs.now() - start).total_seconds() < 7240
 
 

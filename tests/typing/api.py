@@ -174,5 +174,5 @@ async def emulator(virtual_ecs: EcsEmulator) -> None:
         async with ecs.session() as session:
             await wait_for_task(task_id, session=session, endpoint=ecs.url)
         ids: tuple[str, ...] = ecs.requests[-1].task_ids
-        struck: int = ecs.inject("throttle", times=1).struck
-        print(ids, struck, virtual_ecs.url)
+        hits: int = ecs.inject("throttle", times=1).hits
+        print(ids, hits, virtual_ecs.url)

@@ -1,5 +1,5 @@
-"""Faults in how an answer travels: late, in part, for ever, or not at all."""
-# ruff: noqa: D102 - Fault documents what its kinds override
+"""Faults in how an answer is sent: late, in part, without an end, or not at all."""
+# ruff: noqa: D102 - Fault documents the methods that its kinds override
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from aiohttp import web
 from ecs_waiter.emulator.faults.base import Fault, check_choice, check_number, check_whole
 
 if TYPE_CHECKING:
-    from ecs_waiter.emulator.answer import Answer, Packet
-    from ecs_waiter.emulator.request import Request
+    from ecs_waiter.emulator.wire import Answer, Packet
 
 __all__ = ["BadGzip", "Delay", "Drip", "Endless", "Hang", "Reset", "Truncate"]
 
-# A reset overtakes bytes that the client's kernel still holds: give them a moment to be read.
-_HEAD_START = 0.02
-_ENDLESS_PIECE = 64 * 1024
-# An endless body must let time pass, virtual time too, or no deadline of the client would ever come.
+# A reset discards bytes that the client has not read from its kernel yet, so give it time to read them.
+_BEFORE_RESET = 0.02
+_ENDLESS_CHUNK = 64 * 1024
+# Virtual time passes only during a pause; without one, the client's deadline would never come.
 _ENDLESS_PAUSE = 0.001
 
 
 async def begin(request: web.BaseRequest, packet: Packet) -> web.StreamResponse:
-    """Send status and headers of an answer that promises its whole body."""
+    """Send the headers, with the length of the whole body."""
     response = web.StreamResponse(status=packet.status, headers=packet.headers)
     response.content_length = len(packet.body)
     await response.prepare(request)
@@ -35,7 +34,7 @@ async def begin(request: web.BaseRequest, packet: Packet) -> web.StreamResponse:
 
 
 def close(request: web.BaseRequest, *, reset: bool) -> None:
-    """End the connection under a request: in order, or by a reset as a crashed server's kernel does."""
+    """Close the connection of a request, with or without a TCP reset."""
     transport = request.transport
     if transport is None:
         return
@@ -49,24 +48,19 @@ def close(request: web.BaseRequest, *, reset: bool) -> None:
 
 
 class ConnectionFault(Fault):
-    """A fault that is the delivery of the answer itself."""
+    """A fault that sends the answer itself."""
 
-    @property
-    def sends_status(self) -> bool:
-        """Whether the client gets to see the status."""
-        return True
-
-    def spoil(self, _request: Request, answer: Answer) -> None:
-        answer.delivery = self
+    def modify(self, answer: Answer) -> None:
+        answer.deliver = self.deliver
 
     async def deliver(self, request: web.BaseRequest, packet: Packet, /) -> web.StreamResponse:
-        """Send what is to be sent."""
+        """Send the answer, or a part of it."""
         raise NotImplementedError
 
 
 @dataclass(kw_only=True)
 class Reset(ConnectionFault):
-    """The connection breaks; the operation has taken effect.
+    """The connection breaks after the operation was executed.
 
     Attributes:
         when: ``before`` the answer, in the ``middle`` of it, or ``after`` it, while the connection is kept alive.
@@ -77,9 +71,9 @@ class Reset(ConnectionFault):
     def __post_init__(self) -> None:
         check_choice("when", self.when, ("before", "middle", "after"))
 
-    @property
-    def sends_status(self) -> bool:
-        return self.when != "before"
+    def modify(self, answer: Answer) -> None:
+        super().modify(answer)
+        answer.sends_status = self.when != "before"
 
     async def deliver(self, request: web.BaseRequest, packet: Packet) -> web.StreamResponse:
         if self.when == "before":
@@ -88,7 +82,7 @@ class Reset(ConnectionFault):
         response = await begin(request, packet)
         if self.when == "middle":
             await response.write(packet.body[: len(packet.body) // 2])
-            await asyncio.sleep(_HEAD_START)
+            await asyncio.sleep(_BEFORE_RESET)
             close(request, reset=True)
         else:
             await response.write(packet.body)
@@ -98,7 +92,7 @@ class Reset(ConnectionFault):
 
 @dataclass(kw_only=True)
 class Truncate(ConnectionFault):
-    """The connection ends in order, but before the body does.
+    """The connection closes before the end of the body.
 
     Attributes:
         keep: The share of the body that is sent, from 0 to 1.
@@ -120,13 +114,13 @@ class Truncate(ConnectionFault):
 class Hang(ConnectionFault):
     """The request is read and never answered."""
 
-    @property
-    def sends_status(self) -> bool:
-        return False
+    def modify(self, answer: Answer) -> None:
+        super().modify(answer)
+        answer.sends_status = False
 
     async def deliver(self, _request: web.BaseRequest, _packet: Packet) -> web.StreamResponse:
-        await asyncio.get_running_loop().create_future()  # until the client hangs up, which cancels it
-        raise AssertionError("nobody sets it")  # pragma: no cover
+        await asyncio.get_running_loop().create_future()  # canceled when the client disconnects
+        raise AssertionError("the future never completes")  # pragma: no cover
 
 
 @dataclass(kw_only=True)
@@ -134,16 +128,16 @@ class Delay(Fault):
     """The answer comes late.
 
     Attributes:
-        seconds: By how much.
+        seconds: By how many seconds.
     """
 
-    alone: ClassVar[bool] = False
+    exclusive: ClassVar[bool] = False
     seconds: float = 1
 
     def __post_init__(self) -> None:
         check_number("seconds", self.seconds, most=1e9)
 
-    def spoil(self, _request: Request, answer: Answer) -> None:
+    def modify(self, answer: Answer) -> None:
         answer.delay += self.seconds
 
 
@@ -152,8 +146,8 @@ class Drip(ConnectionFault):
     """The body comes a few bytes at a time.
 
     Attributes:
-        size: How many bytes come together.
-        pause: Seconds between them.
+        size: The bytes in one chunk.
+        pause: Seconds between two chunks.
     """
 
     size: int = 16
@@ -180,14 +174,14 @@ class Endless(ConnectionFault):
         await response.prepare(request)
         await response.write(packet.body[:-1])
         while True:
-            await response.write(b" " * _ENDLESS_PIECE)
+            await response.write(b" " * _ENDLESS_CHUNK)
             await asyncio.sleep(_ENDLESS_PAUSE)
 
 
 @dataclass(kw_only=True)
 class BadGzip(Fault):
-    """The body says that it is gzip, and is not."""
+    """The header declares gzip, but the body is invalid."""
 
-    def spoil(self, _request: Request, answer: Answer) -> None:
+    def modify(self, answer: Answer) -> None:
         answer.content = b"\x1f\x8b\x08\x00 this is no deflate stream"
         answer.headers["Content-Encoding"] = "gzip"

@@ -1,9 +1,9 @@
-"""When a fault strikes: by count, by probability with a seed, by filters and a predicate on the request."""
+"""Which requests a fault hits: by count, by probability with a seed, by filters and a predicate on the request."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.emulator.faults import connection, refusals, rows
@@ -12,15 +12,15 @@ from ecs_waiter.emulator.faults.base import Fault, check_number, check_whole
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ecs_waiter.emulator.request import Request
+    from ecs_waiter.emulator.wire import Request
 
-__all__ = ["Faults", "Injection", "When", "make_fault"]
+__all__ = ["KINDS", "Faults", "Injection", "make_fault"]
 
 KINDS: dict[str, type[Fault]] = {
     "backwards": rows.Backwards,
     "bad_gzip": connection.BadGzip,
     "body": rows.Body,
-    "clock": rows.Clock,
+    "clock": rows.ClockSkew,
     "cut_short": rows.CutShort,
     "delay": connection.Delay,
     "double": rows.Double,
@@ -30,7 +30,7 @@ KINDS: dict[str, type[Fault]] = {
     "foreign": rows.Foreign,
     "hang": connection.Hang,
     "old_shape": rows.OldShape,
-    "quota": refusals.Quota,
+    "quota": refusals.CallQuota,
     "ratelimit": rows.RateLimit,
     "refuse": refusals.Refuse,
     "reject": refusals.Reject,
@@ -44,10 +44,10 @@ KINDS: dict[str, type[Fault]] = {
 
 
 def make_fault(kind: str, settings: dict[str, Any]) -> Fault:
-    """Make a fault of its name and settings.
+    """Make a fault from its name and settings.
 
     Raises:
-        ValueError: There is no such kind, it has no such setting, or cannot have that value.
+        ValueError: There is no such kind or setting, or a value is invalid.
     """
     if kind not in KINDS:
         raise ValueError(f"there is no fault {kind!r}; there are {', '.join(sorted(KINDS))}")
@@ -63,99 +63,93 @@ def make_fault(kind: str, settings: dict[str, Any]) -> Fault:
         raise ValueError(f"the fault {kind!r} lacks a setting: {error}") from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class When:
-    """When a fault strikes: what `EcsEmulator.inject` is told."""
-
-    times: int | None = None
-    probability: float = 1
-    seed: int = 0
-    where: Callable[[Request], bool] | None = None
-    action: str | None = None
-    region_id: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.times is not None:
-            check_whole("times", self.times, least=1)
-        check_number("probability", self.probability, most=1)
-        if self.where is not None and not callable(self.where):
-            raise ValueError(f"where takes a function of the request, not {self.where!r}")
-
-    def lets_through(self, request: Request) -> bool:
-        """Whether the filters name this request."""
-        return (
-            self.action in (None, request.action)
-            and self.region_id in (None, request.region_id)
-            and (self.where is None or self.where(request))
-        )
-
-
 class Injection:
-    """A fault in place: tells how often it struck, and can be taken out.
+    """An injected fault: counts its hits, and can be removed.
 
     Attributes:
         kind: The fault's name.
-        fault: What strikes.
-        struck: How often it struck.
+        fault: The fault.
+        hits: How many requests it has hit.
     """
 
-    def __init__(self, kind: str, fault: Fault, when: When) -> None:
+    def __init__(  # noqa: PLR0913 - those of `EcsEmulator.inject`
+        self,
+        kind: str,
+        fault: Fault,
+        *,
+        times: int | None,
+        probability: float,
+        seed: int,
+        where: Callable[[Request], bool] | None,
+        action: str | None,
+        region_id: str | None,
+    ) -> None:
+        if times is not None:
+            check_whole("times", times, least=1)
+        check_number("probability", probability, most=1)
+        if where is not None and not callable(where):
+            raise ValueError(f"where takes a function of the request, not {where!r}")
         self.kind = kind
         self.fault = fault
-        self.struck = 0
-        self._when = when
-        self._random = random.Random(when.seed)  # noqa: S311 - repeatable on purpose, no secret
+        self.hits = 0
+        self._times = times
+        self._probability = probability
+        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose, no secret
+        self._where = where
+        self._action = action
+        self._region_id = region_id
         self._removed = False
 
     def __repr__(self) -> str:
-        return f"<{self.fault!r} struck {self.struck} times{'' if self.active else ', over'}>"
+        return f"<{self.fault!r} hits={self.hits}{'' if self.active else ' inactive'}>"
 
     @property
     def active(self) -> bool:
-        """Whether it can strike again."""
-        return not self._removed and (self._when.times is None or self.struck < self._when.times)
+        """Whether it can hit another request."""
+        return not self._removed and (self._times is None or self.hits < self._times)
 
     def remove(self) -> None:
-        """Take it out; it strikes no more."""
+        """Remove the fault; it hits no more requests."""
         self._removed = True
 
-    def strikes(self, request: Request) -> bool:
-        """Decide whether it strikes this request, and count it if so."""
-        when = self._when
-        if not self.active or not when.lets_through(request):
+    def hit(self, request: Request) -> bool:
+        """Decide whether it hits this request, and count it if so."""
+        if (
+            not self.active
+            or self._action not in (None, request.action)
+            or self._region_id not in (None, request.region_id)
+            or not (self._where is None or self._where(request))
+            or (self._probability < 1 and self._random.random() >= self._probability)
+            or not self.fault.applies(request)
+        ):
             return False
-        if when.probability < 1 and self._random.random() >= when.probability:
-            return False
-        if not self.fault.applies(request):
-            return False
-        self.struck += 1
+        self.hits += 1
         return True
 
 
 class Faults:
-    """All faults in place, in the order in which they were injected."""
+    """All injected faults, in the order of injection."""
 
     def __init__(self) -> None:
         self._injections: list[Injection] = []
 
     def add(self, injection: Injection) -> None:
-        """Put a fault in place."""
+        """Add a fault."""
         self._injections = [*(each for each in self._injections if each.active), injection]
 
     def clear(self) -> None:
-        """Take all of them out."""
+        """Remove all faults."""
         for injection in self._injections:
             injection.remove()
         self._injections = []
 
-    def striking(self, request: Request) -> list[Fault]:
-        """Return what strikes this request: what adds up, and at most one that stands alone."""
-        struck: list[Fault] = []
-        taken = False
+    def hitting(self, request: Request) -> list[Fault]:
+        """Return the faults that hit this request; at most one of them is exclusive."""
+        hitting: list[Fault] = []
+        has_exclusive = False
         for injection in self._injections:
-            if injection.fault.alone and taken:
-                continue
-            if injection.strikes(request):
-                struck.append(injection.fault)
-                taken = taken or injection.fault.alone
-        return struck
+            fault = injection.fault
+            if not (fault.exclusive and has_exclusive) and injection.hit(request):
+                hitting.append(fault)
+                has_exclusive = has_exclusive or fault.exclusive
+        return hitting

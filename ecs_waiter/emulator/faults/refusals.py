@@ -1,5 +1,5 @@
-"""Faults in which the service, or a gateway before it, says no."""
-# ruff: noqa: D102 - Fault documents what its kinds override
+"""Faults in which the service, or a gateway in front of it, rejects the request."""
+# ruff: noqa: D102 - Fault documents the methods that its kinds override
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ecs_waiter.emulator.answer import Answer
-from ecs_waiter.emulator.faults.base import Fault, check_choice, check_number, check_whole
+from ecs_waiter.emulator.faults.base import Fault, check_choice, check_number, check_status, check_whole
+from ecs_waiter.emulator.wire import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ecs_waiter.emulator.clock import Moment
-    from ecs_waiter.emulator.request import Request
+    from ecs_waiter.emulator.clock import ServiceTime
+    from ecs_waiter.emulator.wire import Request
 
-__all__ = ["Quota", "Refuse", "Reject", "Status", "Throttle", "ratelimit"]
+__all__ = ["CallQuota", "Refuse", "Reject", "Status", "Throttle", "ratelimit"]
 
-_FIRST_STATUS, _LAST_STATUS = 200, 599
-_BODIES = ("json", "xml", "html")
-_LONGEST_RETRY = 1e9
-_RETRY_FORMS = ("milliseconds", "seconds", "date")
+_MAX_RETRY_AFTER = 1e9
 _DEFAULT_CODES = {
     400: "InvalidParameter",
     403: "Forbidden.RAM",
@@ -34,10 +31,6 @@ _DEFAULT_CODES = {
 }
 
 
-def _refusal(status: int, code: str, message: str, *, body: str = "json", headers: dict[str, str]) -> Answer:
-    return Answer(status, {"Code": code, "Message": message}, body_format=body, headers=headers)
-
-
 def ratelimit(*, limit: int = 100, remain: int, time_left: float, window: float = 60) -> str:
     """Return the value of a header ``x-ratelimit-…``; times are in seconds."""
     left, whole = round(time_left * 1000), round(window * 1000)
@@ -45,36 +38,76 @@ def ratelimit(*, limit: int = 100, remain: int, time_left: float, window: float 
 
 
 @dataclass(kw_only=True)
-class Throttle(Fault):
-    """Too many calls.
+class Refusal(Fault):
+    """An error of the service in place of the operation's answer."""
+
+    code: str
+    status: int = 400
+    message: str
+
+    def __post_init__(self) -> None:
+        check_status(self.status, least=400)
+
+    def replacement(self, _request: Request, time: ServiceTime) -> Answer:
+        return Answer(self.status, {"Code": self.code, "Message": self.message}, headers=self.headers(time))
+
+    def headers(self, _time: ServiceTime) -> dict[str, str]:
+        """Return more headers of the answer."""
+        return {}
+
+
+@dataclass(kw_only=True)
+class Refuse(Refusal):
+    """The credentials are rejected: filter by `region_id` to reject them in one region only."""
+
+    code: str = "Forbidden.RAM"
+    status: int = 403
+    message: str = "User not authorized to operate on the specified resource, or this API doesn't support RAM."
+
+
+@dataclass(kw_only=True)
+class Reject(Refusal):
+    """Every batch with a certain ID in it is rejected.
+
+    Attributes:
+        task_id: The ID.
+    """
+
+    task_id: str
+    code: str = "InvalidTaskId.Malformed"
+    message: str = "The specified task ID is not valid."
+
+    def applies(self, request: Request) -> bool:
+        return self.task_id in request.task_ids
+
+
+@dataclass(kw_only=True)
+class Throttle(Refusal):
+    """There are too many calls.
 
     Attributes:
         retry_after: The wait in seconds that the answer asks for; None asks for none.
-        older_header: Send the milliseconds as older gateways do, in ``x-ratelimit-user-api``.
+        older_header: Whether to send the milliseconds as older gateways do, in ``x-ratelimit-user-api``.
         retry_form: ``milliseconds`` sends ``x-acs-retry-after``; ``seconds`` and ``date`` send ``Retry-After`` in one
             of HTTP's two forms, rounded up to a whole second.
     """
 
     retry_after: float | None = None
     code: str = "Throttling.User"
-    status: int = 400
     message: str = "Request was denied due to user flow control."
     older_header: bool = False
     retry_form: str = "milliseconds"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.retry_after is not None:
             check_number("retry_after", self.retry_after)
-            check_number("retry_after", self.retry_after, most=_LONGEST_RETRY)
-        check_choice("retry_form", self.retry_form, _RETRY_FORMS)
+            check_number("retry_after", self.retry_after, most=_MAX_RETRY_AFTER)
+        check_choice("retry_form", self.retry_form, ("milliseconds", "seconds", "date"))
         if self.older_header and self.retry_form != "milliseconds":
             raise ValueError(f"older_header needs retry_form='milliseconds', not {self.retry_form!r}")
-        check_whole("status", self.status, least=400, most=_LAST_STATUS)
 
-    def instead(self, _request: Request, moment: Moment) -> Answer:
-        return _refusal(self.status, self.code, self.message, headers=self._retry_headers(moment))
-
-    def _retry_headers(self, moment: Moment) -> dict[str, str]:
+    def headers(self, time: ServiceTime) -> dict[str, str]:
         wait = self.retry_after
         if wait is None:
             return {}
@@ -84,20 +117,20 @@ class Throttle(Fault):
             return {"x-acs-retry-after": str(round(wait * 1000))}
         if self.retry_form == "seconds":
             return {"Retry-After": str(math.ceil(wait))}
-        until = moment.public + timedelta(seconds=wait)
+        until = time.shown + timedelta(seconds=wait)
         return {"Retry-After": format_datetime(until + timedelta(microseconds=-until.microsecond % 10**6), usegmt=True)}
 
 
 @dataclass(kw_only=True)
-class Quota(Throttle):
+class CallQuota(Throttle):
     """A quota of calls for each region and operation: calls above it are throttled and do not count.
 
     Attributes:
-        calls: How many calls are let through
+        calls: How many calls pass
         per: in this many seconds.
-        aligned: Whether these are fixed windows that begin with the clock's full minutes, as the service's do where
-            `per` is 60: a quota that is used up is there again when the next window begins. If not, they slide: each
-            call frees its place after `per` seconds.
+        aligned: Whether the windows are fixed and begin with the clock's full minutes, as the service's do if `per` is
+            60: a used-up quota is available again when the next window begins. Otherwise they slide: each call frees
+            its place after `per` seconds.
     """
 
     calls: int = 10
@@ -130,7 +163,7 @@ class Quota(Throttle):
                 del self._passed[key]
 
     def _is_over(self, then: float, now: float) -> bool:
-        """Whether a call of back then takes no place any more."""
+        """Whether a call at that time no longer takes a place."""
         if self.aligned:
             return then // self.per < now // self.per
         return now - then >= self.per
@@ -138,13 +171,13 @@ class Quota(Throttle):
 
 @dataclass(kw_only=True)
 class Status(Fault):
-    """Any HTTP status with an error in its body.
+    """Any HTTP status, with an error in the body.
 
     Attributes:
         code: The service's code; None takes a usual one for the status.
-        body: ``json``, ``xml`` or ``html``; a page of HTML has no code, as a gateway's.
+        body: ``json``, ``xml`` or ``html``; an HTML page has no code, like a gateway's.
         headers: More headers of the answer.
-        executed: Whether the operation took effect all the same.
+        executed: Whether the operation is executed first.
     """
 
     status: int = 503
@@ -155,59 +188,19 @@ class Status(Fault):
     executed: bool = False
 
     def __post_init__(self) -> None:
-        check_whole("status", self.status, least=_FIRST_STATUS, most=_LAST_STATUS)
-        check_choice("body", self.body, _BODIES)
+        check_status(self.status)
+        check_choice("body", self.body, ("json", "xml", "html"))
 
-    def _answer(self) -> Answer:
-        code = self.code or _DEFAULT_CODES.get(self.status, "ServiceUnavailable")
-        return _refusal(self.status, code, self.message, body=self.body, headers=dict(self.headers))
+    def replacement(self, _request: Request, _time: ServiceTime) -> Answer | None:
+        return None if self.executed else self._error()
 
-    def instead(self, _request: Request, _moment: Moment) -> Answer | None:
-        return None if self.executed else self._answer()
+    def modify(self, answer: Answer) -> None:
+        if self.executed:
+            error = self._error()
+            answer.status, answer.content, answer.name = error.status, error.content, error.name
+            answer.body_format = error.body_format
+            answer.headers.update(error.headers)
 
-    def spoil(self, _request: Request, answer: Answer) -> None:
-        if not self.executed:
-            return
-        refusal = self._answer()
-        answer.status, answer.content, answer.name = refusal.status, refusal.content, refusal.name
-        answer.body_format = refusal.body_format
-        answer.headers.update(refusal.headers)
-
-
-@dataclass(kw_only=True)
-class Refuse(Fault):
-    """The credentials are refused: filter by `region_id` to refuse them in one region only."""
-
-    code: str = "Forbidden.RAM"
-    status: int = 403
-    message: str = "User not authorized to operate on the specified resource, or this API doesn't support RAM."
-
-    def __post_init__(self) -> None:
-        check_whole("status", self.status, least=400, most=_LAST_STATUS)
-
-    def instead(self, _request: Request, _moment: Moment) -> Answer:
-        return _refusal(self.status, self.code, self.message, headers={})
-
-
-@dataclass(kw_only=True)
-class Reject(Fault):
-    """One ID spoils every batch that it is in.
-
-    Attributes:
-        task_id: The ID.
-    """
-
-    task_id: str
-    code: str = "InvalidTaskId.Malformed"
-    status: int = 400
-    message: str = "The specified task ID is not valid."
-
-    def __post_init__(self) -> None:
-        check_whole("status", self.status, least=400, most=_LAST_STATUS)
-
-    def applies(self, request: Request) -> bool:
-        return self.task_id in request.task_ids
-
-    def instead(self, _request: Request, _moment: Moment) -> Answer:
-        content: dict[str, Any] = {"Code": self.code, "Message": self.message}
-        return Answer(self.status, content)
+    def _error(self) -> Answer:
+        content = {"Code": self.code or _DEFAULT_CODES.get(self.status, "ServiceUnavailable"), "Message": self.message}
+        return Answer(self.status, content, body_format=self.body, headers=dict(self.headers))

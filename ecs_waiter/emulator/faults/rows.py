@@ -1,5 +1,5 @@
-"""Faults in what an answer of status 200 says: its rows, its figures, its headers, its clock."""
-# ruff: noqa: D102 - Fault documents what its kinds override
+"""Faults in the content of an answer: its rows, its numbers, its headers, its times."""
+# ruff: noqa: D102 - Fault documents the methods that its kinds override
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ecs_waiter.emulator.faults.base import Fault, check_choice, check_number, check_whole
+from ecs_waiter.emulator.faults.base import Fault, check_choice, check_number, check_status, check_whole
 from ecs_waiter.emulator.faults.refusals import ratelimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ecs_waiter.emulator.answer import Answer
-    from ecs_waiter.emulator.request import Request
+    from ecs_waiter.emulator.wire import Answer, Request
 
 __all__ = [
     "Backwards",
     "Body",
-    "Clock",
+    "ClockSkew",
     "CutShort",
     "Double",
     "Drop",
@@ -34,7 +33,7 @@ _RATELIMIT_HEADERS = ("x-ratelimit-user-api", "x-ratelimit-user")
 
 
 def _rows_of(content: object) -> list[Any] | None:
-    """Return the rows of an answer in either of its shapes; None where another fault has left none."""
+    """Return the rows of an answer in either of its shapes; None if another fault has removed them."""
     found = content.get("TaskSet") if isinstance(content, dict) else None
     if isinstance(found, list) and len(found) == 1:
         found = found[0]
@@ -44,14 +43,14 @@ def _rows_of(content: object) -> list[Any] | None:
 
 @dataclass(kw_only=True)
 class RowFault(Fault):
-    """A fault of DescribeTasks' rows; several of them add up."""
+    """A fault in the rows of DescribeTasks."""
 
-    alone: ClassVar[bool] = False
+    exclusive: ClassVar[bool] = False
 
     def applies(self, request: Request) -> bool:
         return request.action == "DescribeTasks"
 
-    def spoil(self, _request: Request, answer: Answer) -> None:
+    def modify(self, answer: Answer) -> None:
         content = answer.content
         rows = _rows_of(content)
         if isinstance(content, dict) and rows is not None:
@@ -64,10 +63,10 @@ class RowFault(Fault):
 
 @dataclass(kw_only=True)
 class TaskFault(RowFault):
-    """A fault of one task's row, in the answers to requests that ask for it or name no ID.
+    """A fault in one task's row, in answers to requests that name the task or no task at all.
 
     Attributes:
-        task_id: The task; None takes all of them.
+        task_id: The task; None takes all tasks.
     """
 
     task_id: str | None = None
@@ -76,8 +75,8 @@ class TaskFault(RowFault):
         asked = self.task_id is None or not request.task_ids or self.task_id in request.task_ids
         return asked and super().applies(request)
 
-    def takes(self, row: Any) -> bool:
-        """Whether it is this row's fault."""
+    def has_fault(self, row: Any) -> bool:
+        """Whether the fault changes this row."""
         return isinstance(row, dict) and self.task_id in (None, row.get("TaskId"))
 
 
@@ -92,7 +91,7 @@ class Drop(TaskFault):
     counted: bool = False
 
     def change(self, content: dict[str, Any], rows: list[Any]) -> None:
-        kept = [row for row in rows if not self.takes(row)]
+        kept = [row for row in rows if not self.has_fault(row)]
         if not self.counted:
             content["TotalCount"] -= len(rows) - len(kept)
         rows[:] = kept
@@ -100,10 +99,10 @@ class Drop(TaskFault):
 
 @dataclass(kw_only=True)
 class CutShort(RowFault):
-    """Fewer rows than `TotalCount` and the page's size promise.
+    """The answer has fewer rows than `TotalCount` says.
 
     Attributes:
-        rows: How many are left.
+        rows: How many rows are left.
     """
 
     rows: int = 0
@@ -117,15 +116,15 @@ class CutShort(RowFault):
 
 @dataclass(kw_only=True)
 class Double(TaskFault):
-    """A row stands twice."""
+    """A row occurs twice."""
 
     def change(self, _content: dict[str, Any], rows: list[Any]) -> None:
-        rows[:] = [row for row in rows for _ in range(2 if self.takes(row) else 1)]
+        rows[:] = [row for row in rows for _ in range(2 if self.has_fault(row) else 1)]
 
 
 @dataclass(kw_only=True)
 class Foreign(RowFault):
-    """Rows of tasks that nobody asked for.
+    """The answer has rows of tasks that were not requested.
 
     Attributes:
         rows: How many.
@@ -145,27 +144,27 @@ class Foreign(RowFault):
 
 @dataclass(kw_only=True)
 class Backwards(TaskFault):
-    """A status that goes back to an earlier one.
+    """A status goes back to an earlier one.
 
     Attributes:
-        status: What it goes back to.
+        status: The earlier status.
     """
 
     status: str = "Processing"
 
     def change(self, _content: dict[str, Any], rows: list[Any]) -> None:
         for row in rows:
-            if self.takes(row):
+            if self.has_fault(row):
                 row["TaskStatus"] = self.status
                 row.pop("FinishedTime", None)
 
 
 @dataclass(kw_only=True)
 class Unreadable(TaskFault):
-    """A row that cannot be read stands in a task's place; `TotalCount` counts it.
+    """An unreadable row replaces a task's row; `TotalCount` counts it.
 
     Attributes:
-        row: What stands there, as JSON.
+        row: The row, as JSON.
     """
 
     row: Any = None
@@ -177,7 +176,7 @@ class Unreadable(TaskFault):
             raise ValueError(f"row takes what JSON can hold, not {self.row!r}") from None
 
     def change(self, _content: dict[str, Any], rows: list[Any]) -> None:
-        rows[:] = [self.row if self.takes(row) else row for row in rows]
+        rows[:] = [self.row if self.has_fault(row) else row for row in rows]
 
 
 @dataclass(kw_only=True)
@@ -198,7 +197,7 @@ class OldShape(RowFault):
 
 @dataclass(kw_only=True)
 class RateLimit(Fault):
-    """Answers of every status carry a header that says how many calls remain, as older gateways do.
+    """Answers of every status have a header with the number of calls that remain, as those of older gateways do.
 
     Attributes:
         remain: How many calls remain
@@ -208,7 +207,7 @@ class RateLimit(Fault):
         header: ``x-ratelimit-user-api`` or ``x-ratelimit-user``.
     """
 
-    alone: ClassVar[bool] = False
+    exclusive: ClassVar[bool] = False
     remain: int = 99
     limit: int = 100
     window: float = 60
@@ -222,35 +221,35 @@ class RateLimit(Fault):
         check_number("time_left", self.time_left, most=1e9)
         check_choice("header", self.header, _RATELIMIT_HEADERS)
 
-    def spoil(self, _request: Request, answer: Answer) -> None:
+    def modify(self, answer: Answer) -> None:
         # A throttled answer keeps its own retry delay.
-        told = ratelimit(limit=self.limit, remain=self.remain, time_left=self.time_left, window=self.window)
-        answer.headers.setdefault(self.header, told)
+        value = ratelimit(limit=self.limit, remain=self.remain, time_left=self.time_left, window=self.window)
+        answer.headers.setdefault(self.header, value)
 
 
 @dataclass(kw_only=True)
 class Rewrite(Fault):
-    """Any other change of an answer's fields.
+    """A function changes the answer's fields.
 
     Attributes:
-        change: Takes the fields and returns those to send instead, or changes them in place and returns None.
+        change: Takes the fields and returns the fields to send instead, or changes them in place and returns None.
     """
 
-    alone: ClassVar[bool] = False
+    exclusive: ClassVar[bool] = False
     change: Callable[[dict[str, Any]], dict[str, Any] | None]
 
     def __post_init__(self) -> None:
         if not callable(self.change):
             raise ValueError(f"change takes a function of the answer's fields, not {self.change!r}")  # noqa: TRY004
 
-    def spoil(self, _request: Request, answer: Answer) -> None:
+    def modify(self, answer: Answer) -> None:
         if isinstance(answer.content, dict):
             answer.content = self.change(answer.content) or answer.content
 
 
 @dataclass(kw_only=True)
 class Body(Fault):
-    """Another body altogether.
+    """The answer has another body.
 
     Attributes:
         content: Bytes and text are sent as they are; anything else as JSON.
@@ -263,7 +262,7 @@ class Body(Fault):
     status: int = 200
 
     def __post_init__(self) -> None:
-        check_whole("status", self.status, least=200, most=599)
+        check_status(self.status)
         if isinstance(self.content, bytes):
             self._bytes = self.content
         elif isinstance(self.content, str):
@@ -274,21 +273,21 @@ class Body(Fault):
             except TypeError:
                 raise ValueError(f"content takes bytes, text or what JSON can hold, not {self.content!r}") from None
 
-    def spoil(self, _request: Request, answer: Answer) -> None:
+    def modify(self, answer: Answer) -> None:
         answer.content = self._bytes
         answer.status = self.status
         answer.headers["Content-Type"] = self.content_type
 
 
 @dataclass(kw_only=True)
-class Clock(Fault):
-    """The service's clock is off from the client's.
+class ClockSkew(Fault):
+    """The service's clock is off.
 
     Attributes:
-        offset: By how many seconds: positive is fast.
+        offset: By how many seconds; a positive number is fast.
     """
 
-    alone: ClassVar[bool] = False
+    exclusive: ClassVar[bool] = False
     offset: float = 0
 
     def __post_init__(self) -> None:
