@@ -16,6 +16,7 @@ import pytest
 
 from ecs_waiter import EcsClient, PollPolicy, ServiceUnavailableError, StaticCredentials, TaskWaiter
 from ecs_waiter.api import resolver as resolver_module
+from ecs_waiter.api.daemons import DaemonCalls
 from ecs_waiter.api.resolver import Resolver
 from ecs_waiter.api.transport import new_connector
 from ecs_waiter.emulator import EcsEmulator
@@ -62,7 +63,8 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     """The name service of this test, which remembers nothing of the tests before."""
     names = Names()
     monkeypatch.setattr(socket, "getaddrinfo", names.look_up)
-    monkeypatch.setattr(resolver_module, "_look_ups", resolver_module._LookUps())
+    monkeypatch.setattr(resolver_module, "_look_ups", DaemonCalls("resolver"))
+    monkeypatch.setattr(resolver_module, "_failures", {})
     return names
 
 
@@ -265,8 +267,7 @@ def test_failures_of_names_are_forgotten(names: Names) -> None:
 
     with virtual_time():
         asyncio.run(main())
-    assert len(resolver_module._look_ups._failures) == 1
-    assert not resolver_module._look_ups._running
+    assert len(resolver_module._failures) == 1
 
 
 TROUBLE = [NO_SUCH_NAME, OSError(24, "Too many open files"), RuntimeError("x"), MemoryError(), KeyError("x")]

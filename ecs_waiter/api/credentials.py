@@ -1,4 +1,4 @@
-"""Who calls: the values that sign, and the providers that give them."""
+"""Credentials, and the providers that give them: `StaticCredentials` and `DefaultCredentials`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import copy
 import math
 import os
 import re
-import threading
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, Protocol, Self, cast
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, Self, cast
 
-from ecs_waiter.api.daemons import joined
+from ecs_waiter.api.daemons import DaemonCalls
 from ecs_waiter.api.official_chain import OfficialChain, could_not_ask
 from ecs_waiter.errors import ApiError, AuthenticationError, EcsWaiterError, ServiceUnavailableError
 from ecs_waiter.forking import in_forked_child
@@ -32,7 +30,7 @@ __all__ = [
 
 _SENDABLE = re.compile(r"[!-~]+", re.ASCII)
 
-# Looked at on every call; whatever else the environment says of credentials counts from the next fetch.
+# A change of these counts at the next call. All other variables about credentials count from the next fetch.
 _VARIABLES = (
     "ALIBABA_CLOUD_ACCESS_KEY_ID",
     "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
@@ -42,9 +40,11 @@ _VARIABLES = (
     "ALIBABA_CLOUD_CREDENTIALS_URI",
     "HOME",
 )
-_REFRESH = 60.0  # seconds
-# Seconds that a call waits for a refresh while it could use what it has.
+_REFRESH = 60.0
+"""Seconds for which fetched credentials are held."""
+
 _REFRESH_WITHIN = 5.0
+"""Seconds that a call waits for a refresh before it uses the credentials that are held."""
 
 SET_CREDENTIALS = (
     "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, configure a profile of the official command"
@@ -52,15 +52,30 @@ SET_CREDENTIALS = (
 )
 """What to do where no credentials are found: the end of the message."""
 
-_Environment = tuple[str | None, ...]
-# What an answer depends on, the environment and how often it was forgotten: under another mark it is no answer.
-_Mark = tuple[_Environment, int]
+# The values of `_VARIABLES`, and an object that `DefaultCredentials.forget` replaces. What was fetched for one mark is
+# not used for another.
+_Mark = tuple[tuple[str | None, ...], object]
 
 
 class _Secretive:
-    """What holds secrets stays in this process, and copies of it are itself."""
+    """Base class of immutable keys: equal by value, never pickled, and without secrets in their repr."""
 
     __slots__ = ()
+
+    def _values(self) -> tuple[str, str, str | None]:
+        raise NotImplementedError
+
+    # Not by `dataclass`: test runners print the fields in which two dataclasses differ.
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if type(self) is type(other) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._values()))
+
+    def __repr__(self) -> str:
+        access_key_id, _, security_token = self._values()
+        token = "None" if security_token is None else "***"
+        return f"{type(self).__name__}(access_key_id={access_key_id!r}, access_key_secret=***, security_token={token})"
 
     def __copy__(self) -> Self:
         return self
@@ -77,7 +92,7 @@ class Credentials(_Secretive):
     """What one call is signed with. Its repr hides the secrets.
 
     Raises:
-        TypeError: A part is no text.
+        TypeError: A part is not a string.
         ValueError: A part is empty or cannot go into a header; the message does not repeat it.
     """
 
@@ -95,21 +110,6 @@ class Credentials(_Secretive):
 
     def _values(self) -> tuple[str, str, str | None]:
         return self.access_key_id, self.access_key_secret, self.security_token
-
-    # By hand, for test runners print the differing fields of two dataclasses whose own comparison failed.
-    def __eq__(self, other: object) -> bool:
-        return self._values() == other._values() if isinstance(other, Credentials) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._values())
-
-    def __repr__(self) -> str:
-        return f"Credentials({_shown(self)})"
-
-
-def _shown(credentials: Credentials) -> str:
-    token = "None" if credentials.security_token is None else "***"
-    return f"access_key_id={credentials.access_key_id!r}, access_key_secret=***, security_token={token}"
 
 
 def _check(name: str, value: object) -> None:
@@ -132,7 +132,7 @@ class CredentialsProvider(Protocol):
 
         Raise `AuthenticationError` if there are no credentials: it ends the waits of the region at once. Any other
         exception means that the source could not be asked: it is retried within the policy's ``outage_budget``, and so
-        is a call that takes longer than ``call_timeout``. What is returned instead of `Credentials` ends the waits.
+        is a call that takes longer than ``call_timeout``. Returning anything but `Credentials` ends the waits.
 
         Let `asyncio.CancelledError` out. A provider that ignores it is left running after ``call_timeout``.
         """
@@ -140,10 +140,10 @@ class CredentialsProvider(Protocol):
 
 
 class StaticCredentials(_Secretive):
-    """A provider of the same credentials for ever. Its repr hides the secrets; equal values are equal providers.
+    """A provider of constant credentials. Its repr hides the secrets; providers of equal values are equal.
 
     Raises:
-        TypeError: A part is no text.
+        TypeError: A part is not a string.
         ValueError: A part is empty or cannot go into a header; the message does not repeat it.
     """
 
@@ -160,42 +160,20 @@ class StaticCredentials(_Secretive):
         """Return the credentials given, without a coroutine."""
         return self._credentials
 
-    def __eq__(self, other: object) -> bool:
-        return self._credentials == other._credentials if isinstance(other, StaticCredentials) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash((StaticCredentials, self._credentials))
-
-    def __repr__(self) -> str:
-        return f"StaticCredentials({_shown(self._credentials)})"
+    def _values(self) -> tuple[str, str, str | None]:
+        given = self._credentials
+        return given.access_key_id, given.access_key_secret, given.security_token
 
 
 class _Chain(Protocol):
     def fetch(self) -> tuple[str, str, str | None]: ...
 
 
-_Answer = Credentials | ApiError
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class _Held:
+class _Held(NamedTuple):
     credentials: Credentials
-    environment: _Environment
+    mark: _Mark
     since: float
     until: float
-
-
-class _Flight:
-    """One fetch, which any number of callers on any number of loops await."""
-
-    __slots__ = ("answer", "began_at", "mark")
-
-    def __init__(self, began_at: float) -> None:
-        self.began_at = began_at
-        self.mark: _Mark | None = None  # set as it begins
-        self.answer: Future[_Answer] = Future()
-        # A running future cannot be canceled: a caller who gives up takes it from no one.
-        self.answer.set_running_or_notify_cancel()
 
 
 def _loop_time() -> float:
@@ -205,23 +183,26 @@ def _loop_time() -> float:
 class DefaultCredentials:
     """A provider that looks where the official tools look: the environment, profiles, the instance's RAM role, ...
 
-    The environment's access key counts as it is at each call. All else is fetched in a thread, one fetch at a time for
-    all callers of all loops, and held for a minute. A fetch that fails leaves what is held in use.
+    The environment's access key counts as it is at each call. Everything else is fetched in a thread, one fetch at a
+    time for all callers of all loops, and held for a minute. If a fetch fails, what is held stays in use.
     """
 
     def __init__(self, *, clock: Callable[[], float] = _loop_time, chain: Callable[[], _Chain] = OfficialChain) -> None:
         self._clock = clock
         self._new_chain = chain
         self._held: _Held | None = None
-        self._forgotten = 0
-        self.reset()
+        self._generation = object()
+        self._fetches: DaemonCalls[tuple[_Mark, Credentials | ApiError]] = DaemonCalls("credentials")
+        self._chain: tuple[_Mark, _Chain] | None = None  # used by the one running fetch
 
     def reset(self) -> None:
-        """Start without locks and fetches, as a forked child does: those of its parent never end there."""
-        self._turn = threading.Lock()  # held by the one fetch that is asking the chain
-        self._chain: tuple[_Mark, _Chain] | None = None
-        self._lock = threading.Lock()  # guards what follows and `_held`; never held across anything slow
-        self._flight: _Flight | None = None
+        """Forget a running fetch, as a forked child has to."""
+        self._fetches.reset()
+        self._chain = None
+
+    def forget(self) -> None:
+        """Make the next call fetch again by a new chain, as after the service has rejected the key."""
+        self._generation = object()
 
     async def get_credentials(self) -> Credentials:
         """Return the credentials as of now.
@@ -230,136 +211,88 @@ class DefaultCredentials:
             AuthenticationError: There are none; the message gives the reason of each source, free of secrets.
             ServiceUnavailableError: There are none yet, as a source could not be asked.
         """
-        environment = _environment()
-        held = self._held_for(environment)
-        if held is not None:
-            return held
-        if environment[0] and environment[1]:
-            return self._of_environment(environment)
-        earlier, forgotten = self._held, self._forgotten
-        if earlier is not None and earlier.environment != environment:
-            earlier = None
-        answer = await self._fetched_within(environment, math.inf if earlier is None else _REFRESH_WITHIN)
-        if isinstance(answer, Credentials):
+        while True:
+            now = self._clock()
+            mark = _environment(), self._generation
+            held = self._held_for(mark)
+            # Loops may disagree about the time: one on virtual time starts its own.
+            if held is not None and held.since <= now < held.until:
+                return held.credentials
+            if mark[0][0] and mark[0][1]:
+                return self._of_environment(mark)
+            try:
+                async with asyncio.timeout(None if held is None else _REFRESH_WITHIN):
+                    fetched_for, answer = await self._fetches.join(None, partial(self._fetch, mark, now))
+            except (TimeoutError, RuntimeError, MemoryError) as error:
+                fetched_for, answer = mark, _not_now(error)
+            if fetched_for != mark:
+                continue  # the fetch began before `forget`, or in another environment
+            if isinstance(answer, ApiError):
+                if held is None or self._generation is not mark[1]:
+                    raise copy.copy(answer)
+                # The service will say so if these have expired.
+                answer = held.credentials
+                self._held = _Held(answer, mark, now, now + _REFRESH)
             return answer
-        if earlier is not None and forgotten == self._forgotten:
-            return earlier.credentials
-        raise copy.copy(answer)
-
-    async def _fetched_within(self, environment: _Environment, patience: float) -> _Answer:
-        """Join a fetch; after `patience` seconds from its start its answer is that it takes too long."""
-        try:
-            flight = self._joined(environment)
-        except (RuntimeError, MemoryError) as error:
-            return _not_now(error)
-        answer = joined(flight.answer)
-        if patience == math.inf:
-            return await answer
-        try:
-            async with asyncio.timeout(min(patience, flight.began_at + patience - self._clock())):
-                return await answer
-        except TimeoutError as error:
-            return _not_now(error)
 
     def at_hand(self) -> Credentials | None:
-        """Return the credentials if nobody need be asked for them, without a coroutine."""
-        return self._held_for(_environment())
+        """Return the credentials if they need not be fetched, without a coroutine."""
+        held = self._held_for((_environment(), self._generation))
+        return held.credentials if held is not None and held.since <= self._clock() < held.until else None
 
-    def _held_for(self, environment: _Environment) -> Credentials | None:
+    def _held_for(self, mark: _Mark) -> _Held | None:
         held = self._held
-        # Loops may disagree about the time: one on virtual time starts its own.
-        if held is None or held.environment != environment or not held.since <= self._clock() < held.until:
-            return None
-        return held.credentials
+        return held if held is not None and held.mark == mark else None
 
-    def forget(self) -> None:
-        """Make the next call fetch again by a new chain, as after the service has rejected the key."""
-        with self._lock:
-            self._forgotten += 1
-            self._held = None
-
-    def _of_environment(self, environment: _Environment) -> Credentials:
-        access_key_id, access_key_secret, security_token = environment[:3]
+    def _of_environment(self, mark: _Mark) -> Credentials:
+        access_key_id, access_key_secret, security_token = mark[0][:3]
         try:
             credentials = Credentials(access_key_id or "", access_key_secret or "", security_token)
         except ValueError as error:
             raise AuthenticationError(None, f"the environment's credentials cannot be used: {error}") from None
-        self._held = _Held(credentials, environment, -math.inf, math.inf)
+        self._held = _Held(credentials, mark, -math.inf, math.inf)
         return credentials
 
-    def _joined(self, environment: _Environment) -> _Flight:
-        with self._lock:
-            flight = self._flight
-            if (held := self._held_for(environment)) is not None:
-                # Another has landed since the caller looked.
-                flight = _Flight(self._clock())
-                flight.answer.set_result(held)
-                return flight
-            # One that has not begun is as good as a new one: it will see what is now.
-            if flight is None or flight.mark not in {None, (environment, self._forgotten)}:
-                flight = _Flight(self._clock())
-                # A daemon, not an executor's thread: neither a loop's end nor the interpreter's waits for a slow chain.
-                threading.Thread(target=self._fly, args=(flight,), name="ecs_waiter-credentials", daemon=True).start()
-                self._flight = flight
-            return flight
+    def _fetch(self, mark: _Mark, now: float) -> tuple[_Mark, Credentials | ApiError]:
+        """Ask the chain, and hold what it gives. This blocks."""
+        answer = self._ask(mark)
+        held = self._held_for(mark)
+        if isinstance(answer, Credentials):
+            if held is not None and held.credentials == answer:
+                # The same object, by which a refused call knows whether anything new was fetched since.
+                answer = held.credentials
+            self._held = _Held(answer, mark, now, now + _REFRESH)
+        elif held is None:
+            self._chain = None
+        return mark, answer
 
-    def _fly(self, flight: _Flight) -> None:
+    def _ask(self, mark: _Mark) -> Credentials | ApiError:
         try:
-            answer = self._flown(flight)
-        except BaseException as error:  # noqa: BLE001 - no memory, an exit: nobody may wait for what never comes
-            answer = _not_now(error)
-            with self._lock:
-                if self._flight is flight:
-                    self._flight = None
-        flight.answer.set_result(answer)
-
-    def _flown(self, flight: _Flight) -> _Answer:
-        with self._turn:
-            with self._lock:
-                flight.mark = environment, forgotten = _environment(), self._forgotten
-            answer = self._fetched(flight.mark)
-            with self._lock:
-                if self._flight is flight:
-                    self._flight = None
-                if forgotten == self._forgotten:
-                    answer = self._kept(answer, environment, flight)
-            if isinstance(answer, ApiError):
-                self._chain = None
-        return answer
-
-    def _fetched(self, mark: _Mark) -> _Answer:
-        try:
-            # A chain remembers: which source answered, what it said, and the environment it was made in.
+            # A chain remembers which source answered, what it said, and the environment it was made in.
             if self._chain is None or self._chain[0] != mark:
                 self._chain = mark, self._new_chain()
             found = self._chain[1].fetch()
-        except ServiceUnavailableError as error:
-            return copy.copy(error)
-        except EcsWaiterError as error:
-            return _none_found(error, str(error))
-        except ImportError as error:
-            return _none_found(error, f"the official credentials package cannot be imported ({error})")
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
-            # The words of others may hold a secret.
-            safe = EcsWaiterError(type(error).__name__)
-            return _not_now(error) if could_not_ask(error) else _none_found(safe, type(error).__name__)
+        except BaseException as error:  # noqa: BLE001 - every caller gets an answer
+            return _failure(error)
         try:
             return Credentials(*found)
         except (TypeError, ValueError) as error:
             return AuthenticationError(None, f"the credentials found cannot be used: {error}")
 
-    def _kept(self, answer: _Answer, environment: _Environment, flight: _Flight) -> _Answer:
-        held = self._held if self._held is not None and self._held.environment == environment else None
-        if isinstance(answer, ApiError):
-            if held is None:
-                return answer
-            # A refresh that failed takes nothing away: the service will say so if the earlier ones have expired.
-            answer = held.credentials
-        elif held is not None and held.credentials == answer:
-            # The same object, by which a refused call knows whether anything was fetched since.
-            answer = held.credentials
-        self._held = _Held(answer, environment, flight.began_at, flight.began_at + _REFRESH)
-        return answer
+
+def _failure(error: BaseException) -> ApiError:
+    """Return what a fetch that raised `error` is reported as."""
+    if isinstance(error, ServiceUnavailableError):
+        return copy.copy(error)
+    if isinstance(error, EcsWaiterError):
+        return _none_found(error, str(error))
+    if isinstance(error, ImportError):
+        return _none_found(error, f"the official credentials package cannot be imported ({error})")
+    if not isinstance(error, Exception) or could_not_ask(error):
+        return _not_now(error)
+    # Without its message, which may hold a secret.
+    kind = type(error).__name__
+    return _none_found(EcsWaiterError(kind), kind)
 
 
 def _none_found(cause: Exception, words: str) -> AuthenticationError:
@@ -376,27 +309,25 @@ def _not_now(error: BaseException) -> ServiceUnavailableError:
     return ServiceUnavailableError(None, words, sent=False)
 
 
-def _environment() -> _Environment:
+def _environment() -> tuple[str | None, ...]:
     return tuple(map(os.environ.get, _VARIABLES))
 
 
 _DEFAULT = DefaultCredentials()
 _DEFAULT_PROXIED = DefaultCredentials(chain=partial(OfficialChain, trust_env=True))
-
-
 in_forked_child(_DEFAULT.reset)
 in_forked_child(_DEFAULT_PROXIED.reset)
 
 
 def check_provider(credentials: object, *, trust_env: bool = False) -> CredentialsProvider:
-    """Return the provider that `credentials` means: None is one of the process's two `DefaultCredentials`.
+    """Return `credentials`, or for None one of the process's two `DefaultCredentials`.
 
     Args:
         credentials: A provider, or None.
-        trust_env: Which of the two: the one that asks services on the internet through the environment's proxies.
+        trust_env: Whether the default asks services on the internet through the environment's proxies.
 
     Raises:
-        TypeError: It is no provider; the message says what to pass.
+        TypeError: It is not a provider; the message says what to pass.
     """
     if credentials is None:
         return _DEFAULT_PROXIED if trust_env else _DEFAULT

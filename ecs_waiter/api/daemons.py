@@ -1,6 +1,6 @@
-"""Work in daemon threads: neither the end of an event loop nor the interpreter's waits for it.
+"""Blocking calls in daemon threads, so that neither the end of an event loop nor of the interpreter waits for them.
 
-The default executor of a loop is not used, because the program uses it too, and because `asyncio.run` waits for it.
+The default executor of the loop is not used, because the program uses it too, and because `asyncio.run` waits for it.
 """
 
 from __future__ import annotations
@@ -8,51 +8,67 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
-__all__ = ["joined", "start_daemon"]
+__all__ = ["DaemonCalls"]
 
 T = TypeVar("T")
 
 
-def start_daemon(name: str, work: Callable[[], T]) -> Future[T]:
-    """Run `work` in a daemon thread of its own and return its result as a future that cannot be canceled.
+class DaemonCalls(Generic[T]):
+    """Makes blocking calls, each in a thread of its own. Callers on any event loop with equal keys share one call."""
 
-    Raises:
-        RuntimeError: No thread can be started.
-    """
-    result: Future[T] = Future()
-    # A running future cannot be canceled: one caller that gives up takes it from no other.
-    result.set_running_or_notify_cancel()
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.reset()
 
-    def run() -> None:
+    def reset(self) -> None:
+        """Forget all calls, as a forked child has to: its parent's threads do not exist there."""
+        self._lock = threading.Lock()
+        self._running: dict[Hashable, Future[T]] = {}
+
+    def join(self, key: Hashable, call: Callable[[], T]) -> asyncio.Future[T]:
+        """Return the result of the call that runs for this key, or start it; canceling it does not stop the call.
+
+        Raises:
+            RuntimeError, MemoryError: No thread can be started.
+        """
+        with self._lock:
+            result = self._running.get(key)
+            if result is None:
+                result = Future()
+                result.set_running_or_notify_cancel()  # a running future ignores its cancellation
+                name = f"ecs_waiter-{self._name}"
+                threading.Thread(target=self._run, args=(key, call, result), name=name, daemon=True).start()
+                self._running[key] = result
+        # Not `asyncio.wrap_future`, because virtual time stands still only for what runs in an executor.
+        awaited = asyncio.get_running_loop().run_in_executor(_AS_EXECUTOR, lambda: result)
+        return cast("asyncio.Future[T]", awaited)
+
+    def _run(self, key: Hashable, call: Callable[[], T], result: Future[T]) -> None:
         try:
-            value = work()
-        except BaseException as error:  # noqa: BLE001 - nobody may wait for a result that never comes
+            value = call()
+        except BaseException as error:  # noqa: BLE001 - otherwise the callers would wait forever
+            self._forget(key)
             result.set_exception(error)
         else:
+            self._forget(key)
             result.set_result(value)
 
-    threading.Thread(target=run, name=f"ecs_waiter-{name}", daemon=True).start()
-    return result
+    def _forget(self, key: Hashable) -> None:
+        with self._lock:
+            del self._running[key]
 
 
-class _Joining(Executor):
-    """Lets a loop await a future as a job of its own in a thread, for which virtual time stands still."""
+class _AsExecutor(Executor):
+    """Submits by calling: what is called returns the future itself."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Return the future that `fn` returns."""
         future: Future[Any] = fn(*args, **kwargs)
         return future
 
 
-_JOINING = _Joining()
-
-
-def joined(future: Future[T]) -> asyncio.Future[T]:
-    """Return what the running loop awaits to get the result of a thread's future."""
-    awaited = asyncio.get_running_loop().run_in_executor(_JOINING, lambda: future)
-    return cast("asyncio.Future[T]", awaited)
+_AS_EXECUTOR = _AsExecutor()
