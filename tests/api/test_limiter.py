@@ -715,7 +715,7 @@ class TestCancellation:
             await asyncio.gather(*itertools.starmap(bounded, steps))
             await asyncio.sleep(1)
             assert limiter.in_flight == 0
-            assert limiter._region.is_idle()
+            assert limiter.is_idle()
             began = now()
             assert [time - began for time in await grants(limiter, 6)] == [0.0] * 5 + [1.0]
 
