@@ -1,1 +1,1 @@
-"""Tests without waiting: the pytest plugin and virtual time. Imports nothing, for every test run loads the plugin."""
+"""The pytest plugin and virtual time. Imports nothing, because every test run loads the plugin."""

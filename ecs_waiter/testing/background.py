@@ -1,4 +1,4 @@
-"""Runs an emulator in a thread of its own, so that a test without an event loop can use it too."""
+"""Runs an emulator in its own thread, for tests without an event loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["serve"]
 
 @contextlib.contextmanager
 def serve() -> Iterator[EcsEmulator]:
-    """Let an emulator listen on loopback within the `with` block."""
+    """Run an emulator that listens on loopback within the `with` block."""
     started: Future[tuple[EcsEmulator, Callable[[], object]]] = Future()
 
     async def main() -> None:
@@ -31,7 +31,7 @@ def serve() -> Iterator[EcsEmulator]:
     ended: Future[None] = Future()
 
     def run() -> None:
-        # Whatever ends this thread, KeyboardInterrupt and SystemExit included, is raised to the caller.
+        # Raise whatever ends this thread, KeyboardInterrupt and SystemExit included, in the caller.
         try:
             with asyncio.Runner() as runner:
                 runner.run(main())
@@ -46,7 +46,7 @@ def serve() -> Iterator[EcsEmulator]:
     try:
         yield ecs
     finally:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the thread has ended by itself
+        with contextlib.suppress(RuntimeError):  # the thread has ended by itself and closed its loop
             stop()
         thread.join()
         ended.result()

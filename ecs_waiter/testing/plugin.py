@@ -1,8 +1,7 @@
 """The pytest plugin: `ecs_emulator` on loopback, `virtual_ecs` in memory and on virtual time.
 
-It is loaded in every test run of whoever has this package installed, so nothing heavy is imported before a fixture
-is asked for. Both fixtures are synchronous on purpose: so they work alike for plain tests, under pytest-asyncio in
-either mode and under anyio's plugin.
+Every test run loads it wherever this package is installed, so heavy imports wait until a test uses a fixture. Both
+fixtures are synchronous, so they work in plain tests, under pytest-asyncio in either mode and under anyio's plugin.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def _point_at(patch: pytest.MonkeyPatch, url: str) -> None:
 
 @pytest.fixture
 def ecs_emulator() -> Iterator[EcsEmulator]:
-    """An emulator that listens on loopback for the time of the test, in a thread of its own."""
+    """An emulator that listens on loopback during the test, in its own thread."""
     from ecs_waiter.testing.background import serve  # noqa: PLC0415 - see the module's docstring
 
     with serve() as ecs, pytest.MonkeyPatch.context() as patch:
@@ -41,7 +40,7 @@ def ecs_emulator() -> Iterator[EcsEmulator]:
 
 @pytest.fixture
 def virtual_ecs() -> Iterator[EcsEmulator]:
-    """An emulator in memory; every event loop that this thread runs for the time of the test is on virtual time."""
+    """An emulator in memory; every event loop that this thread runs during the test is on virtual time."""
     from ecs_waiter.testing.virtual import virtual  # noqa: PLC0415 - see the module's docstring
 
     with virtual() as ecs, pytest.MonkeyPatch.context() as patch:

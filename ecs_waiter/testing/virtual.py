@@ -1,4 +1,4 @@
-"""An emulator in memory and on virtual time, to which the library's own sessions lead."""
+"""An emulator in memory and on virtual time, to which the library's own sessions connect."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
 
 __all__ = ["virtual"]
 
-# A fixed time and a fixed seed of the jitter, so that two runs differ in nothing.
+# A fixed time and a fixed seed of the jitter make two runs equal.
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _SEED = 0
 
 
 @contextlib.contextmanager
 def virtual() -> Iterator[EcsEmulator]:
-    """Put this thread's event loops on virtual time and lead the library's connections to an emulator in memory."""
+    """Put this thread's event loops on virtual time and connect the library to an emulator in memory."""
     clock = VirtualTime()
     ecs = EcsEmulator(start=_START, time=clock.time)
 
     def new_connector(*, force_close: bool = False) -> aiohttp.BaseConnector:
         if not clock.drives(asyncio.get_running_loop()):
-            words = (
-                "this event loop cannot be on virtual time, for it is not asyncio's own or runs in another thread, as "
-                "that of ecs_waiter.blocking does: use the fixture ecs_emulator"
+            message = (
+                "this event loop cannot be on virtual time, because it is not asyncio's own or runs in another thread, "
+                "like the loop of ecs_waiter.blocking: use the fixture ecs_emulator"
             )
-            # An error of another kind would pass for a fault of the network.
-            raise EcsWaiterError(words) from RuntimeError(words)
+            # The library would retry any other error as a network error.
+            raise EcsWaiterError(message) from RuntimeError(message)
         return ecs.connector(force_close=force_close)
 
-    with clock.rule(), mock.patch.object(transport, "new_connector", new_connector), _same_luck():
+    with clock.rule(), mock.patch.object(transport, "new_connector", new_connector), _seeded_jitter():
         yield ecs
 
 
 @contextlib.contextmanager
-def _same_luck() -> Iterator[None]:
+def _seeded_jitter() -> Iterator[None]:
     state = CHANCE.getstate()
     CHANCE.seed(_SEED)
     try:

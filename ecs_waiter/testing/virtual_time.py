@@ -1,11 +1,10 @@
 """Virtual time: when nothing is left to do, the event loop's clock jumps to the next timer.
 
-A loop is made virtual in place, by replacing its `time` and its selector's `select`, rather than by a loop class of
-ours. So it does not matter who makes the loop: pytest-asyncio in either mode, anyio's plugin, `asyncio.run`; and
-whatever asks the loop for its time follows: `asyncio.sleep`, `asyncio.timeout`, `call_later`, aiohttp's own timers,
-debug mode.
+It replaces the `time` of an existing loop and its selector's `select` instead of providing a loop class. So it works
+with loops created by pytest-asyncio, by anyio's plugin or by `asyncio.run`, and for everything that uses the loop's
+time: `asyncio.sleep`, `asyncio.timeout`, `call_later`, aiohttp's timers, debug mode.
 """
-# ruff: noqa: SLF001 - what is replaced is not public, but has been the same in every asyncio since Python 3.4
+# ruff: noqa: SLF001 - the replaced parts are not public, but have not changed since Python 3.4
 
 from __future__ import annotations
 
@@ -20,63 +19,62 @@ if TYPE_CHECKING:
 
 __all__ = ["VirtualTime", "virtual_time"]
 
-# As on a machine that has been up for a day: some code takes a time near zero for "never".
+# A clock near zero breaks code in which 0 means "never"; a real machine has been up for longer.
 _START = 100_000.0
-# The real one of a nanosecond is lost in a float of more than 2**24 seconds; a timer would then never be ready.
+# A float above 2**24 seconds cannot represent asyncio's nanosecond, so a timer would never be ready.
 _RESOLUTION = 1e-6
 _SHOWN_TASKS = 10
 _LONGEST_RUN_DAYS = 366
 
 
 class VirtualTime:
-    """A clock that event loops share and move on by their timers alone.
+    """A clock that event loops share; it jumps from timer to timer.
 
-    One run of a loop takes at most 366 days; then it raises a RuntimeError, because what waits for longer than that
-    is waiting for something that never happens.
+    One run of a loop takes at most 366 days; then it raises a RuntimeError, because it probably waits for something
+    that never happens.
 
-    It works on asyncio's own loops. Jobs that a loop starts in threads (`run_in_executor`, `asyncio.to_thread`) are
-    waited for really, while the clock stands still. Sockets, processes and threads of other makers are none of its
-    business: the clock jumps while they work.
+    It works on asyncio's own loops. While jobs run that a loop started in threads (`run_in_executor`,
+    `asyncio.to_thread`), the clock stands still. It does not wait for sockets, processes and other threads.
     """
 
     def __init__(self) -> None:
         self._now = _START
         self._run_ends = _START
-        self._loops: list[_Reins] = []
+        self._loops: list[_VirtualLoop] = []
 
     def time(self) -> float:
         """Return the present time in seconds."""
         return self._now
 
     def drive(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Make a loop run on this clock, until `release`.
+        """Make a loop run on this clock until `release`.
 
         Raises:
-            TypeError: It is none of asyncio's own loops.
-            RuntimeError: It runs on another virtual clock.
+            TypeError: The loop is not one of asyncio's own loops.
+            RuntimeError: The loop runs on another virtual clock.
         """
         self._run_ends = self._now + _LONGEST_RUN_DAYS * 86_400
         if not self.drives(loop):
-            self._loops.append(_Reins(self, loop))
+            self._loops.append(_VirtualLoop(self, loop))
 
     def drives(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether a loop runs on this clock."""
-        return any(reins.loop is loop for reins in self._loops)
+        return any(driven.loop is loop for driven in self._loops)
 
     def release(self) -> None:
-        """Give every loop its real time back; timers keep the time they still have to run."""
-        for reins in self._loops:
-            reins.drop()
+        """Give every loop its real time back; the remaining time of each timer stays the same."""
+        for driven in self._loops:
+            driven.release()
         self._loops.clear()
 
     def jump(self, seconds: float) -> bool:
-        """Move the clock on; return False if the run of the loop takes too long."""
+        """Advance the clock; return False if the run of the loop takes too long."""
         self._now += seconds
         return self._now <= self._run_ends
 
     @contextlib.contextmanager
     def rule(self) -> Iterator[VirtualTime]:
-        """Drive every loop that runs in this thread within the `with` block, and the one that is running now."""
+        """Drive every loop that runs in this thread within the `with` block, including the one running now."""
         thread = threading.get_ident()
         run_forever = asyncio.BaseEventLoop.run_forever
 
@@ -98,15 +96,15 @@ class VirtualTime:
             self.release()
 
 
-class _Reins:
-    """One loop's replaced parts."""
+class _VirtualLoop:
+    """An event loop with replaced parts."""
 
     def __init__(self, clock: VirtualTime, loop: asyncio.AbstractEventLoop) -> None:
         if not isinstance(loop, asyncio.BaseEventLoop):
             raise TypeError(f"virtual time works on asyncio's own event loops, not on {type(loop).__name__}")
         self.loop = cast("Any", loop)
         if "time" in vars(loop):
-            raise RuntimeError("this event loop runs on another virtual clock already")
+            raise RuntimeError("this event loop already runs on another virtual clock")
         self._clock = clock
         self._jobs = 0
         self._real_select: Callable[[float | None], Any] = self.loop._selector.select
@@ -120,12 +118,12 @@ class _Reins:
         self.loop.shutdown_default_executor = self._shut_down_executor
         self.loop._selector.select = self._select
 
-    def drop(self) -> None:
+    def release(self) -> None:
         loop = self.loop
         for name in ("time", "run_in_executor", "shutdown_default_executor"):
             delattr(loop, name)
         loop._clock_resolution = self._real_resolution
-        if loop._selector is not None:  # a closed loop has none
+        if loop._selector is not None:  # a closed loop has no selector
             del loop._selector.select
         self._shift_timers(loop.time() - self._clock.time())
 
@@ -147,22 +145,22 @@ class _Reins:
 
     def _deadlock(self) -> str:
         return (
-            "on virtual time nothing will ever happen: no timer is set, and no job of the loop runs in a thread "
-            f"(other threads, processes and sockets are not waited for). {self._what_waits()}"
+            "deadlock on virtual time: no timer is set, and no job of the loop runs in a thread "
+            f"(virtual time does not wait for other threads, processes and sockets). {self._waiting_tasks()}"
         )
 
     def _endless(self) -> str:
         return (
-            f"on virtual time {_LONGEST_RUN_DAYS} days have passed in one run of the event loop, so nothing seems to "
-            "end it: pass a timeout, or give the emulator's tasks a duration and an outcome that end them. "
-            f"{self._what_waits()}"
+            f"{_LONGEST_RUN_DAYS} days have passed on virtual time in one run of the event loop, so it probably never "
+            "ends: pass a timeout, or give the emulator's tasks a duration and an outcome that end them. "
+            f"{self._waiting_tasks()}"
         )
 
-    def _what_waits(self) -> str:
+    def _waiting_tasks(self) -> str:
         tasks = sorted(map(repr, asyncio.all_tasks(self.loop)))
         listed = "".join(f"\n  {task}" for task in tasks[:_SHOWN_TASKS])
         more = f"\n  and {len(tasks) - _SHOWN_TASKS} more" if len(tasks) > _SHOWN_TASKS else ""
-        return f"What waits:{listed}{more}"
+        return f"Waiting tasks:{listed}{more}"
 
     def _run_in_executor(self, *args: Any) -> asyncio.Future[Any]:
         future = self._real_run_in_executor(*args)
@@ -182,9 +180,9 @@ class _Reins:
 
 
 def virtual_time() -> contextlib.AbstractContextManager[VirtualTime]:
-    """Let every event loop that runs in this thread within the `with` block run on virtual time.
+    """Run every event loop of this thread on virtual time within the `with` block.
 
-    A wait of hours takes no time. If nothing could ever happen any more, as no timer is set, the loop raises a
-    RuntimeError that names the tasks that wait; so it does after 366 virtual days in one run of the loop.
+    A wait of hours takes no time. The loop raises a RuntimeError that names the waiting tasks when no timer is set,
+    so that it would wait forever, and after 366 virtual days in one run.
     """
     return VirtualTime().rule()
