@@ -1,6 +1,6 @@
 """An Airflow provider: a thousand deferred tasks share one poll. Needs the extra ``airflow`` (Airflow 3).
 
-Nothing else in the library imports Airflow, and this module imports it only for the name asked.
+Importing this package does not import Airflow; using one of its names does.
 """
 
 from importlib import import_module
@@ -23,7 +23,7 @@ __all__ = [
     "EcsTaskTrigger",
 ]
 
-_HOMES = {
+_MODULES = {
     "EcsConsoleTasksLink": "links",
     "EcsExportImageOperator": "operators",
     "EcsImportImageOperator": "operators",
@@ -35,9 +35,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     return globals()[name]
 
 

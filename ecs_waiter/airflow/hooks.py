@@ -1,4 +1,4 @@
-"""EcsTaskHook: from an Airflow connection to ECS, for tasks and for triggers."""
+"""EcsTaskHook: connects tasks and triggers to ECS, by an Airflow connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook
 from asgiref.sync import sync_to_async
 
-from ecs_waiter.airflow.outcomes import event_of_error, event_of_results
+from ecs_waiter.airflow.trigger_events import event_of_error, event_of_results
 from ecs_waiter.api.credentials import StaticCredentials
 from ecs_waiter.api.proxies import read_flag, trust_env_variable
 from ecs_waiter.errors import EcsWaiterError
@@ -19,8 +19,6 @@ from ecs_waiter.ids import resolve_region
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from airflow.providers.common.compat.sdk import Connection
 
     from ecs_waiter.api.client import EcsClient
     from ecs_waiter.arguments import OnUpdate
@@ -31,11 +29,11 @@ __all__ = ["EcsAccess", "EcsTaskHook"]
 
 @dataclass(frozen=True, slots=True)
 class EcsAccess:
-    """What a connection says. The secrets stay out of its repr; equal connections are equal.
+    """The fields of a connection; its repr hides the secrets.
 
     Attributes:
-        region_id: The region of those who name none.
-        credentials: None for the official default chain of the machine.
+        region_id: The default region.
+        credentials: None for the default credentials chain of the machine.
         endpoint: One base URL for every region, or None for each region's own.
         trust_env: Whether to use the proxies of the environment.
     """
@@ -46,13 +44,22 @@ class EcsAccess:
     trust_env: bool = False
 
     def region(self, region_id: str | None) -> str:
-        """Return the region asked, else the connection's, else ``ALIBABA_CLOUD_REGION_ID``.
+        """Return `region_id`, else the connection's region, else ``ALIBABA_CLOUD_REGION_ID``.
 
         Raises:
-            TypeError: It is no text.
-            ValueError: It is no region's name, or none is known.
+            TypeError: The region is not a string.
+            ValueError: The region is invalid, or none is known.
         """
         return resolve_region(region_id or self.region_id)
+
+    def options(self, policy: PollPolicy | None) -> dict[str, Any]:
+        """Return the arguments for a client or a wait."""
+        return {
+            "credentials": self.credentials,
+            "endpoint": self.endpoint,
+            "policy": policy,
+            "trust_env": self.trust_env,
+        }
 
 
 class EcsTaskHook(BaseHook):
@@ -60,12 +67,12 @@ class EcsTaskHook(BaseHook):
 
     The connection's extra: ``access_key_id`` and ``access_key_secret``, or neither for the default credentials chain;
     ``region``; optionally ``security_token``, ``endpoint`` and ``trust_env`` (a bool, or text such as ``"true"``; the
-    environment variable ``ECS_WAITER_TRUST_ENV`` by default). Others, such as ``auth_type``, are left alone.
+    environment variable ``ECS_WAITER_TRUST_ENV`` by default). Other fields, such as ``auth_type``, are ignored.
 
     Args:
-        alibabacloud_conn_id: The connection; None for none, which is the default credentials chain.
+        alibabacloud_conn_id: The connection; None for the default credentials chain.
         region_id: The region; the connection's by default.
-        policy: When to look and how much trouble to bear.
+        policy: When to poll, and how long to retry.
     """
 
     conn_name_attr = "alibabacloud_conn_id"
@@ -86,41 +93,35 @@ class EcsTaskHook(BaseHook):
         self.policy = policy
         self._access: EcsAccess | None = None
 
-    # -- for triggers: never blocks the loop --------------------------------------------------------------------------
+    # -- for triggers: these never block the loop ---------------------------------------------------------------------
 
     async def get_async_access(self) -> EcsAccess:
-        """Return what the connection says now.
-
-        Raises:
-            AirflowNotFoundException: There is no such connection.
-            ValueError: The connection names only half of a key, or its `trust_env` is not true or false.
-        """
+        """Return the fields of the connection as they are now; raises like `access`."""
         if not self.alibabacloud_conn_id:
-            return EcsAccess(trust_env=trust_env_variable())
+            return _access(None, None)
         connection = await get_async_connection(self.alibabacloud_conn_id)
-        # Reading the extra has Airflow mask its secrets, for which it may ask its supervisor and block.
+        # This runs in a thread: to mask the extra's secrets, Airflow may call its supervisor and block.
         extra = await sync_to_async(getattr)(connection, "extra_dejson")
         return _access(self.alibabacloud_conn_id, extra)
 
     async def get_async_conn(self) -> EcsClient:
-        """Return a client to be used as ``async with await hook.get_async_conn() as client``."""
+        """Return a client: ``async with await hook.get_async_conn() as client``."""
         return self._client(await self.get_async_access())
 
     # -- for tasks ----------------------------------------------------------------------------------------------------
 
     @property
     def access(self) -> EcsAccess:
-        """What the connection says, read once.
+        """The fields of the connection, read once.
 
         Raises:
             AirflowNotFoundException: There is no such connection.
-            ValueError: The connection names only half of a key, or its `trust_env` is not true or false.
+            ValueError: The connection has only one half of a key, or its `trust_env` is not true or false.
         """
         if self._access is None:
-            self._access = EcsAccess(trust_env=trust_env_variable())
-            if self.alibabacloud_conn_id:
-                connection: Connection = self.get_connection(self.alibabacloud_conn_id)
-                self._access = _access(self.alibabacloud_conn_id, connection.extra_dejson)
+            conn_id = self.alibabacloud_conn_id
+            extra = self.get_connection(conn_id).extra_dejson if conn_id else None
+            self._access = _access(conn_id, extra)
         return self._access
 
     def region(self) -> str:
@@ -128,7 +129,7 @@ class EcsTaskHook(BaseHook):
         return self.access.region(self.region_id)
 
     def get_conn(self) -> EcsClient:
-        """Return a client, which lives on one event loop: ``async with hook.get_conn() as client``."""
+        """Return a client for one event loop: ``async with hook.get_conn() as client``."""
         return self._client(self.access)
 
     def call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +139,7 @@ class EcsTaskHook(BaseHook):
     def wait(
         self, task_ids: Iterable[str], *, timeout: float | None = None, on_update: OnUpdate | None = None
     ) -> dict[str, Any]:
-        """Block until the tasks have ended or `timeout` seconds have passed; return the event a trigger would give."""
+        """Block until the tasks have ended or `timeout` seconds have passed; return the event of a trigger."""
         from ecs_waiter import blocking  # noqa: PLC0415 - see `_client`
 
         try:
@@ -148,44 +149,41 @@ class EcsTaskHook(BaseHook):
                 timeout=timeout,
                 return_exceptions=True,
                 on_update=on_update,
-                credentials=self.access.credentials,
-                endpoint=self.access.endpoint,
-                policy=self.policy,
-                trust_env=self.access.trust_env,
+                **self.access.options(self.policy),
             )
         except EcsWaiterError as error:
             return event_of_error(error)
         return event_of_results(results)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask for one task of the region: whether the keys and the region are good."""
+        """Check keys and region: list one task of the region."""
         try:
-            asyncio.run(self._look())
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user interface shows it
+            asyncio.run(self._list_one())
+        except Exception as error:  # noqa: BLE001 - the user interface shows any error
             return False, str(error)
         return True, f"ECS answers in {self.region()}"
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Hide what the connection does not use."""
+        """Hide the fields that the connection does not use."""
         return {"hidden_fields": ["host", "schema", "login", "password", "port"], "relabeling": {}}
 
     def _client(self, access: EcsAccess) -> EcsClient:
-        # What speaks HTTP takes a tenth of a second to import, which is too long where DAGs are parsed.
+        # Importing the HTTP client takes 0.1 s, which is too long where DAGs are parsed.
         from ecs_waiter.api.client import EcsClient  # noqa: PLC0415
 
-        return EcsClient(access.credentials, access.endpoint, self.policy, trust_env=access.trust_env)
+        return EcsClient(**access.options(self.policy))
 
     async def _call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         async with self.get_conn() as client:
             return await client.call(operation, region_id=self.region(), params=parameters)
 
-    async def _look(self) -> None:
+    async def _list_one(self) -> None:
         async with self.get_conn() as client:
             await client.describe_tasks(self.region(), page_size=1)
 
 
-def _access(conn_id: str, extra: object) -> EcsAccess:
+def _access(conn_id: str | None, extra: object) -> EcsAccess:
     values = extra if isinstance(extra, Mapping) else {}
     key_id, secret, token, region, endpoint = (
         values.get(name) or None
@@ -194,7 +192,7 @@ def _access(conn_id: str, extra: object) -> EcsAccess:
     if (key_id is None) != (secret is None):
         missing = "access_key_id" if key_id is None else "access_key_secret"
         raise ValueError(
-            f"connection {conn_id!r}: its extra lacks {missing}; leave both keys out for the default credentials chain"
+            f"connection {conn_id!r}: its extra lacks {missing}; omit both keys to use the default credentials chain"
         )
     credentials = None if key_id is None or secret is None else StaticCredentials(key_id, secret, token)
     if isinstance(endpoint, str) and "://" not in endpoint:

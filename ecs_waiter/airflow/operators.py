@@ -1,4 +1,4 @@
-"""EcsRunTaskOperator and its kin: start a long-running ECS operation, and wait for its task."""
+"""Operators that start a long-running ECS operation and wait for its task."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
 
+from ecs_waiter.airflow.cancel import cancel_if_ended_blocking
 from ecs_waiter.airflow.hooks import EcsTaskHook
-from ecs_waiter.airflow.kills import cancel_if_left_blocking
 from ecs_waiter.airflow.links import EcsConsoleTasksLink
-from ecs_waiter.airflow.outcomes import checked_event, tasks_of
 from ecs_waiter.airflow.policies import PolicyArgument, policy_from_numbers, policy_to_numbers
-from ecs_waiter.airflow.starts import client_token, recall, remember, remember_end
+from ecs_waiter.airflow.state import client_token, recall, remember
+from ecs_waiter.airflow.trigger_events import checked_event, tasks_of
 from ecs_waiter.airflow.triggers import EcsTaskTrigger
 from ecs_waiter.api.policy import check_seconds
 from ecs_waiter.errors import ApiError
@@ -34,31 +34,31 @@ class EcsRunTaskOperator(BaseOperator):
     """Runs an ECS operation that starts a task, e.g. ``RedeployInstance``, and waits for the task.
 
     Returns the task's ID. Returns None if the change was done at once (``ModifyDiskSpec`` only), or if the parameters
-    ask for a dry run (``DryRun``) and the request would succeed. Pushes as XCom ``ecs_task_id`` (and ``image_id`` where
-    the answer has one) from the start on, and ``resource_id`` when the task has finished.
+    ask for a dry run (``DryRun``) and the request would succeed. Pushes the XCom ``ecs_task_id`` (and ``image_id`` if
+    the answer has one) after the start, and ``resource_id`` when the task has finished.
 
     An operation that starts no task, such as ``CopyImage``, fails the task instance before any call.
 
-    A retry takes up the task that an earlier try has started and not seen to end. The start itself carries a
-    ``ClientToken`` of the task instance, where the operation takes one. A start of which it is not known whether it
-    happened, and which has no such token, fails without a retry.
+    A retry resumes the task that an earlier try has started, unless a try has seen its end. If the operation takes a
+    ``ClientToken``, the start carries one that is made from the task instance. Without a token, a start that may or
+    may not have happened fails without a retry.
 
     Args:
         operation: The operation's name. It must be one that starts a task. (templated)
         parameters: Its parameters; lists and maps are flattened as the service wants them. (templated)
         region_id: The region; the connection's by default. (templated)
         alibabacloud_conn_id: The connection; None for the default credentials chain. (templated)
-        wait_for_completion: Whether to wait for the task; else the operator ends with its start.
-        deferrable: Whether to wait in the triggerer, which takes no worker's slot.
-        timeout: How long to wait for the task, in seconds or as timedelta; None for as long as it takes.
-        policy: When to look and how much trouble to bear: a PollPolicy whose cadence is `wait_proportional` or
-            tenacity's ``wait_fixed``, or its numbers by name.
-        cancel_on_kill: Whether to cancel the task at the service when the user marks the task instance as failed or
-            successful. Not when it is cleared, taken over or retried: then the task is still waited for.
+        wait_for_completion: Whether to wait for the task; otherwise the operator succeeds after the start.
+        deferrable: Whether to wait in the triggerer, which occupies no worker slot.
+        timeout: How long to wait for the task, in seconds or as timedelta; None for no limit.
+        policy: When to poll, and how long to retry: a PollPolicy with `wait_proportional` or tenacity's
+            ``wait_fixed``, or its numbers by name.
+        cancel_on_kill: Whether to cancel the task at the service when a user marks the task instance as failed or
+            successful. A task instance that is cleared, taken over or retried keeps its task.
 
     Raises:
-        TypeError: An argument is of the wrong type.
-        ValueError: An argument makes no sense.
+        TypeError: An argument has the wrong type.
+        ValueError: An argument is invalid.
     """
 
     template_fields: Sequence[str] = ("operation", "parameters", "region_id", "alibabacloud_conn_id")
@@ -66,7 +66,7 @@ class EcsRunTaskOperator(BaseOperator):
     operator_extra_links = (EcsConsoleTasksLink(),)
     ui_color = "#ffe0cc"
 
-    def __init__(  # noqa: PLR0913 - the knobs that operators have by convention
+    def __init__(  # noqa: PLR0913 - the usual options of an operator
         self,
         *,
         operation: str,
@@ -91,20 +91,20 @@ class EcsRunTaskOperator(BaseOperator):
         self.timeout = None if seconds is None else check_seconds("timeout", seconds)
         self.policy = policy_to_numbers(policy)
         self.cancel_on_kill = cancel_on_kill
-        self._under_way: tuple[Any, str] | None = None  # the task instance and its task, for `on_kill`
+        self._running: tuple[Any, str] | None = None  # the task instance and its task, for `on_kill`
 
     def request(self) -> dict[str, Any]:
         """Return the parameters of the call, from the rendered fields."""
         return dict(self.parameters or {})
 
     def execute(self, context: Context) -> str | None:
-        """Start the task, or take up the one that was started; then wait, here or in the triggerer."""
+        """Start the task, or resume the one of an earlier try; then wait in this process or in the triggerer."""
         hook = self._hook()
         region_id = hook.region()
         task_id = self._begin(context, hook, region_id)
         if task_id is None or not self.wait_for_completion:
             return task_id
-        self._under_way = context["ti"], task_id
+        self._running = context["ti"], task_id
         if self.deferrable:
             deadline = None if self.timeout is None else datetime.now(UTC) + timedelta(seconds=self.timeout)
             self.defer(
@@ -119,50 +119,50 @@ class EcsRunTaskOperator(BaseOperator):
                 method_name="execute_complete",
                 timeout=self.execution_timeout,
             )
-        event = hook.wait([task_id], timeout=self.timeout, on_update=self._tell)
+        event = hook.wait([task_id], timeout=self.timeout, on_update=self._log_update)
         return self.execute_complete(context, event)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
-        """Return the task's ID, or raise for how the wait ended.
+        """Return the task's ID.
 
         Raises:
-            AirflowFailException: The task failed, was canceled or is unknown; the message is the service's reason.
-            AirflowException: The deadline passed, or the service could not be asked.
+            AirflowFailException: The task failed, was canceled or is unknown; the message has the service's reason.
+            AirflowException: The deadline passed, or the service did not respond.
         """
         try:
             tasks = tasks_of(checked_event(event))
         except AirflowFailException:
             if (task_id := recall(context).task_id) is not None:
-                remember_end(context, task_id)
+                remember(context, task_id, ended=True)
             raise
         [(task_id, task)] = tasks.items()
-        remember_end(context, task_id)
+        remember(context, task_id, ended=True)
         context["ti"].xcom_push(key="resource_id", value=task["resource_id"])
-        self.log.info("task %s has finished; it worked on %s", task_id, printable(task["resource_id"]))
+        self.log.info("task %s has finished; its resource is %s", task_id, printable(task["resource_id"]))
         return task_id
 
     def on_kill(self) -> None:
-        """Cancel the task, if that is wanted and nobody waits for it any more."""
-        if self.cancel_on_kill and self._under_way is not None:
-            ti, task_id = self._under_way
-            cancel_if_left_blocking(self._hook(), ti, self.region_id, [task_id], self.log)
+        """Cancel the task, if `cancel_on_kill` is set and the task instance has ended."""
+        if self.cancel_on_kill and self._running is not None:
+            ti, task_id = self._running
+            cancel_if_ended_blocking(self._hook(), ti, [task_id], self.log)
 
     def _hook(self) -> EcsTaskHook:
         return EcsTaskHook(self.alibabacloud_conn_id, self.region_id, policy_from_numbers(self.policy))
 
-    def _tell(self, task: Task) -> None:
+    def _log_update(self, task: Task) -> None:
         self.log.info("task %s is %s", printable(task.task_id), printable(task.task_status))
 
     def _begin(self, context: Context, hook: EcsTaskHook, region_id: str) -> str | None:
         EcsConsoleTasksLink.persist(context, region_id)
-        started = recall(context)
+        earlier = recall(context)
         # Before any call, because it rejects operations that start no task.
-        start = self._new_start(context, hook, started.task_id or started.superseded)
-        if started.task_id is not None and _look(hook, started.task_id) is not TaskStatus.CANCELED:
-            self.log.info("%s in %s was started before, as task %s", self.operation, region_id, started.task_id)
-            remember(context, started.task_id)
-            return started.task_id
-        return self._start(context, hook, start, is_first=not (started.task_id or started.superseded))
+        start = self._new_start(context, hook, earlier.task_id or earlier.ended)
+        if earlier.task_id is not None and _failure(hook, earlier.task_id) is not TaskStatus.CANCELED:
+            self.log.info("%s in %s was started before, as task %s", self.operation, region_id, earlier.task_id)
+            remember(context, earlier.task_id)
+            return earlier.task_id
+        return self._start(context, hook, start, is_first=not (earlier.task_id or earlier.ended))
 
     def _start(self, context: Context, hook: EcsTaskHook, start: Start, *, is_first: bool) -> str | None:
         try:
@@ -178,9 +178,9 @@ class EcsRunTaskOperator(BaseOperator):
         if task_id is None:
             self.log.info(start.done_at_once)
             return None
-        # Where nothing outlives a try, the token finds what an earlier try has started, and that may have failed.
+        # Before Airflow 3.3 a retry remembers nothing, so its token may return an earlier try's task that has failed.
         is_retry = start.adds_token and is_first and context["ti"].try_number != 1
-        if is_retry and _look(hook, task_id) in {TaskStatus.CANCELED, TaskStatus.FAILED}:
+        if is_retry and _failure(hook, task_id) in {TaskStatus.CANCELED, TaskStatus.FAILED}:
             return self._start(context, hook, self._new_start(context, hook, task_id), is_first=False)
         remember(context, task_id)
         self.log.info("%s in %s is task %s", start.operation, start.region_id, task_id)
@@ -188,9 +188,9 @@ class EcsRunTaskOperator(BaseOperator):
             context["ti"].xcom_push(key="image_id", value=image_id)
         return task_id
 
-    def _new_start(self, context: Context, hook: EcsTaskHook, superseded: str) -> Start:
+    def _new_start(self, context: Context, hook: EcsTaskHook, ended: str) -> Start:
         def new_token() -> str:
-            return client_token(context["ti"], superseded)
+            return client_token(context["ti"], ended)
 
         try:
             return Start(self.operation, hook.region(), self.request(), new_token=new_token)
@@ -199,8 +199,8 @@ class EcsRunTaskOperator(BaseOperator):
             raise AirflowFailException(str(error)) from error
 
 
-def _look(hook: EcsTaskHook, task_id: str) -> TaskStatus | None:
-    """Look once at a task: FAILED or CANCELED if it is so, else None."""
+def _failure(hook: EcsTaskHook, task_id: str) -> TaskStatus | None:
+    """Poll a task once; return FAILED or CANCELED, or None for any other result."""
     event = hook.wait([task_id], timeout=0)
     if task_id not in event["errors"] or task_id not in tasks_of(event):
         return None
@@ -213,9 +213,9 @@ class EcsImportImageOperator(EcsRunTaskOperator):
 
     Args:
         image_name: The new image's name. (templated)
-        oss_bucket: Where the image file is. (templated)
+        oss_bucket: The bucket that contains the image file. (templated)
         oss_object: The image file. (templated)
-        image_format: ``RAW``, ``VHD`` or ``QCOW2``; the service finds out by default. (templated)
+        image_format: ``RAW``, ``VHD`` or ``QCOW2``; the service detects it by default. (templated)
         parameters: Further parameters of the operation, e.g. ``Architecture``, ``OSType``, ``Tag``. (templated)
         **kwargs: Those of `EcsRunTaskOperator`.
     """
@@ -256,8 +256,8 @@ class EcsExportImageOperator(EcsRunTaskOperator):
 
     Args:
         image_id: The image. (templated)
-        oss_bucket: Where the file goes. (templated)
-        oss_prefix: How the file's name begins. (templated)
+        oss_bucket: The bucket to write to. (templated)
+        oss_prefix: The prefix of the file's name. (templated)
         image_format: ``raw``, ``vhd``, ``qcow2``, ``vmdk`` or ``vdi``; the service's default is raw. (templated)
         parameters: Further parameters of the operation, e.g. ``RoleName``. (templated)
         **kwargs: Those of `EcsRunTaskOperator`.
@@ -288,10 +288,10 @@ class EcsExportImageOperator(EcsRunTaskOperator):
 
     def request(self) -> dict[str, Any]:
         """Return the parameters of the call, from the rendered fields."""
-        told = {
+        params = {
             "ImageId": self.image_id,
             "OSSBucket": self.oss_bucket,
             "OSSPrefix": self.oss_prefix,
             "ImageFormat": self.image_format,
         }
-        return {**{name: value for name, value in told.items() if value}, **super().request()}
+        return {**{name: value for name, value in params.items() if value}, **super().request()}

@@ -1,4 +1,4 @@
-"""A PollPolicy as plain numbers, as it travels from an operator to a trigger, and back."""
+"""Converts a PollPolicy to plain numbers, which an operator can pass to a trigger, and back."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def policy_to_numbers(policy: PolicyArgument) -> dict[str, Any] | None:
     """Return the policy as plain JSON; None stays None.
 
     Raises:
-        TypeError: It is no policy, or one of its values is of the wrong type.
-        ValueError: A value makes no sense, or the cadence is a strategy that has no numbers.
+        TypeError: It is not a policy, or one of its values has the wrong type.
+        ValueError: A value is invalid, or the wait strategy cannot be expressed in numbers.
     """
     checked = policy_from_numbers(policy) if isinstance(policy, Mapping) else policy
     if checked is None:
@@ -36,11 +36,11 @@ def policy_to_numbers(policy: PolicyArgument) -> dict[str, Any] | None:
 
 
 def policy_from_numbers(numbers: Mapping[str, Any] | None) -> PollPolicy | None:
-    """Return the policy that `policy_to_numbers` wrote; a part that is left out is the default's.
+    """Return the policy for the numbers of `policy_to_numbers`; a missing number takes its default.
 
     Raises:
-        TypeError: A value is of the wrong type.
-        ValueError: A name is unknown, or a value makes no sense.
+        TypeError: A value has the wrong type.
+        ValueError: A name is unknown, or a value is invalid.
     """
     if numbers is None:
         return None
@@ -59,12 +59,12 @@ def _known(what: str, numbers: object, names: frozenset[str]) -> Mapping[str, An
 
 
 def _proportional(wait: WaitStrategy) -> wait_proportional:
-    """The strategy's four numbers, which is all that a trigger can take along."""
+    """Return a strategy that consists of numbers, because a trigger cannot carry code."""
     if type(wait) is wait_proportional:
         return wait
     if type(wait) is wait_fixed:
         return wait_proportional(factor=0, min=wait.wait_fixed, max=wait.wait_fixed, jitter=0)
     raise ValueError(
-        f"a policy goes to the trigger as plain numbers, and {type(wait).__name__} is code:"
-        " take wait_proportional(factor, min, max, jitter) or tenacity.wait_fixed(seconds)"
+        f"a policy is passed to the trigger as plain numbers, and {type(wait).__name__} is code:"
+        " use wait_proportional(factor, min, max, jitter) or tenacity.wait_fixed(seconds)"
     )

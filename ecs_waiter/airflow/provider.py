@@ -1,4 +1,4 @@
-"""What Airflow asks an installed provider: its operators, sensors, hooks, triggers, links and connection type."""
+"""The provider's description for Airflow: its operators, sensors, hooks, triggers, links and connection type."""
 
 from __future__ import annotations
 
@@ -53,5 +53,5 @@ def _connection_types() -> list[dict[str, Any]]:
                 },
             }
         ]
-    # The type is the official provider's: where that is installed, Airflow would warn of a second owner at each start.
+    # The official provider owns this type: if both registered it, Airflow would warn at each start.
     return []

@@ -1,4 +1,4 @@
-"""EcsTaskSensor: waits for tasks that something else has started."""
+"""EcsTaskSensor: waits for tasks that something else started."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from airflow.providers.common.compat.sdk import (
 
 from ecs_waiter.airflow.hooks import EcsTaskHook
 from ecs_waiter.airflow.links import EcsConsoleTasksLink
-from ecs_waiter.airflow.outcomes import checked_event, tasks_of
 from ecs_waiter.airflow.policies import PolicyArgument, policy_from_numbers, policy_to_numbers
+from ecs_waiter.airflow.trigger_events import checked_event, tasks_of
 from ecs_waiter.airflow.triggers import EcsTaskTrigger
 from ecs_waiter.ids import check_task_id
 from ecs_waiter.polling.policy import PollPolicy
@@ -29,29 +29,28 @@ if TYPE_CHECKING:
 
 __all__ = ["EcsTaskSensor"]
 
-_PATIENCE = 30.0  # seconds, for the look-up of a reason
+_LOOKUP_SECONDS = 30.0  # to look up the reason of a failure
 
 
 class EcsTaskSensor(BaseSensorOperator):
-    """Waits until all the tasks have finished, and returns ID -> the task's fields.
+    """Waits until all tasks have finished, and returns ID -> the task's fields.
 
-    Its ``timeout`` is a deadline for all of them. As with every operator here the deadline may be retried; a task
-    that has failed may not.
+    Its ``timeout`` is a deadline for all of them. Airflow retries after the deadline, but not after a task has failed.
 
     Args:
         task_ids: The IDs: a list, XComs of operators that started them, or a template that renders to one ID, to IDs
-            with commas between them, or to a list. None among them, which is an operator's word for "done at once",
-            is left out. (templated)
+            with commas between them, or to a list. None, which an operator returns for "done at once", is ignored.
+            (templated)
         region_id: Their region; the connection's by default. (templated)
         alibabacloud_conn_id: The connection; None for the default credentials chain. (templated)
-        deferrable: Whether to wait in the triggerer, which takes no worker's slot. Else the sensor pokes.
-        policy: When to look and how much trouble to bear: a PollPolicy whose cadence is `wait_proportional` or
-            tenacity's ``wait_fixed``, or its numbers by name. A sensor that pokes has its own cadence.
+        deferrable: Whether to wait in the triggerer, which occupies no worker slot. Otherwise the sensor pokes.
+        policy: When to poll, and how long to retry: a PollPolicy with `wait_proportional` or tenacity's
+            ``wait_fixed``, or its numbers by name. A sensor that pokes has its own interval.
         **kwargs: Those of Airflow's sensors, all times in seconds.
 
     Raises:
-        TypeError: An argument is of the wrong type.
-        ValueError: An argument makes no sense.
+        TypeError: An argument has the wrong type.
+        ValueError: An argument is invalid.
     """
 
     template_fields: Sequence[str] = ("task_ids", "region_id", "alibabacloud_conn_id")
@@ -76,13 +75,13 @@ class EcsTaskSensor(BaseSensorOperator):
         self.policy = policy_to_numbers(policy)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Wait, here or in the triggerer."""
+        """Wait in this process or in the triggerer."""
         task_ids = _read(self.task_ids)
         hook = self._hook()
         region_id = hook.region()
         EcsConsoleTasksLink.persist(context, region_id)
         if not task_ids:
-            self.log.info("there is no task to wait for")
+            self.log.info("no tasks to wait for")
             return {}
         if self.deferrable:
             self.defer(
@@ -98,32 +97,32 @@ class EcsTaskSensor(BaseSensorOperator):
         return self._poke_on(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: ARG002
-        """Return ID -> the task's fields, or raise for how the wait ended.
+        """Return ID -> the task's fields.
 
         Raises:
-            AirflowFailException: A task failed, was canceled or is unknown; the message is the service's reason.
-            AirflowException: The deadline passed, or the service could not be asked.
+            AirflowFailException: A task failed, was canceled or is unknown; the message has the service's reason.
+            AirflowException: The deadline passed, or the service did not respond.
         """
         return tasks_of(checked_event(event))
 
     def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002 - Airflow's signature
-        """Look once at every task.
+        """Poll every task once.
 
         Raises:
             AirflowFailException: A task failed, was canceled or is unknown.
-            AirflowException: The service could not be asked.
+            AirflowException: The service did not respond.
         """
         hook, task_ids = self._hook(), _read(self.task_ids)
         seen: set[str] = set()
-        looked = hook.wait(task_ids, timeout=0, on_update=lambda task: seen.add(task.task_id))
-        if running := seen.intersection(looked["pending"]):
+        polled = hook.wait(task_ids, timeout=0, on_update=lambda task: seen.add(task.task_id))
+        if running := seen.intersection(polled["pending"]):
             self.log.info("%d of %d tasks are not finished yet", len(running), len(task_ids))
             return PokeReturnValue(is_done=False)
-        tasks = tasks_of(looked)
-        # One look tells neither why a task has failed nor whether one that is not listed will be.
-        if doubtful := [task_id for task_id in task_ids if task_id not in tasks or task_id in looked["errors"]]:
+        tasks = tasks_of(polled)
+        # A single poll finds neither the reason of a failure nor whether an unlisted task will appear.
+        if unclear := [task_id for task_id in task_ids if task_id not in tasks or task_id in polled["errors"]]:
             grace = (hook.policy or PollPolicy()).not_found_grace
-            event = hook.wait(doubtful, timeout=grace + _PATIENCE)
+            event = hook.wait(unclear, timeout=grace + _LOOKUP_SECONDS)
             if event["status"] == "timeout":
                 return PokeReturnValue(is_done=False)
             tasks.update(tasks_of(checked_event(event)))
@@ -131,22 +130,21 @@ class EcsTaskSensor(BaseSensorOperator):
 
     def _poke_on(self, context: Context) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = super().execute(context)
+            return super().execute(context)  # type: ignore[no-any-return]
         except AirflowSensorTimeout as error:
-            # Airflow never retries its own timeouts; the deadline of a task that runs on may be.
+            # Airflow never retries after AirflowSensorTimeout, but a new try can still find the task finished.
             raise AirflowException(str(error)) from error
-        return found
 
     def _hook(self) -> EcsTaskHook:
         return EcsTaskHook(self.alibabacloud_conn_id, self.region_id, policy_from_numbers(self.policy))
 
 
 def _read(task_ids: object) -> list[str]:
-    """Return the IDs that the rendered field names, each once.
+    """Return the distinct IDs in the rendered field.
 
     Raises:
-        TypeError: It names none.
-        ValueError: One cannot be an ID.
+        TypeError: The field holds no IDs.
+        ValueError: An ID is invalid.
     """
     if isinstance(task_ids, str):
         text = task_ids.strip()

@@ -1,4 +1,4 @@
-"""EcsTaskTrigger: waits for tasks in a triggerer, whose triggers all share one TaskWaiter."""
+"""EcsTaskTrigger: waits for tasks in a triggerer; all its triggers share one TaskWaiter."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from ecs_waiter.airflow.cancel import cancel_if_ended
 from ecs_waiter.airflow.hooks import EcsTaskHook
-from ecs_waiter.airflow.kills import cancel_if_left
-from ecs_waiter.airflow.outcomes import event_of_error, event_of_results
 from ecs_waiter.airflow.policies import policy_from_numbers
+from ecs_waiter.airflow.trigger_events import event_of_error, event_of_results
 from ecs_waiter.errors import EcsWaiterError
 from ecs_waiter.printable import printable
 from ecs_waiter.runtimes import finished
@@ -29,21 +29,21 @@ __all__ = ["EcsTaskTrigger"]
 class EcsTaskTrigger(BaseTrigger):
     """Fires one event when all tasks have ended or the deadline has passed.
 
-    All triggers of one event loop whose connections say the same, with the same policy, share one TaskWaiter: up to a
-    hundred of their tasks go into a call. The first of them makes it, and the last closes it.
+    All triggers of one event loop with equal connections and policies share one TaskWaiter, which polls up to a
+    hundred of their tasks in a call. The first of them opens it, and the last closes it.
 
-    A takeover by another triggerer needs nothing but the arguments, for a wait's pace follows each task's own age.
+    Another triggerer can take over with the arguments alone, because the pace of polling depends on the tasks' age.
 
     Args:
         task_ids: The tasks.
         region_id: Their region; the connection's by default.
         alibabacloud_conn_id: The connection; None for the default credentials chain.
-        deadline: The time when to give up, aware or as ISO 8601 text with an offset; None for never.
+        deadline: An aware datetime, or ISO 8601 text with an offset; None for no deadline.
         policy: The numbers of a PollPolicy; None for the default.
-        cancel_on_kill: Whether to cancel the tasks at the service if a user ends the task instance meanwhile.
+        cancel_on_kill: Whether to cancel the tasks at the service if a user ends the task instance.
     """
 
-    def __init__(  # noqa: PLR0913 - what a wait is made of
+    def __init__(  # noqa: PLR0913 - the options of a wait
         self,
         *,
         task_ids: Sequence[str],
@@ -53,7 +53,7 @@ class EcsTaskTrigger(BaseTrigger):
         policy: Mapping[str, Any] | None = None,
         cancel_on_kill: bool = False,
     ) -> None:
-        # Nothing is checked here: what a trigger raises while it is made ends the whole triggerer.
+        # Check nothing here: an exception in a constructor ends the whole triggerer.
         super().__init__()
         self.task_ids = task_ids
         self.region_id = region_id
@@ -64,7 +64,7 @@ class EcsTaskTrigger(BaseTrigger):
         self._waiting: asyncio.Task[dict[str, Any]] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes this trigger anew, as plain JSON."""
+        """Return what recreates this trigger, as plain JSON."""
         deadline = self.deadline.isoformat() if isinstance(self.deadline, datetime) else self.deadline
         return (
             f"{EcsTaskTrigger.__module__}.{type(self).__qualname__}",
@@ -79,67 +79,64 @@ class EcsTaskTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event, whatever happens; only a cancellation ends without it."""
+        """Yield exactly one event, unless this trigger is canceled."""
         yield TriggerEvent(await self._event())
 
     async def cleanup(self) -> None:
-        """Stop this trigger's own interest in its tasks, and no one else's."""
+        """Stop this trigger's wait."""
         if self._waiting is not None:
             self._waiting.cancel()
 
     async def on_kill(self) -> None:
-        """Cancel the tasks, if that is wanted, the user has ended the task instance, and the deadline has not."""
+        """Cancel the tasks if `cancel_on_kill` is set, a user ended the task instance, and the deadline is not over."""
         if not self.cancel_on_kill or self._seconds_left() == 0:
             return
-        hook = EcsTaskHook(self.alibabacloud_conn_id)
-        work = asyncio.create_task(cancel_if_left(hook, self.task_instance, self.region_id, self.task_ids, self.log))
-        # Airflow repeats its cancellation each second, here too. The work has its own time limit.
+        hook = EcsTaskHook(self.alibabacloud_conn_id, self.region_id)
+        work = asyncio.create_task(cancel_if_ended(hook, self.task_instance, self.task_ids, self.log))
+        # Airflow cancels this method again each second. The work has its own timeout.
         await finished(work)
         work.result()
 
     async def _event(self) -> dict[str, Any]:
-        told = contextvars.copy_context()
+        context = contextvars.copy_context()
 
-        def tell(task: Task) -> None:
-            # In this trigger's own context, which is what leads a line into the log of its task instance.
-            told.run(self.log.info, "task %s is %s", printable(task.task_id), printable(task.task_status))
+        def log_update(task: Task) -> None:
+            # Airflow finds the log of the task instance by this trigger's context.
+            context.run(self.log.info, "task %s is %s", printable(task.task_id), printable(task.task_status))
 
-        # Don't pass this trigger's context variables on: what starts here serves other triggers and outlives this one.
+        # Don't inherit this trigger's contextvars: the shared waiter serves other triggers too, and outlives this one.
         create_task = asyncio.get_running_loop().create_task
-        self._waiting = contextvars.Context().run(create_task, self._wait(tell))
+        self._waiting = contextvars.Context().run(create_task, self._wait(log_update))
         try:
             return await self._waiting
         except asyncio.CancelledError:
-            me = asyncio.current_task()
-            if me is None or me.cancelling():
+            current = asyncio.current_task()
+            if current is None or current.cancelling():
                 raise
             return event_of_error(RuntimeError("the wait was canceled"))
         except EcsWaiterError as error:
             return event_of_error(error)
         except Exception as error:
-            self.log.exception("the wait has failed")
+            self.log.exception("the wait failed")
             return event_of_error(error)
 
-    async def _wait(self, tell: Any) -> dict[str, Any]:
+    async def _wait(self, on_update: Any) -> dict[str, Any]:
         policy = policy_from_numbers(self.policy)
         access = await EcsTaskHook(self.alibabacloud_conn_id).get_async_access()
-        # The first time this takes a tenth of a second, in which the loop has others to serve.
+        # In a thread, because the first import takes 0.1 s and would block the loop.
         waiter = await asyncio.to_thread(import_module, "ecs_waiter.waiter")
         results = await waiter.wait_for_tasks(
             self.task_ids,
             region_id=access.region(self.region_id),
             timeout=self._seconds_left(),
             return_exceptions=True,
-            on_update=tell,
-            credentials=access.credentials,
-            endpoint=access.endpoint,
-            policy=policy,
-            trust_env=access.trust_env,
+            on_update=on_update,
+            **access.options(policy),
         )
         return event_of_results(results)
 
     def _seconds_left(self) -> float | None:
-        """Seconds to the deadline, None if there is none; raises TypeError or ValueError if it is no time."""
+        """Return the seconds to the deadline, or None; raises TypeError or ValueError if the deadline is invalid."""
         deadline = self.deadline
         if deadline is None:
             return None

@@ -94,7 +94,7 @@ def test_fleet(cluster: Cluster, ecs: EcsEmulator) -> None:
             assert ": ".join(_REASON) in log
             assert "AirflowFailException" in log
         else:
-            assert log.count("has finished; it worked on") == 1
+            assert log.count("has finished; its resource is") == 1
 
 
 def test_paused_triggerer_cancels_nothing(cluster: Cluster, ecs: EcsEmulator) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ecs_waiter.airflow.starts import Started, client_token, recall, remember, remember_end
+from ecs_waiter.airflow.state import Earlier, client_token, recall, remember
 
 
 class Store(dict[str, Any]):
@@ -45,27 +45,27 @@ def test_store_outlives_a_try() -> None:
     """The next try knows the task, though its XComs are gone."""
     store = Store()
     remember(context(store), "t-1")
-    assert recall(context(store)) == Started("t-1")
+    assert recall(context(store)) == Earlier("t-1")
 
 
 def test_end_is_remembered() -> None:
-    """A task that was seen to end is superseded: a cleared task instance starts another one."""
+    """A cleared task instance starts a new task if a try has seen the end of the old one."""
     store = Store()
     remember(context(store), "t-1")
-    remember_end(context(store), "t-1")
-    assert recall(context(store)) == Started(superseded="t-1")
+    remember(context(store), "t-1", ended=True)
+    assert recall(context(store)) == Earlier(ended="t-1")
 
 
 def test_xcom_is_enough() -> None:
     """Where there is no store, an XCom that is still there tells the task."""
     told = context(None)
     remember(told, "t-1")
-    assert recall(told) == Started("t-1")
+    assert recall(told) == Earlier("t-1")
 
 
 def test_nothing_known() -> None:
     """Without either, nothing was started."""
-    assert recall(context(None)) == recall(context(Store())) == Started()
+    assert recall(context(None)) == recall(context(Store())) == Earlier()
 
 
 @pytest.mark.parametrize("more", [{"dag_id": "e"}, {"run_id": "s"}, {"task_id": "u"}, {"map_index": 1}])
