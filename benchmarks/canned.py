@@ -87,7 +87,7 @@ def answer(status: str, task_ids: Sequence[str] = IDS) -> bytes:
     return json.dumps(page, separators=(",", ":")).encode()
 
 
-class _Answers:
+class Answers:
     """One status's answer, whose Date is made anew once a second, as servers do."""
 
     def __init__(self, status: str, task_ids: Sequence[str] = IDS) -> None:
@@ -111,7 +111,7 @@ class _InTheEnd:
     """They go on in two answers, and have finished in the third."""
 
     def __init__(self) -> None:
-        self._going_on, self._over = _Answers("Processing"), _Answers("Finished")
+        self._going_on, self._over = Answers("Processing"), Answers("Finished")
         self._number = 0
 
     def now(self, request: bytes) -> bytes:
@@ -119,7 +119,7 @@ class _InTheEnd:
         return (self._going_on if self._number % 3 else self._over).now(request)
 
 
-class _Echo:
+class Echo:
     """Whatever is asked about is listed, in one status."""
 
     def __init__(self, status: str = "Processing") -> None:
@@ -132,7 +132,7 @@ class _Echo:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, answers: _Answers | _InTheEnd | _Echo) -> None:
+    def __init__(self, answers: Answers | _InTheEnd | Echo) -> None:
         self._answers = answers
         self._transport: asyncio.Transport | None = None
         self._rest = b""
@@ -155,13 +155,13 @@ async def _serve() -> None:
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with tempfile.NamedTemporaryFile(suffix=".pem") as ca:
         authority.cert_pem.write_to_path(ca.name)
-        kinds: dict[str, _Answers | _InTheEnd | _Echo] = {
-            "Processing": _Answers("Processing"),
-            "Finished": _Answers("Finished"),
-            "one Finished": _Answers("Finished", IDS[:1]),
+        kinds: dict[str, Answers | _InTheEnd | Echo] = {
+            "Processing": Answers("Processing"),
+            "Finished": Answers("Finished"),
+            "one Finished": Answers("Finished", IDS[:1]),
             "in the end Finished": _InTheEnd(),
-            "echo": _Echo(),
-            "echo Finished": _Echo("Finished"),
+            "echo": Echo(),
+            "echo Finished": Echo("Finished"),
         }
         urls = {}
         for scheme, tls in (("http", None), ("https", context)):

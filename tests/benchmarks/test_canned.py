@@ -16,7 +16,7 @@ def _parts(whole: bytes) -> tuple[str, bytes]:
 
 def test_no_two_answers_are_the_same() -> None:
     """Answers of one status differ in their request ID alone, as a service's do."""
-    answers = canned._Answers("Processing")
+    answers = canned.Answers("Processing")
     first, second = (json.loads(_parts(answers.now(_REQUEST))[1]) for _ in range(2))
     assert first.pop("RequestId") != second.pop("RequestId")
     assert first == second
@@ -24,7 +24,7 @@ def test_no_two_answers_are_the_same() -> None:
 
 def test_answer_is_whole() -> None:
     """A hundred tasks in the status that was asked for; a finished one says when."""
-    head, body = _parts(canned._Answers("Finished").now(_REQUEST))
+    head, body = _parts(canned.Answers("Finished").now(_REQUEST))
     rows = json.loads(body)["TaskSet"]["Task"]
     assert head.startswith("HTTP/1.1 200 OK\r\nDate: ")
     assert [row["TaskId"] for row in rows] == canned.IDS
@@ -35,5 +35,5 @@ def test_answer_is_whole() -> None:
 def test_echo_lists_what_is_asked() -> None:
     """The echo lists the tasks that the query names."""
     request = b"POST /?PageSize=2&TaskIds=t-1%2Ct-2 HTTP/1.1\r\nhost: 127.0.0.1"
-    rows = json.loads(_parts(canned._Echo().now(request))[1])["TaskSet"]["Task"]
+    rows = json.loads(_parts(canned.Echo().now(request))[1])["TaskSet"]["Task"]
     assert [(row["TaskId"], row["TaskStatus"]) for row in rows] == [("t-1", "Processing"), ("t-2", "Processing")]

@@ -83,8 +83,7 @@ def test_many_tasks(longest: float) -> None:
                 wait = asyncio.create_task(following.run(None, fail_fast=False))
                 # At ten calls a second.
                 await asyncio.sleep(MANY / 1000 + 20)
-                assert not waiter._futures
-                assert len(waiter._waits) == (longest == FOREVER)
+                assert held(asyncio.Future) < 100
                 assert len(asyncio.all_tasks()) < 30
                 assert held(asyncio.TimerHandle) < 30
                 assert held(Task) - before < 2_000  # the last answers, and those that changed last

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,6 +46,7 @@ def until_polled(ecs: EcsEmulator, process: subprocess.Popen[bytes], task_ids: l
         seen += len(requests)
         for request in requests:
             left.difference_update(request.task_ids)
+        time.sleep(0.01)  # a busy loop would slow the emulator's thread
 
 
 STALLED = [
@@ -134,6 +136,7 @@ def test_a_signal_ends_a_list_that_nobody_reads(ecs: EcsEmulator, spawn: Spawn) 
     process = spawn("list", "--output", "json", "--limit", "1000")
     while len(ecs.requests) < 10:
         assert process.poll() is None
+        time.sleep(0.01)
     assert process.stdout is not None
     assert os.read(process.stdout.fileno(), 1)
     process.send_signal(signal.SIGINT)
