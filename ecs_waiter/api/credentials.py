@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, Self, cast
 
 from ecs_waiter.api.daemons import DaemonCalls
-from ecs_waiter.api.official_chain import OfficialChain, could_not_ask
+from ecs_waiter.api.official_chain import OfficialChain, is_transient
 from ecs_waiter.errors import ApiError, AuthenticationError, EcsWaiterError, ServiceUnavailableError
 from ecs_waiter.forking import in_forked_child
 
@@ -288,7 +288,7 @@ def _failure(error: BaseException) -> ApiError:
         return _none_found(error, str(error))
     if isinstance(error, ImportError):
         return _none_found(error, f"the official credentials package cannot be imported ({error})")
-    if not isinstance(error, Exception) or could_not_ask(error):
+    if not isinstance(error, Exception) or is_transient(error):
         return _not_now(error)
     # Without its message, which may hold a secret.
     kind = type(error).__name__

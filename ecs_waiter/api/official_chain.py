@@ -1,8 +1,8 @@
-"""OfficialChain: the official package's credential providers, asked in its order, but quietly.
+"""OfficialChain: the official package's credential providers, asked in its order.
 
-Its own chain is not used as a whole: it reads the environment once, at import, and profiles once; it starts a scheduler
-thread; it logs through its own handlers; its logs and errors quote URLs, files and answers with secrets in them; and it
-does not distinguish a source that has no credentials from one that could not be asked.
+Its own chain is not used. It reads the environment and profiles only once, starts a scheduler thread, prints through
+its own log handlers, quotes secrets in logs and errors, and does not distinguish a source that has no credentials from
+one that cannot be asked now.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from ecs_waiter.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["OfficialChain", "could_not_ask", "read_profiles"]
+__all__ = ["OfficialChain", "is_transient", "read_profiles"]
 
-# Those with handlers of their own first. The others quote URLs, with tokens in them, at the level DEBUG.
-_SELF_PRINTING = ("alibabacloud-tea", "credentials")
-_TALKATIVE = (
-    *_SELF_PRINTING,
+# Loggers to which the package adds handlers, and all that quote URLs with tokens at the level DEBUG.
+_WITH_HANDLERS = ("alibabacloud-tea", "credentials")
+_QUOTING = (
+    *_WITH_HANDLERS,
     "alibabacloud_credentials.provider.ecs_ram_role",
     "alibabacloud_credentials.provider.refreshable",
     "apscheduler.scheduler",
@@ -39,22 +39,22 @@ _TALKATIVE = (
 )
 _MAX_REASON = 300
 
-# Local trouble that passes: too many processes, files or too little memory.
+# Shortages of processes, files or memory.
 _SHORTAGES = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETXTBSY})
 _MISSING_FILE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 _NO_THREAD = re.compile(r"start new thread|schedule new futures")
 _STATUS = re.compile(r"(?:http_?code|status code)\W{1,2}(\d{3})\b", re.IGNORECASE)
 _CODE = re.compile(r'"Code"\s*:\s*"([A-Za-z]{1,40}(?:\.[A-Za-z]{1,40}){0,3})"')
 _EXIT_STATUS = re.compile(r"exit status (-?\d+)")
-_PASSING_CODES = ("throttling", "serviceunavailable", "internalerror", "unknownerror", "signaturenonceused")
-_PASSING_WORDS = ("command process timed out", "No cached value was found")
-_PASSING_STATUSES = frozenset({408, 429, *range(500, 600)})
-# The reasons that an error of `requests` gives without quoting a URL.
+_TRANSIENT_CODES = ("throttling", "serviceunavailable", "internalerror", "unknownerror", "signaturenonceused")
+_TRANSIENT_WORDS = ("command process timed out", "No cached value was found")
+_TRANSIENT_STATUSES = frozenset({408, 429, *range(500, 600)})
+# The part of an error of `requests` that does not quote a URL.
 _CONNECTION = re.compile(
     r"Connection refused|Connection reset by peer|Connection aborted|timed out|Network is unreachable|No route to host"
     r"|Name or service not known|Temporary failure in name resolution|certificate verify failed|Cannot connect to proxy"
 )
-# Where the official words end and what they quote begins: a service's answer, a URL's rest, a command's output.
+# Where the package's own words end and a quotation begins: an answer, the rest of a URL, the output of a command.
 _QUOTED = re.compile(r":|,? +(?:http_?code|status code)|\.? HttpCode| result", re.IGNORECASE)
 _REWORDED = {
     "CloudSSO access token is empty or expired, please re-login with cli": (
@@ -68,19 +68,19 @@ _REWORDED = {
 
 _MODES = ("AK", "StsToken", "RamRoleArn", "ChainableRamRoleArn", "EcsRamRole", "OIDC", "CloudSSO", "OAuth", "External")
 
-# Sources that have given credentials in this process, or are known to exist: by name and file.
+# Sources known to exist, because they have given credentials in this process or answered otherwise: by name and file.
 _known: set[tuple[str, str | None]] = set()
 
 
 class OfficialChain:
     """Asks each source until one has credentials, and only that one from then on. It blocks while it asks.
 
-    A source whose file has changed reads it again. A source that gave credentials while an earlier one could not be
-    asked stands in for it once: the next fetch asks all of them again.
+    A source reads its file again when the file has changed. If a source gives credentials while an earlier one could
+    not be asked, the next fetch asks all of them again.
 
     Args:
-        trust_env: Whether services on the internet are asked through the environment's proxies. The metadata service,
-            and what else is on this machine or in a private network, is never asked through a proxy.
+        trust_env: Whether services on the internet are asked through the environment's proxies. The metadata service
+            and other hosts on this machine or in a private network are always asked directly.
     """
 
     def __init__(self, *, trust_env: bool = False) -> None:
@@ -95,24 +95,25 @@ class OfficialChain:
             EcsWaiterError: No source has credentials. Both give the reason of each source, free of secrets.
         """
         reasons = []
-        is_passing = False
-        _silence()
+        is_any_transient = False
+        for name in _QUOTING:
+            logging.getLogger(name).addFilter(_is_not_ours)
         _quietly_imported()
         with our_requests(trust_env=self._trust_env):
             self._sources = self._sources or _present_sources()
             for source in self._sources:
                 try:
                     answer = source.ask()
-                except Exception as error:  # noqa: BLE001 - whatever ails one source, the next may have credentials
+                except Exception as error:  # noqa: BLE001 - the next source may have credentials
                     reasons.append(source.reason(error))
-                    is_passing |= source.could_not_ask(error)
+                    is_any_transient |= source.is_transient(error)
                 else:
-                    if not is_passing:
+                    if not is_any_transient:
                         self._sources = [source]
                     return answer
-        # Outside of any handler, lest the package's error become this one's context.
+        # Outside of the handler, so that the package's error does not become the context of this one.
         words = "; ".join(reasons)
-        if is_passing:
+        if is_any_transient:
             raise ServiceUnavailableError(None, f"the credentials cannot be fetched now: {words}", sent=False)
         raise EcsWaiterError(words)
 
@@ -121,7 +122,7 @@ class _Source:
     """One official provider, made when it is first asked and again when its file has changed.
 
     Args:
-        name: What the source is called in messages.
+        name: The name of the source in messages.
         make: Makes the provider.
         file: The file that the provider reads once.
     """
@@ -131,41 +132,37 @@ class _Source:
         self.make = make
         self.file = file
         self._provider: Any = None
-        self._stamp: bytes | None = None
+        self._digest: bytes | None = None
 
     def ask(self) -> tuple[str, str, str | None]:
-        """Return what the provider gives; whatever it raises passes through."""
-        stamp = self._stamp_now()
-        if self._provider is None or stamp != self._stamp:
-            self._stamp = stamp
+        """Return what the provider gives, or raise what it raises."""
+        digest = self._file_digest()
+        if self._provider is None or digest != self._digest:
+            self._digest = digest
             self._provider = None
             self._provider = self.make()
         found = self._provider.get_credentials()
         if "external" in str(found.get_provider_name()).split("/"):
-            # The package writes what the command gave into the file, which is not a reason to run the command again.
-            self._stamp = self._stamp_now()
+            # The package writes the output of the command into the file, which must not run the command again.
+            self._digest = self._file_digest()
         answer = found.get_access_key_id(), found.get_access_key_secret(), found.get_security_token()
         _known.add((self.name, self.file))
         return answer
 
-    def _stamp_now(self) -> bytes | None:
-        """What changes with the file. Its time does not: two writes may fall into one tick of the clock."""
-        if self.file is None:
-            return None
+    def _file_digest(self) -> bytes | None:
+        """Return what changes with the file. Its time may stay the same for two writes."""
         try:
-            return hashlib.sha256(Path(self.file).read_bytes()).digest()
+            return None if self.file is None else hashlib.sha256(Path(self.file).read_bytes()).digest()
         except OSError:
             return None
 
-    def could_not_ask(self, error: Exception) -> bool:
-        """Whether this failure may pass by itself; False if the source has no credentials for us."""
-        if could_not_ask(error):
-            return True
-        # A command that fails says no more than that. One that has worked before is believed to work again.
-        return _EXIT_STATUS.search(_own_words(error)) is not None and self._is_known
+    def is_transient(self, error: Exception) -> bool:
+        """Whether this failure is transient; False if the source has no credentials."""
+        # The failure of a command does not say which. A command that has worked before is expected to work again.
+        return is_transient(error) or (self.is_known and _EXIT_STATUS.search(_own_words(error)) is not None)
 
     @property
-    def _is_known(self) -> bool:
+    def is_known(self) -> bool:
         return (self.name, self.file) in _known
 
     def reason(self, error: Exception) -> str:
@@ -209,26 +206,26 @@ class _ProfileFile(_Source):
 
 
 class _Metadata(_Source):
-    """The RAM role of the instance that this may or may not be.
+    """The RAM role of the instance, if this machine is one.
 
-    Off the cloud nobody answers at the metadata service's address. So silence means that this is not an instance,
-    unless the service has answered before or the environment names the role.
+    If the metadata service does not answer, this machine is not an instance, unless the service has answered before or
+    the environment names the role.
     """
 
     def __init__(self, make: Callable[[], Any], role: str | None) -> None:
         super().__init__("RAM role of the instance", make)
         self._is_named = bool(role)
 
-    def could_not_ask(self, error: Exception) -> bool:
-        if _status(error) in _PASSING_STATUSES:
+    def is_transient(self, error: Exception) -> bool:
+        if _status(error) in _TRANSIENT_STATUSES:
             _known.add((self.name, self.file))
-        return super().could_not_ask(error) and (self._is_named or self._is_known)
+        return super().is_transient(error) and (self._is_named or self.is_known)
 
 
 def _present_sources() -> list[_Source]:
-    """The official default chain, as the environment is now and without the environment's own access key."""
+    """Return the official default chain for the environment as it is now, without the environment's own access key."""
     provider, auth_constant, auth_util = _quietly_imported()
-    # What they know of the environment dates from their import.
+    # They read the environment when they are imported.
     importlib.reload(auth_util)
     importlib.reload(auth_constant)
     sources = []
@@ -242,7 +239,7 @@ def _present_sources() -> list[_Source]:
         make = partial(provider.ProfileCredentialsProvider, profile_file=file)
         sources.append(_ProfileFile(make, file, auth_util.client_type))
     if auth_util.environment_ecs_metadata_disabled.lower() != "true":
-        # Its background refresh is the scheduler's thread; ours is the next call.
+        # Without its background refresh, which starts a scheduler thread.
         make = partial(provider.EcsRamRoleCredentialsProvider, async_update_enabled=False)
         sources.append(_Metadata(make, auth_util.environment_ecs_metadata))
     if auth_util.environment_credentials_uri:
@@ -251,10 +248,10 @@ def _present_sources() -> list[_Source]:
 
 
 def _quietly_imported() -> tuple[Any, Any, Any]:
-    """The package's modules, without the handlers that their import adds if it is the first."""
-    loggers = [logging.getLogger(name) for name in _SELF_PRINTING]
+    """Return the package's modules, without the log handlers that their first import adds."""
+    loggers = [logging.getLogger(name) for name in _WITH_HANDLERS]
     handlers = [logger.handlers[:] for logger in loggers]
-    # Here, for the package costs as much as all else that we import.
+    # Not at the top: this import takes as long as all others together.
     from alibabacloud_credentials import provider  # noqa: PLC0415
     from alibabacloud_credentials.utils import auth_constant, auth_util  # noqa: PLC0415
 
@@ -263,16 +260,16 @@ def _quietly_imported() -> tuple[Any, Any, Any]:
     return provider, auth_constant, auth_util
 
 
-def could_not_ask(error: BaseException) -> bool:
-    """Whether a fetch of credentials failed for a reason that may pass: a network, a service or a machine in trouble.
+def is_transient(error: BaseException) -> bool:
+    """Whether a fetch of credentials failed for a transient reason: of the network, a service or this machine.
 
-    A missing file, a profile that cannot be used and a service that refuses do not pass by themselves.
+    A missing file, an unusable profile and a service that rejects the request are not transient.
     """
     if isinstance(error, json.JSONDecodeError | MemoryError):
-        return True  # a page of a gateway in place of an answer; no memory
+        return True  # a gateway's page instead of an answer; a lack of memory
     if isinstance(error, (ValueError, *_MISSING_FILE)):
         return False
-    # The package's RetryError stands for any failed connection.
+    # The package raises RetryError for any failed connection.
     if isinstance(error, OSError) or type(error).__name__ == "RetryError":
         return True
     if isinstance(error, RuntimeError):
@@ -281,14 +278,14 @@ def could_not_ask(error: BaseException) -> bool:
     origin = error.__context__
     return (
         (isinstance(origin, OSError) and origin.errno in _SHORTAGES)
-        or words.startswith(_PASSING_WORDS)
-        or _status(error) in _PASSING_STATUSES
-        or any(code.lower().startswith(_PASSING_CODES) for code in _CODE.findall(words))
+        or words.startswith(_TRANSIENT_WORDS)
+        or _status(error) in _TRANSIENT_STATUSES
+        or any(code.lower().startswith(_TRANSIENT_CODES) for code in _CODE.findall(words))
     )
 
 
 def _own_words(error: BaseException) -> str:
-    """What an error of the package says, without what a command wrote."""
+    """Return the message of an error without the output of a command."""
     return str(error).partition("\nstderr")[0]
 
 
@@ -298,7 +295,7 @@ def _status(error: BaseException) -> int | None:
 
 
 def _reason(error: BaseException) -> str:
-    """What an error says, as far as it holds no secret."""
+    """Return the message of an error without what may hold a secret."""
     kind = type(error).__name__
     words = _own_words(error)
     if kind == "RetryError":
@@ -308,12 +305,12 @@ def _reason(error: BaseException) -> str:
         return printable(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
     if isinstance(error, json.JSONDecodeError):
         return "the answer is not JSON"
-    # Not imported here: only the official package needs it.
+    # By name, so that configparser is imported only with the official package.
     if type(error).__module__ == "configparser":
         return f"is not a profile file ({kind})"
     if kind not in {"CredentialException", "ValueError"}:
         return kind
-    # Its authors write what they quote, such as a service's answer or a command's output, behind their own words.
+    # Quotations stand behind the package's own words.
     head = re.sub(r" from https?$", "", _QUOTED.split(words, maxsplit=1)[0]).rstrip(" .,")
     details = _details(error, words)
     shown = f" ({', '.join(details)})" if details else ""
@@ -333,7 +330,7 @@ def _details(error: BaseException, words: str) -> list[str]:
 
 
 def read_profiles(file: str) -> tuple[dict[str, Any], str | None]:
-    """Return the configuration of the official command line, and what is wrong with its file if it has none."""
+    """Return the configuration of the official command line, or what is wrong with its file."""
     try:
         document = json.loads(Path(file).read_text("utf-8"))
     except FileNotFoundError:
@@ -350,7 +347,7 @@ def read_profiles(file: str) -> tuple[dict[str, Any], str | None]:
 
 
 def _described(file: str, profile: str | None) -> tuple[str, str | None]:
-    """What to call the profile that the official package took, and why there is none if it took none."""
+    """Return how to call the profile in use, or else the file and why it has no such profile."""
     document, trouble = read_profiles(file)
     if trouble is not None:
         return file, trouble
@@ -365,11 +362,6 @@ def _described(file: str, profile: str | None) -> tuple[str, str | None]:
     return printable(f'profile "{name}" ({mode}) in {file}'), None
 
 
-def _is_anothers(_record: logging.LogRecord) -> bool:
+def _is_not_ours(_record: logging.LogRecord) -> bool:
+    """Drop what our fetches log, and nothing that other threads log."""
     return not is_ours(threading.get_ident())
-
-
-def _silence() -> None:
-    """Drop what our fetches log through those loggers, and nothing of what others log."""
-    for name in _TALKATIVE:
-        logging.getLogger(name).addFilter(_is_anothers)

@@ -1,7 +1,7 @@
-"""How the requests of the official credentials package go out: without the environment's proxies, unless asked for.
+"""Sends the requests of the official credentials package without the environment's proxies, unless asked for.
 
-The package itself sends every request through ``HTTP_PROXY`` and ``HTTPS_PROXY`` and ignores ``NO_PROXY``. This holds
-for the metadata service of the instance too: a proxy would see temporary keys in plain text, and could supply its own.
+The package sends every request through ``HTTP_PROXY`` and ``HTTPS_PROXY`` and ignores ``NO_PROXY``, even requests to
+the metadata service of the instance: the proxy sees temporary keys in plain text, and can supply its own.
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["is_ours", "our_requests"]
 
 _TRUST_ENV = "ecs_waiter.trust_env"
-"""Marks the options of a provider that the library made."""
+"""Marks the options of our providers."""
 
 _CONNECT_TIMEOUT = 5_000
 _READ_TIMEOUT = 10_000
 
 # The threads that fetch credentials for us now, and whether they may use the environment's proxies.
 _threads: dict[int, bool] = {}
-# The identifiers of threads are used again.
 in_forked_child(_threads.clear)
 
 
@@ -43,25 +42,25 @@ def is_ours(thread: int) -> bool:
 
 @contextmanager
 def our_requests(*, trust_env: bool) -> Iterator[None]:
-    """Send what the package, which is imported, asks for in this thread without the environment's proxies.
+    """Send the package's requests of this thread without the environment's proxies.
 
-    Other requests of the package stay as they are. Ours are those of this thread, and later ones with the same options,
-    because a provider may refresh its credentials in a thread of its own.
+    Later requests with the same options are sent so too, because a provider may refresh its credentials in another
+    thread. All other requests of the package stay as they are.
 
     Args:
-        trust_env: Whether hosts on the internet are asked through the environment's proxies all the same.
+        trust_env: Whether requests to hosts on the internet use the environment's proxies nevertheless.
     """
-    _take_over()
-    me = threading.get_ident()
-    _threads[me] = trust_env
+    _replace_do_action()
+    thread = threading.get_ident()
+    _threads[thread] = trust_env
     try:
         yield
     finally:
-        del _threads[me]
+        del _threads[thread]
 
 
-def _take_over() -> None:
-    from Tea.core import TeaCore  # noqa: PLC0415 - as heavy as all else that we import
+def _replace_do_action() -> None:
+    from Tea.core import TeaCore  # noqa: PLC0415 - this import takes long
 
     theirs = TeaCore.do_action
     if getattr(theirs, "is_ours", False):
@@ -81,7 +80,7 @@ def _take_over() -> None:
 
 
 def _send(request: Any, options: dict[str, Any]) -> Any:
-    """Do what ``TeaCore.do_action`` does, but with our own choice of a proxy, and without following redirects."""
+    """Do what ``TeaCore.do_action`` does, but choose the proxy here, and do not follow redirects."""
     from requests import PreparedRequest, Session  # noqa: PLC0415 - as above
     from Tea.core import TeaCore  # noqa: PLC0415
     from Tea.exceptions import RetryError  # noqa: PLC0415
@@ -98,7 +97,7 @@ def _send(request: Any, options: dict[str, Any]) -> Any:
         with Session() as session:
             session.trust_env = False
             adapter = TeaCore.get_adapter(url.scheme)
-            # The login is not in the proxy's URL, so that no error shows it.
+            # The proxy's login is not in its URL, so that no error shows it.
             adapter.proxy_headers = lambda _url: {} if proxy is None else dict(proxy.headers)
             session.mount(f"{url.scheme}://", adapter)
             response = session.send(
@@ -123,11 +122,11 @@ def _proxy_for(url: URL) -> Proxy | None:
 
 
 def _is_near(host: str) -> bool:
-    """Whether any address of a host is link-local, loopback or private. A name without an address here is far."""
+    """Whether a host has a link-local, loopback or private address. A name that does not resolve here is not near."""
     try:
         found = {address[0] for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError):
-        # Behind a proxy, only the proxy may know the names of the internet.
+        # Possibly only the proxy resolves the names of the internet.
         return f".{host.rstrip('.').lower()}".endswith(".localhost")
     return any(map(_is_near_address, found))
 
@@ -135,5 +134,5 @@ def _is_near(host: str) -> bool:
 def _is_near_address(address: str | int) -> bool:
     parsed = ipaddress.ip_address(address)
     embedded = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    # What is shared by the machines of a provider, such as the metadata service's address, is not global either.
+    # Shared addresses of a provider's machines, such as that of the metadata service, are not global either.
     return not (embedded or parsed).is_global

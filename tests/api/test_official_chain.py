@@ -24,7 +24,7 @@ import pytest
 from ecs_waiter import EcsClient, PollPolicy
 from ecs_waiter.api import official_chain
 from ecs_waiter.api.credentials import Credentials, DefaultCredentials
-from ecs_waiter.api.official_chain import OfficialChain, _present_sources, could_not_ask
+from ecs_waiter.api.official_chain import OfficialChain, _present_sources, is_transient
 from ecs_waiter.emulator import EcsEmulator
 from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError
 
@@ -532,7 +532,7 @@ def test_trouble_that_is_local(monkeypatch: pytest.MonkeyPatch, home: Path) -> N
     passing: list[Exception] = [MemoryError(), OSError(errno.EMFILE, "x"), RuntimeError("can't start new thread")]
     passing.append(RuntimeError("cannot schedule new futures after shutdown"))
     lasting: list[Exception] = [FileNotFoundError(2, "x"), PermissionError(13, "x"), ValueError("x"), KeyError()]
-    assert [could_not_ask(error) for error in passing + lasting] == [True] * 4 + [False] * 4
+    assert [is_transient(error) for error in passing + lasting] == [True] * 4 + [False] * 4
     monkeypatch.setattr(subprocess, "run", MagicMock(side_effect=OSError(errno.ENOMEM, "x")))
     write_profiles(home, counting_command(home, "LTAI"))
     with pytest.raises(ServiceUnavailableError, match="Cannot allocate memory"):
