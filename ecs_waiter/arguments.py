@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Coroutine
 from functools import partial
 
-from ecs_waiter.api.policy import check_seconds
+from ecs_waiter.api.call_policy import check_seconds
 from ecs_waiter.models import Task
 from ecs_waiter.polling.policy import PollPolicy
 

@@ -14,7 +14,7 @@ from ecs_waiter.airflow.policies import PolicyArgument, policy_from_numbers, pol
 from ecs_waiter.airflow.state import client_token, recall, remember
 from ecs_waiter.airflow.trigger_events import checked_event, tasks_of
 from ecs_waiter.airflow.triggers import EcsTaskTrigger
-from ecs_waiter.api.policy import check_seconds
+from ecs_waiter.api.call_policy import check_seconds
 from ecs_waiter.errors import ApiError
 from ecs_waiter.models import TaskStatus
 from ecs_waiter.printable import printable

@@ -13,6 +13,7 @@ import aiohttp
 
 from ecs_waiter.api.answers import Snapshot, detail_of, page_of, snapshot_of, tasks_in, total_of
 from ecs_waiter.api.attempts import CURRENT, Attempts
+from ecs_waiter.api.call_policy import CallPolicy
 from ecs_waiter.api.credentials import check_provider
 from ecs_waiter.api.endpoints import base_url, resolve_endpoint
 from ecs_waiter.api.filters import filters, whole
@@ -20,7 +21,6 @@ from ecs_waiter.api.idle import forget_idle
 from ecs_waiter.api.limiter import PlaceTakenError, Priority, RegionLimiter
 from ecs_waiter.api.listing import read_listing
 from ecs_waiter.api.operations import check_action, client_token_of, in_doubt, is_repeatable, region_of_call
-from ecs_waiter.api.policy import CallPolicy
 from ecs_waiter.api.proxies import Proxies, check_trust_env, trusts_env
 from ecs_waiter.api.quotas import quotas_of
 from ecs_waiter.api.retry import retrying

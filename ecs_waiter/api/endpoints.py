@@ -1,7 +1,7 @@
 """From a region's name to the base URL of its calls.
 
-Names and URLs are checked by grammars of our own, narrower than any URL parser's, so that no two parsers can
-disagree about the host that gets a signed request.
+The grammars here accept less than any URL parser, so that no two parsers disagree about the host that gets a signed
+request.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from functools import lru_cache
 
 from yarl import URL
 
@@ -29,44 +28,24 @@ _LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# The regions whose host does not follow the rule `ecs.<region>.aliyuncs.com`, as the official SDK lists them.
+# The regions that do not have the host `ecs.<region>.aliyuncs.com`, by their host, as in the official SDK.
 _EXCEPTIONS = {
-    "ap-northeast-2-pop": "ecs.aliyuncs.com",
-    "cn-beijing-finance-pop": "ecs.aliyuncs.com",
-    "cn-beijing-gov-1": "ecs.aliyuncs.com",
-    "cn-beijing-nu16-b01": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-edge-1": "ecs.cn-qingdao-nebula.aliyuncs.com",
-    "cn-fujian": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-haidian-cm12-c01": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-hangzhou": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-hangzhou-bj-b01": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-hangzhou-finance": "ecs.aliyuncs.com",
-    "cn-hangzhou-internal-prod-1": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-hangzhou-internal-test-1": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-hangzhou-internal-test-2": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-hangzhou-internal-test-3": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-hangzhou-test-306": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-hongkong-finance-pop": "ecs.aliyuncs.com",
-    "cn-huhehaote-nebula-1": "ecs.cn-qingdao-nebula.aliyuncs.com",
-    "cn-north-2-gov-1": "ecs.aliyuncs.com",
-    "cn-shanghai-et15-b01": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-shanghai-et2-b01": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-shanghai-finance-1": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-shanghai-inner": "ecs.aliyuncs.com",
-    "cn-shanghai-internal-test-1": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-shenzhen-finance-1": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-shenzhen-inner": "ecs.aliyuncs.com",
-    "cn-shenzhen-st4-d01": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-shenzhen-su18-b01": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-wuhan": "ecs.aliyuncs.com",
-    "cn-yushanfang": "ecs.aliyuncs.com",
-    "cn-zhangbei": "ecs.aliyuncs.com",
-    "cn-zhangbei-na61-b01": "ecs-cn-hangzhou.aliyuncs.com",
-    "cn-zhangjiakou-na62-a01": "ecs.cn-zhangjiakou.aliyuncs.com",
-    "cn-zhengzhou-nebula-1": "ecs.cn-qingdao-nebula.aliyuncs.com",
-    "eu-west-1-oxs": "ecs.cn-shenzhen-cloudstone.aliyuncs.com",
-    "rus-west-1-pop": "ecs.aliyuncs.com",
+    "ecs-cn-hangzhou.aliyuncs.com": """
+        cn-hangzhou cn-shanghai-finance-1 cn-shenzhen-finance-1 cn-beijing-nu16-b01 cn-fujian cn-haidian-cm12-c01
+        cn-hangzhou-bj-b01 cn-hangzhou-internal-prod-1 cn-hangzhou-internal-test-1 cn-hangzhou-internal-test-2
+        cn-hangzhou-internal-test-3 cn-hangzhou-test-306 cn-shanghai-et15-b01 cn-shanghai-et2-b01
+        cn-shanghai-internal-test-1 cn-shenzhen-st4-d01 cn-shenzhen-su18-b01 cn-zhangbei-na61-b01
+    """,
+    "ecs.aliyuncs.com": """
+        cn-north-2-gov-1 ap-northeast-2-pop cn-beijing-finance-pop cn-beijing-gov-1 cn-hangzhou-finance
+        cn-hongkong-finance-pop cn-shanghai-inner cn-shenzhen-inner cn-wuhan cn-yushanfang cn-zhangbei
+        rus-west-1-pop
+    """,
+    "ecs.cn-qingdao-nebula.aliyuncs.com": "cn-edge-1 cn-huhehaote-nebula-1 cn-zhengzhou-nebula-1",
+    "ecs.cn-zhangjiakou.aliyuncs.com": "cn-zhangjiakou-na62-a01",
+    "ecs.cn-shenzhen-cloudstone.aliyuncs.com": "eu-west-1-oxs",
 }
+_HOSTS = {region_id: host for host, region_ids in _EXCEPTIONS.items() for region_id in region_ids.split()}
 
 
 def resolve_endpoint(endpoint: str | None) -> str | None:
@@ -75,37 +54,32 @@ def resolve_endpoint(endpoint: str | None) -> str | None:
     None falls back to the environment variable ECS_WAITER_ENDPOINT, which may be empty for none.
 
     Raises:
-        TypeError: It is no text.
-        ValueError: It is no base URL, or plain http to another machine. The message does not repeat it, for it may
-            hold a password.
+        TypeError: It is not a string.
+        ValueError: It is not a base URL, or it is plain http to another machine. The message does not repeat it,
+            because it may hold a password.
     """
     if endpoint is not None:
         return _checked_base("endpoint", endpoint)
-    told = os.environ.get(_ENDPOINT_VARIABLE)
-    return _checked_base(_ENDPOINT_VARIABLE, told) if told else None
+    value = os.environ.get(_ENDPOINT_VARIABLE)
+    return _checked_base(_ENDPOINT_VARIABLE, value) if value else None
 
 
 def base_url(region_id: str, endpoint: str | None) -> URL:
     """Return the URL of a region's calls: `endpoint`, as `resolve_endpoint` made it, or the region's own host.
 
     Raises:
-        TypeError: `region_id` is no text.
+        TypeError: `region_id` is not a string.
         ValueError: `region_id` does not look like a region's name.
     """
     region = check_region(region_id)
     if endpoint is not None:
         return URL(f"{endpoint}/")
-    return URL(f"https://{_EXCEPTIONS.get(region) or f'ecs.{region}.aliyuncs.com'}/")
+    return URL(f"https://{_HOSTS.get(region) or f'ecs.{region}.aliyuncs.com'}/")
 
 
 def _checked_base(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} takes a base URL as text, not {type(value).__name__}")
-    return _base(name, value)
-
-
-@lru_cache(maxsize=32)  # every wait and its client ask, and programs have one or two
-def _base(name: str, value: str) -> str:
     found = _BASE.fullmatch(value)
     if found is None:
         raise ValueError(
@@ -131,13 +105,13 @@ def _address(name: str, ipv6: str | None, host: str) -> _Address | str:
         if ipv6:
             return ipaddress.IPv6Address(ipv6)
         labels = host.split(".")
-        # Resolvers take `127.1` or `0x7f.1` for addresses; only the plain form of four numbers passes.
+        # Resolvers read `127.1` and `0x7f.1` as addresses too, but only the form of four decimal numbers is accepted.
         if _NUMBER.fullmatch(labels[-1]):
             return ipaddress.IPv4Address(host)
     except ValueError:
-        raise ValueError(f"{name} has a host that is no IP address") from None
+        raise ValueError(f"{name} has an invalid IP address") from None
     if len(host) > _MAX_HOST or not all(map(_LABEL.fullmatch, labels)):
-        raise ValueError(f"{name} has a host that is no host name")
+        raise ValueError(f"{name} has an invalid host name")
     return host
 
 

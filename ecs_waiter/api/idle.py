@@ -1,4 +1,4 @@
-"""What is kept for each region is forgotten once the region is idle: names come from callers, and have no end."""
+"""Forgets what is kept for idle regions, because callers may name any number of regions."""
 
 from __future__ import annotations
 
@@ -8,26 +8,24 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["KEPT", "forget_idle"]
+__all__ = ["forget_idle"]
 
 T = TypeVar("T")
 
-KEPT = 32
+_KEPT = 32
 """Regions that are kept although they are idle: more than the service has."""
 
 _EXAMINED = 4
-"""Regions examined at a time. As that happens whenever one is added, idle ones become fewer."""
+"""Regions examined when one is added: more than one, so that the number of idle ones falls."""
 
 
 def forget_idle(regions: dict[str, T], is_idle: Callable[[str, T], bool]) -> Iterator[tuple[str, T]]:
-    """Take idle regions out, the earliest first; to be called when one was added."""
+    """Remove idle regions, the earliest first, and yield them. To be called when a region was added."""
     for region_id in tuple(islice(regions, _EXAMINED)):
-        if len(regions) <= KEPT:
+        if len(regions) <= _KEPT:
             return
-        kept = regions[region_id]
+        kept = regions.pop(region_id)
         if is_idle(region_id, kept):
             yield region_id, kept
-            del regions[region_id]
         else:
-            del regions[region_id]
             regions[region_id] = kept

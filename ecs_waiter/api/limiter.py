@@ -15,7 +15,7 @@ from ecs_waiter.api.quotas import CallLog, Quota
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from ecs_waiter.api.policy import CallPolicy
+    from ecs_waiter.api.call_policy import CallPolicy
 
 __all__ = ["PlaceTakenError", "Priority", "RegionLimiter"]
 

@@ -1,4 +1,4 @@
-"""Facts about ECS operations: which start a task, which can be repeated, and how to find out whether one started.
+"""ECS operations: which start a task, which can be repeated, and how to find out whether one has started.
 
 Source: the official SDK's models of the ECS API of 2014-05-26.
 """
@@ -44,16 +44,17 @@ STARTS_TASK = frozenset(
 """Operations whose answer carries a TaskId."""
 
 MAY_BE_DONE_AT_ONCE = frozenset({"ModifyDiskSpec"})
-"""Those of them whose answer carries no TaskId if the change was done at once. All others always give one."""
+"""Those of them whose answer has no TaskId if the change was made at once. The answers of all others have one."""
 
 TAKES_CLIENT_TOKEN = frozenset({"ImportImage", "ModifyInstanceClockOptions"})
-"""Those of them that take a ClientToken, so that starting twice starts once."""
+"""Those of them that take a ClientToken, with which starting twice starts once."""
 
 _TAKES_DRY_RUN = frozenset(
     {"ExportImage", "ImportImage", "ModifyDiskDeployment", "ModifyDiskSpec", "ModifyInstanceClockOptions"}
 )
 """Those of them that take ``DryRun``."""
 
+# How to wait for operations that start something else than a task, and which operation lists what they started.
 _IMAGE = "wait until DescribeImages reports the answer's ImageId as Available"
 _SNAPSHOT = "wait until DescribeSnapshots reports the answer's SnapshotId as accomplished"
 _WAIT_INSTEAD = {
@@ -65,10 +66,8 @@ _WAIT_INSTEAD = {
     "CreateSnapshot": _SNAPSHOT,
 }
 _LISTED_BY = {
-    "CopyImage": "DescribeImages",
-    "CopySnapshot": "DescribeSnapshots",
-    "CreateImage": "DescribeImages",
-    "CreateSnapshot": "DescribeSnapshots",
+    **dict.fromkeys(("CopyImage", "CreateImage"), "DescribeImages"),
+    **dict.fromkeys(("CopySnapshot", "CreateSnapshot"), "DescribeSnapshots"),
 }
 
 _ACTION = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}", re.ASCII)
@@ -76,10 +75,9 @@ _READS = re.compile(r"(Describe|List|Get|Query)[A-Z]")
 
 
 def is_repeatable(action: str, params: Mapping[str, object]) -> bool:
-    """Whether a call can be repeated even if an earlier attempt may have taken effect.
+    """Whether a call can be repeated although an earlier attempt may have taken effect.
 
-    True for a read-only operation, for a dry run, and with a ``ClientToken``, unless the operation is known to ignore
-    it.
+    This is so for a read-only operation, a dry run, and with a ``ClientToken`` unless the operation ignores it.
     """
     return bool(_READS.match(action)) or is_dry_run(action, params) or client_token_of(action, params) is not None
 
@@ -95,7 +93,7 @@ def is_dry_run(action: str, params: Mapping[str, object]) -> bool:
 
 
 def client_token_of(action: str, params: Mapping[str, object]) -> str | None:
-    """Return the token with which a call takes effect at most once; None if there is none, or the operation ignores it.
+    """Return the token with which a call takes effect at most once; None if there is none or it is ignored.
 
     An operation that is not listed here is assumed to take one.
     """
@@ -105,9 +103,9 @@ def client_token_of(action: str, params: Mapping[str, object]) -> str | None:
 
 
 def in_doubt(action: str, region_id: str, params: Mapping[str, object]) -> str:
-    """Return what to say about a call that may have taken effect: that it may, and how to find out.
+    """Return the message for a call that may have taken effect, which says how to find out.
 
-    Empty for calls that change nothing: read-only operations and dry runs.
+    It is empty for calls that change nothing: read-only operations and dry runs.
     """
     if _READS.match(action) or is_dry_run(action, params):
         return ""
@@ -125,7 +123,7 @@ def in_doubt(action: str, region_id: str, params: Mapping[str, object]) -> str:
 
 
 def wait_instead(action: str) -> str:
-    """Return how to wait for an operation that starts no task."""
+    """Return how to wait for an operation that does not start a task."""
     return _WAIT_INSTEAD.get(action, "wait with the Describe operation for what it changes")
 
 
@@ -133,8 +131,8 @@ def check_action(action: object) -> str:
     """Return the name of an operation.
 
     Raises:
-        TypeError: It is no string.
-        ValueError: It is no operation's name.
+        TypeError: It is not a string.
+        ValueError: It is not a name.
     """
     if not isinstance(action, str):
         raise TypeError(f"an operation's name is a string such as 'ExportImage', not {type(action).__name__}")
@@ -144,16 +142,16 @@ def check_action(action: object) -> str:
 
 
 def region_of_call(region_id: str | None, params: Mapping[str, object]) -> str:
-    """Return the region that a call is for: its ``RegionId`` may stand among the parameters, as the service has it.
+    """Return the region of a call: ``RegionId`` among its parameters, or else `region_id`.
 
     Raises:
-        TypeError: The region is no string.
-        ValueError: It is not one, none is known, or two are named.
+        TypeError: The region is not a string.
+        ValueError: It is not a region's name, there is none, or there are two.
     """
-    told = params.get("RegionId")
-    if told is None:
+    named = params.get("RegionId")
+    if named is None:
         return resolve_region(region_id)
-    region = check_region(told)
+    region = check_region(named)
     if region_id is not None and region_id != region:
         raise ValueError(f"region_id is {region_id!r}, and RegionId among the parameters {region!r}: name one")
     return region

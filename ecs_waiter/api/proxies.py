@@ -18,36 +18,22 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-__all__ = [
-    "TRUST_ENV_VARIABLE",
-    "Proxies",
-    "Proxy",
-    "check_trust_env",
-    "read_flag",
-    "trust_env_variable",
-    "trusts_env",
-    "unused_proxy",
-]
+__all__ = ["Proxies", "Proxy", "check_trust_env", "read_flag", "trust_env_variable", "trusts_env", "unused_proxy"]
 
-TRUST_ENV_VARIABLE = "ECS_WAITER_TRUST_ENV"
-"""Turns the environment's proxies on for the command and for Airflow."""
-
-_SCHEMES = frozenset({"http", "https"})
-_FLAGS = {
-    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
-    **dict.fromkeys(("", "0", "false", "f", "no", "n", "off"), False),
-}
+_TRUST_ENV_VARIABLE = "ECS_WAITER_TRUST_ENV"
+_TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
+_FALSE = frozenset({"", "0", "false", "f", "no", "n", "off"})
 _SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """One proxy. Its login is in `headers` alone, so that no URL in an error shows it.
+    """One proxy.
 
     Attributes:
-        url: Its URL, without a login.
-        headers: What the proxy itself is sent.
-        redactor: Removes the login from the proxy's words.
+        url: Its URL, without a login: errors show it.
+        headers: What the proxy itself is sent, such as its login.
+        redactor: Removes the login from what the proxy answers.
     """
 
     url: URL
@@ -55,7 +41,7 @@ class Proxy:
     redactor: Redactor | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
-        return f"{self.url.host_port_subcomponent}"
+        return str(self.url.host_port_subcomponent)
 
     def clean(self, text: str) -> str:
         """Return `text` without the proxy's login."""
@@ -73,26 +59,30 @@ class Proxies:
         """Return the proxy for `url`; None for a direct connection.
 
         Raises:
-            ValueError: The environment names a proxy that cannot be used. The message does not repeat it: it may
-                hold a password.
+            ValueError: The environment names an unusable proxy. The message does not repeat it, because it may hold a
+                password.
         """
         origin = url.origin()
         if origin not in self._found:
-            self._found[origin] = _proxy_for(origin, self._values)
+            key = _key_for(origin, self._values)
+            self._found[origin] = None if key is None else _proxy_for(origin, key, self._values[key])
         return self._found[origin]
 
 
 def unused_proxy(url: URL) -> str | None:
     """Return the name of the setting whose proxy could be used for `url`; None if there is none.
 
-    A proxy that only a session of the user's can use, such as a SOCKS proxy, is named too.
+    A proxy that only a session of the user can use, such as a SOCKS proxy, is named too.
     """
     values = getproxies()
-    key = _key(url, values)
+    key = _key_for(url, values)
+    if key is None:
+        return None
     try:
-        return None if key is None or _proxy_for(url.origin(), values) is None else _named(key)
+        is_usable = _proxy_for(url.origin(), key, values[key]) is not None
     except ValueError:
-        return None if key is None else _named(key)
+        is_usable = True
+    return _setting(key) if is_usable else None
 
 
 def check_trust_env(trust_env: object, session: aiohttp.ClientSession | None) -> bool:
@@ -118,61 +108,54 @@ def trusts_env(trust_env: object, session: object) -> bool:
 
 
 def read_flag(name: str, value: object) -> bool:
-    """Return what a setting says: a bool, or text such as ``true``, ``1``, ``no``.
+    """Return a setting as a bool: a bool itself, or text such as ``true``, ``1``, ``no``.
 
     Raises:
-        ValueError: It says neither yes nor no.
+        ValueError: It is something else.
     """
-    if isinstance(value, bool):
-        return value
-    flag = _FLAGS.get(str(value).strip().lower()) if isinstance(value, str | int) else None
-    if flag is None:
+    text = str(value).strip().lower() if isinstance(value, str | int) else None
+    if text not in _TRUE | _FALSE:
         raise ValueError(f"{name} takes true or false, not {repr(value)[:_SHOWN]}")
-    return flag
+    return text in _TRUE
 
 
 def trust_env_variable() -> bool:
-    """Return what ``ECS_WAITER_TRUST_ENV`` says; False if it is not set.
+    """Return the setting ``ECS_WAITER_TRUST_ENV``; False if it is not set.
 
     Raises:
-        ValueError: It says neither yes nor no.
+        ValueError: It is neither true nor false.
     """
-    return read_flag(TRUST_ENV_VARIABLE, os.environ.get(TRUST_ENV_VARIABLE, ""))
+    return read_flag(_TRUST_ENV_VARIABLE, os.environ.get(_TRUST_ENV_VARIABLE, ""))
 
 
-def _key(url: URL, values: Mapping[str, str]) -> str | None:
-    """The setting for a URL, unless NO_PROXY excludes its host."""
+def _key_for(url: URL, values: Mapping[str, str]) -> str | None:
+    """Return the key of the proxy for a URL; None if there is none, or NO_PROXY excludes the host."""
     key = next((key for key in (url.scheme, "all") if values.get(key)), None)
     hosts = (url.host_port_subcomponent or "", url.host or "")
     return None if key is None or any(map(proxy_bypass, hosts)) else key
 
 
-def _proxy_for(origin: URL, values: Mapping[str, str]) -> Proxy | None:
-    key = _key(origin, values)
-    if key is None:
-        return None
-    proxy = _read(_named(key), values[key].strip())
-    # Plain http is for this machine alone: no other machine may read a signed request.
-    is_exposed = origin.scheme == "http" and not _is_loopback(proxy.url.host or "")
-    return None if is_exposed else proxy
-
-
-def _named(key: str) -> str:
+def _setting(key: str) -> str:
     names = (f"{key}_proxy", f"{key.upper()}_PROXY")
     return next((name for name in names if os.environ.get(name)), f"the system's {key} proxy")
 
 
-def _read(name: str, value: str) -> Proxy:
+def _proxy_for(origin: URL, key: str, value: str) -> Proxy | None:
+    value = value.strip()
     try:
-        # As for curl, a proxy without a scheme is an http one.
+        # Like curl, take a proxy without a scheme for an http proxy.
         url = URL(value if "://" in value else f"http://{value}")
-        is_usable = url.scheme in _SCHEMES and bool(url.host and url.port)
+        is_usable = url.scheme in {"http", "https"} and bool(url.host and url.port)
     except ValueError:
         is_usable = False
     if not is_usable:
         is_socks = value.lower().startswith("socks")
         more = "; for a SOCKS proxy pass a session= with a SOCKS connector" if is_socks else ""
-        raise ValueError(f"{name} takes the URL of an http or https proxy, such as http://proxy.example.com:3128{more}")
+        raise ValueError(
+            f"{_setting(key)} takes the URL of an http or https proxy, such as http://proxy.example.com:3128{more}"
+        )
+    if origin.scheme == "http" and not _is_loopback(url.host or ""):
+        return None  # another machine could read the signed request
     bare = URL.build(scheme=url.scheme, host=url.host or "", port=url.port)
     if url.user is None and url.password is None:
         return Proxy(bare)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
-    from ecs_waiter.api.policy import CallPolicy
+    from ecs_waiter.api.call_policy import CallPolicy
 
 __all__ = ["is_passing", "retrying", "wait_backoff"]
 

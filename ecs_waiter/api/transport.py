@@ -36,11 +36,11 @@ from ecs_waiter.slices import at_once, in_steps
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Mapping
 
+    from ecs_waiter.api.call_policy import CallPolicy
     from ecs_waiter.api.credentials import CredentialsProvider
     from ecs_waiter.api.exchange import Reply
     from ecs_waiter.api.limiter import RegionLimiter
     from ecs_waiter.api.listing import Listing
-    from ecs_waiter.api.policy import CallPolicy
     from ecs_waiter.api.proxies import Proxies, Proxy
     from ecs_waiter.api.request import SignedRequest
 

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from ecs_waiter.api.call_policy import CallPolicy
 from ecs_waiter.api.client import EcsClient
-from ecs_waiter.api.policy import CallPolicy
 from ecs_waiter.cli.failure import CommandError, ExitCode, MisuseError
 from ecs_waiter.cli.interrupt import InterruptedByUserError, Stop
 from ecs_waiter.cli.streams import say

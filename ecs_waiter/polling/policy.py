@@ -10,7 +10,7 @@ from typing import TypeAlias
 from tenacity import AsyncRetrying, Future, RetryCallState
 from tenacity.wait import wait_base
 
-from ecs_waiter.api.policy import CallPolicy, check_number, check_seconds
+from ecs_waiter.api.call_policy import CallPolicy, check_number, check_seconds
 from ecs_waiter.chance import CHANCE
 
 __all__ = ["PollPolicy", "WaitStrategy", "ask", "wait_proportional"]

@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from ecs_waiter.api.call_policy import CallPolicy
 from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import Credentials, StaticCredentials
 from ecs_waiter.api.limiter import Priority
-from ecs_waiter.api.policy import CallPolicy
 from ecs_waiter.api.signing import canonical_query
 from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError
 from ecs_waiter.models import TaskStatus

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecs_waiter.api.call_policy import CallPolicy
 from ecs_waiter.api.limiter import PlaceTakenError, Priority, RegionLimiter
-from ecs_waiter.api.policy import CallPolicy
 from ecs_waiter.api.quotas import Quota
 from ecs_waiter.testing.virtual_time import virtual_time
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import tenacity
 
-from ecs_waiter.api.policy import CallPolicy
+from ecs_waiter.api.call_policy import CallPolicy
 from ecs_waiter.api.retry import is_passing, retrying, wait_backoff
 from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError
 

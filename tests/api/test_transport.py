@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
+from ecs_waiter.api.call_policy import CallPolicy
 from ecs_waiter.api.credentials import Credentials, StaticCredentials
 from ecs_waiter.api.limiter import RegionLimiter
-from ecs_waiter.api.policy import CallPolicy
 from ecs_waiter.api.signing import EMPTY_SHA256, sign
 from ecs_waiter.api.transport import Transport, new_connector
 from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError

@@ -1,4 +1,4 @@
-"""CallPolicy: what one region's calls may cost and how long its faults are borne; PollPolicy adds the cadence."""
+"""CallPolicy: limits of the calls to one region. PollPolicy adds when to poll."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def check_number(name: str, value: object, *, positive: bool = False, unit: str 
     """Return `value` as a finite number that is not negative.
 
     Raises:
-        TypeError: It is no number.
-        ValueError: It is negative, infinite or NaN, or zero where `positive` is asked.
+        TypeError: It is not a number.
+        ValueError: It is negative, infinite or NaN, or it is zero although `positive` is set.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} takes a {unit}, not {type(value).__name__}")
