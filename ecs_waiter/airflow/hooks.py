@@ -115,7 +115,7 @@ class EcsTaskHook(BaseHook):
         """The fields of the connection, read once.
 
         Raises:
-            AirflowNotFoundException: There is no such connection.
+            AirflowNotFoundException: The connection does not exist.
             ValueError: The connection has only one half of a key, or its `trust_env` is not true or false.
         """
         if self._access is None:

@@ -94,7 +94,11 @@ class EcsTaskSensor(BaseSensorOperator):
                 ),
                 method_name="execute_complete",
             )
-        return self._poke_on(context)
+        try:
+            return super().execute(context)  # type: ignore[no-any-return]
+        except AirflowSensorTimeout as error:
+            # Airflow never retries after AirflowSensorTimeout, but a new try can still find the task finished.
+            raise AirflowException(str(error)) from error
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Return ID -> the task's fields.
@@ -127,13 +131,6 @@ class EcsTaskSensor(BaseSensorOperator):
                 return PokeReturnValue(is_done=False)
             tasks.update(tasks_of(checked_event(event)))
         return PokeReturnValue(is_done=True, xcom_value={task_id: tasks[task_id] for task_id in task_ids})
-
-    def _poke_on(self, context: Context) -> dict[str, Any]:
-        try:
-            return super().execute(context)  # type: ignore[no-any-return]
-        except AirflowSensorTimeout as error:
-            # Airflow never retries after AirflowSensorTimeout, but a new try can still find the task finished.
-            raise AirflowException(str(error)) from error
 
     def _hook(self) -> EcsTaskHook:
         return EcsTaskHook(self.alibabacloud_conn_id, self.region_id, policy_from_numbers(self.policy))

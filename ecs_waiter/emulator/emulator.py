@@ -263,7 +263,7 @@ class EcsEmulator:
             **settings: The settings of this kind of fault.
 
         Raises:
-            ValueError: There is no such fault or setting, or its value is invalid.
+            ValueError: The fault or a setting is unknown, or a value is invalid.
         """
         injection = Injection(
             kind,

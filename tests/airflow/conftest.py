@@ -65,12 +65,12 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
             "endpoint": endpoint,
             "auth_type": "AK",
         }
-        told = {name: value for name, value in {**known, **extra}.items() if value is not None}
-        uri = json.dumps({"conn_type": "alibaba_cloud", "extra": told})
+        extra_fields = {name: value for name, value in {**known, **extra}.items() if value is not None}
+        uri = json.dumps({"conn_type": "alibaba_cloud", "extra": extra_fields})
         monkeypatch.setenv("AIRFLOW_CONN_ALIBABACLOUD_DEFAULT", uri)
         return "alibabacloud_default"
 
-    # The connection alone has to lead to the emulator.
+    # Only the connection may name the emulator.
     for name in ("ECS_WAITER_ENDPOINT", "ALIBABA_CLOUD_REGION_ID", "ALIBABA_CLOUD_ACCESS_KEY_ID"):
         monkeypatch.delenv(name, raising=False)
     return connect
@@ -85,5 +85,5 @@ def virtual(virtual_ecs: EcsEmulator, connect: Callable[..., str]) -> EcsEmulato
 
 @pytest.fixture
 def connection(ecs_emulator: EcsEmulator, connect: Callable[..., str]) -> str:
-    """The default connection, which leads to the emulator on loopback."""
+    """The default connection, to the emulator on loopback."""
     return connect(ecs_emulator.url)

@@ -119,7 +119,7 @@ def test_paused_triggerer_cancels_nothing(cluster: Cluster, ecs: EcsEmulator) ->
     def spared() -> bool:
         return any("not canceled: " in cluster.log(found) for found in cluster.instances("kill", run))
 
-    until("it wakes up, and is told that they are no longer its own", spared, 60)
+    until("it wakes up, and finds that they are no longer its own", spared, 60)
     time.sleep(5)
     assert canceled() == []
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def hook(*arguments: Any, **more: Any) -> EcsTaskHook:
-    """A hook for the default connection, unless told otherwise."""
+    """A hook for the default connection, by default."""
     return EcsTaskHook(*arguments, **more)
 
 
@@ -47,9 +47,9 @@ def test_both_ways_say_the_same(connect: Callable[..., str]) -> None:
 def test_secrets_stay_out_of_reprs(connect: Callable[..., str]) -> None:
     """What the hook has read can be logged."""
     connect("http://127.0.0.1:1", security_token="sts-token")
-    told = repr(hook().access)
-    assert "emulator-key-secret" not in told
-    assert "sts-token" not in told
+    text = repr(hook().access)
+    assert "emulator-key-secret" not in text
+    assert "sts-token" not in text
 
 
 @pytest.mark.parametrize("empty", [None, ""])
@@ -68,7 +68,7 @@ def test_without_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["access_key_id", "access_key_secret"])
 def test_half_a_key(connect: Callable[..., str], name: str) -> None:
-    """Half of a key is told, without the other half."""
+    """An error names the missing half of a key, without the other half."""
     connect("http://127.0.0.1:1", **{name: None})
     with pytest.raises(ValueError, match=f"lacks {name}") as caught:
         _ = hook().access
@@ -88,12 +88,12 @@ def test_region_of_the_hook_takes_precedence(connect: Callable[..., str]) -> Non
 
 
 def test_connection_test(ecs_emulator: EcsEmulator, connection: str) -> None:
-    """The user interface's test tells whether keys and region are good."""
+    """The user interface's test reports whether keys and region are valid."""
     assert hook(connection).test_connection() == (True, "ECS answers in cn-hangzhou")
     ecs_emulator.inject("refuse")
-    works, told = hook(connection).test_connection()
+    works, text = hook(connection).test_connection()
     assert not works
-    assert "Forbidden.RAM" in told
+    assert "Forbidden.RAM" in text
 
 
 @pytest.mark.asyncio

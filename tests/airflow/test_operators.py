@@ -159,7 +159,7 @@ def test_lost_answer_with_a_token(how: str, ecs_emulator: EcsEmulator) -> None:
 
 
 def test_sensor_waits_for_xcoms(how: str, ecs_emulator: EcsEmulator) -> None:
-    """The sensor waits for the IDs that mapped operators have pushed, and tells what became of each."""
+    """The sensor waits for the IDs that mapped operators have pushed, and returns the fields of each task."""
     ecs_emulator.plan("ExportImage", duration=0.5)
     ran = run_dag(f"wait_{how}")
     assert ran.states == {"start": "success", "step": "success"}
@@ -169,8 +169,8 @@ def test_sensor_waits_for_xcoms(how: str, ecs_emulator: EcsEmulator) -> None:
 def test_sensor_takes_templates(how: str, ecs_emulator: EcsEmulator) -> None:
     """A template may render to a list, or to IDs with commas; the operator's region takes precedence."""
     ids = [ecs_emulator.add_task(region_id="us-west-1", duration=0.3) for _ in range(3)]
-    for told in (ids, ", ".join(ids)):
-        ran = run_dag(f"wait_told_{how}", ids=told)
+    for given in (ids, ", ".join(ids)):
+        ran = run_dag(f"wait_told_{how}", ids=given)
         assert ran.states == {"step": "success"}
         assert list(ran.xcoms["step"]["return_value"]) == ids
 

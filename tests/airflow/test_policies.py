@@ -50,7 +50,7 @@ def test_default() -> None:
     ],
 )
 def test_what_has_no_numbers(policy: Any) -> None:
-    """A strategy that is code, or a number that makes no sense, is refused where the DAG is read."""
+    """A strategy that is code, or an invalid number, is rejected where the DAG is parsed."""
     with pytest.raises(ValueError, match=r"\w"):
         policy_to_numbers(policy)
 

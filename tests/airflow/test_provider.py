@@ -19,7 +19,7 @@ from ecs_waiter.airflow import provider
 
 
 def test_schema() -> None:
-    """The description is one by Airflow's own schema, and the entry point leads to it."""
+    """The description matches Airflow's own schema, and the entry point returns it."""
     schema = json.loads((files("airflow") / "provider_info.schema.json").read_text())
     jsonschema.validate(provider.get_provider_info(), schema)
     [found] = [point for point in entry_points(group="apache_airflow_provider") if point.value.startswith("ecs_waiter")]

@@ -57,10 +57,10 @@ def test_end_is_remembered() -> None:
 
 
 def test_xcom_is_enough() -> None:
-    """Where there is no store, an XCom that is still there tells the task."""
-    told = context(None)
-    remember(told, "t-1")
-    assert recall(told) == Earlier("t-1")
+    """Without a store, an XCom that still exists has the task's ID."""
+    kept = context(None)
+    remember(kept, "t-1")
+    assert recall(kept) == Earlier("t-1")
 
 
 def test_nothing_known() -> None:

@@ -1,4 +1,4 @@
-"""The trigger: one event each, one poll for all, and nobody harmed by another."""
+"""The trigger: one event each, one poll for all, and no effect on other triggers."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def polls(ecs: EcsEmulator) -> list[tuple[str, ...]]:
 
 @pytest.mark.asyncio
 async def test_success(virtual: EcsEmulator) -> None:
-    """When all tasks have finished, the event tells what became of each."""
+    """When all tasks have finished, the event has the fields of each."""
     ids = [virtual.add_task(duration=600, resource_id=f"m-{number}") for number in range(3)]
-    told = await event(trigger(*ids))
-    assert told["status"] == "success"
-    assert [task["resource_id"] for task in told["tasks"].values()] == ["m-0", "m-1", "m-2"]
-    assert (told["errors"], told["pending"]) == ({}, [])
+    result = await event(trigger(*ids))
+    assert result["status"] == "success"
+    assert [task["resource_id"] for task in result["tasks"].values()] == ["m-0", "m-1", "m-2"]
+    assert (result["errors"], result["pending"]) == ({}, [])
 
 
 @pytest.mark.asyncio
@@ -64,11 +64,11 @@ async def test_failure_tells_the_reason(virtual: EcsEmulator) -> None:
     """A failed task's event holds the service's reason, and what the others came to."""
     good = virtual.add_task(duration=60)
     bad = virtual.add_task(duration=30, outcome="Failed", error=("NoSpace", "the bucket is full"))
-    told = await event(trigger(good, bad))
-    assert told["status"] == "failed"
-    assert "NoSpace: the bucket is full" in told["message"]
-    assert told["tasks"][good]["task_status"] == "Finished"
-    assert told["tasks"][bad]["task_status"] == "Failed"
+    result = await event(trigger(good, bad))
+    assert result["status"] == "failed"
+    assert "NoSpace: the bucket is full" in result["message"]
+    assert result["tasks"][good]["task_status"] == "Finished"
+    assert result["tasks"][bad]["task_status"] == "Failed"
 
 
 @pytest.mark.asyncio
@@ -76,8 +76,8 @@ async def test_thousand_triggers_share_one_poll(virtual: EcsEmulator) -> None:
     """A thousand triggers cost ten calls a poll."""
     policy = {"wait": {"factor": 0, "min": 10, "max": 10, "jitter": 0}}
     ids = [virtual.add_task(duration=95) for _ in range(1000)]
-    told = await asyncio.gather(*(event(trigger(task_id, policy=policy)) for task_id in ids))
-    assert {found["status"] for found in told} == {"success"}
+    result = await asyncio.gather(*(event(trigger(task_id, policy=policy)) for task_id in ids))
+    assert {found["status"] for found in result} == {"success"}
     # At 0, 10, ... 90, and the last at 100 seconds. Connections are read in threads, so that not all come in one turn of
     # the loop: until their calls have found together, a few may go out half empty.
     assert 11 * 10 <= len(polls(virtual)) <= 12 * 10
@@ -85,12 +85,12 @@ async def test_thousand_triggers_share_one_poll(virtual: EcsEmulator) -> None:
 
 
 @pytest.mark.asyncio
-async def test_no_one_is_harmed_by_another(virtual: EcsEmulator, caplog: pytest.LogCaptureFixture) -> None:
-    """Bad input, an unknown ID, a deadline, a region that is none: each has its own event, the others theirs."""
+async def test_triggers_do_not_affect_each_other(virtual: EcsEmulator, caplog: pytest.LogCaptureFixture) -> None:
+    """Invalid input, an unknown ID, a deadline, an invalid region: each has its own event, and the others theirs."""
     good = [virtual.add_task(duration=300) for _ in range(50)]
     soon = (datetime.now(UTC) + timedelta(seconds=60)).isoformat()
     endless = virtual.add_task(duration=10_000)
-    odd = {
+    invalid = {
         "timeout": trigger(endless, deadline=soon),
         "failed": trigger("t-unknown"),
         "error: no list": trigger(task_ids="t-1"),
@@ -103,20 +103,20 @@ async def test_no_one_is_harmed_by_another(virtual: EcsEmulator, caplog: pytest.
         "error: numbers": trigger("t-1", policy={"wait": {"min": -1}}),
         "error: connection": trigger("t-1", alibabacloud_conn_id="nowhere"),
     }
-    told = await asyncio.gather(*map(event, [*odd.values(), *(trigger(task_id) for task_id in good)]))
-    for what, found in zip(odd, told, strict=False):
+    result = await asyncio.gather(*map(event, [*invalid.values(), *(trigger(task_id) for task_id in good)]))
+    for what, found in zip(invalid, result, strict=False):
         assert found["status"] == what.partition(":")[0], what
         assert found["message"], what
-    assert {found["status"] for found in told[len(odd) :]} == {"success"}
+    assert {found["status"] for found in result[len(invalid) :]} == {"success"}
 
 
 @pytest.mark.asyncio
 async def test_region_that_refuses(virtual: EcsEmulator) -> None:
-    """Refused credentials are an error, which may be retried; another region does not notice."""
+    """Rejected credentials are an error, which may be retried; another region is not affected."""
     virtual.inject("refuse", region_id="us-west-1")
     here, there = virtual.add_task(duration=60), virtual.add_task(region_id="us-west-1")
-    told = await asyncio.gather(event(trigger(here)), event(trigger(there, region_id="us-west-1")))
-    assert [found["status"] for found in told] == ["success", "error"]
+    result = await asyncio.gather(event(trigger(here)), event(trigger(there, region_id="us-west-1")))
+    assert [found["status"] for found in result] == ["success", "error"]
 
 
 @pytest.mark.asyncio
@@ -137,7 +137,7 @@ async def test_cancellation_is_ones_own(virtual: EcsEmulator) -> None:
     with pytest.raises(asyncio.CancelledError) as caught:
         await leaves
     await gone.cleanup()
-    # Airflow tells a user's action from a shutdown by this message.
+    # Airflow distinguishes a user's action from a shutdown by this message.
     assert caught.value.args == ("__airflow_user_action__",)
     before = len(virtual.requests)
     assert (await stays)[0]["status"] == "success"
@@ -147,7 +147,7 @@ async def test_cancellation_is_ones_own(virtual: EcsEmulator) -> None:
 
 @pytest.mark.asyncio
 async def test_last_one_closes(virtual: EcsEmulator) -> None:
-    """When the last trigger ends, nothing of ours is left on the loop."""
+    """When the last trigger ends, the library leaves nothing on the loop."""
     before = asyncio.all_tasks()
     await asyncio.gather(*(event(trigger(virtual.add_task(duration=number))) for number in range(5)))
     await asyncio.sleep(0)
@@ -171,13 +171,13 @@ async def test_shared_work_is_in_no_ones_context(virtual: EcsEmulator) -> None:
         def emit(self, record: logging.LogRecord) -> None:
             seen.append((record.name, whose.get()))
 
-    odd = virtual.add_task(duration=1e9, status="Frobnicated")
+    unknown = virtual.add_task(duration=1e9, status="Frobnicated")
     logger, handler = logging.getLogger("ecs_waiter"), Handler()
     logger.addHandler(handler)
     try:
         whose.set("the first trigger's")
         soon = (datetime.now(UTC) + timedelta(seconds=90)).isoformat()
-        assert (await event(trigger(odd, deadline=soon)))["status"] == "timeout"
+        assert (await event(trigger(unknown, deadline=soon)))["status"] == "timeout"
     finally:
         logger.removeHandler(handler)
     assert seen
@@ -186,7 +186,7 @@ async def test_shared_work_is_in_no_ones_context(virtual: EcsEmulator) -> None:
 
 @pytest.mark.asyncio
 async def test_takeover(virtual: EcsEmulator) -> None:
-    """What is made anew from the serialized form goes on at the pace of the task's age, to the same deadline."""
+    """A trigger recreated from its serialized form polls at the pace of the task's age, to the same deadline."""
     task_id = virtual.add_task(duration=4000)
     first = trigger(task_id, deadline=datetime.now(UTC) + timedelta(seconds=5000), policy={"not_found_grace": 5})
     running = asyncio.create_task(events(first))
@@ -205,12 +205,12 @@ async def test_takeover(virtual: EcsEmulator) -> None:
 
 @pytest.mark.asyncio
 async def test_deadline_that_has_passed_is_one_look(virtual: EcsEmulator) -> None:
-    """A trigger that is taken over after its deadline looks once: what has finished meanwhile is no timeout."""
+    """A trigger that is taken over after its deadline polls once: a task that has finished by then is not a timeout."""
     late = datetime.now(UTC) - timedelta(hours=1)
     done, going = virtual.add_task(), virtual.add_task(duration=600)
-    told = await asyncio.gather(event(trigger(done, deadline=late)), event(trigger(going, deadline=late)))
-    assert [found["status"] for found in told] == ["success", "timeout"]
-    assert told[1]["pending"] == [going]
+    result = await asyncio.gather(event(trigger(done, deadline=late)), event(trigger(going, deadline=late)))
+    assert [found["status"] for found in result] == ["success", "timeout"]
+    assert result[1]["pending"] == [going]
 
 
 @pytest.mark.asyncio
@@ -242,7 +242,7 @@ async def test_key_that_changes(virtual: EcsEmulator, connect: Callable[..., str
 async def test_kill_cancels_what_nobody_waits_for(
     virtual: EcsEmulator, monkeypatch: pytest.MonkeyPatch, state: str | None, is_canceled: bool, map_index: int
 ) -> None:
-    """A task is canceled only if its task instance has come to its end: else it waits elsewhere, or will."""
+    """A task is canceled only if its task instance has ended: otherwise it waits elsewhere, or will wait."""
 
     def get_task_states(**asked: Any) -> dict[str, Any]:
         assert asked == {"dag_id": "d", "run_ids": ["r"], "task_ids": ["x"], "map_index": map_index}
@@ -257,7 +257,7 @@ async def test_kill_cancels_what_nobody_waits_for(
 
 @pytest.mark.asyncio
 async def test_kill_outlives_being_canceled(virtual: EcsEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Airflow cancels a trigger anew while it is being killed; what was asked to be canceled is, all the same."""
+    """Airflow cancels a trigger again while it is being killed; its tasks are canceled nevertheless."""
     states = {"r": {"x": "failed"}}
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(lambda **_: states))
     virtual.inject("delay", action="CancelTask", seconds=10)
@@ -283,7 +283,7 @@ async def test_kill_in_a_scope_of_anyio(virtual: EcsEmulator, monkeypatch: pytes
     run_once = asyncio.BaseEventLoop._run_once  # type: ignore[attr-defined]
 
     def turn(loop: asyncio.BaseEventLoop) -> None:
-        assert next(turns) < 1000, "the loop does not come to rest"
+        assert next(turns) < 1000, "the loop never becomes idle"
         run_once(loop)
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "_run_once", turn)

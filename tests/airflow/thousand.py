@@ -34,7 +34,7 @@ def main(database: str) -> None:
     """Run it once, and print what was seen."""
     began = time.monotonic()
 
-    def tell(what: str) -> None:
+    def report(what: str) -> None:
         print(f"{time.monotonic() - began:7.1f} s  {what}", flush=True)  # noqa: T201 - this is a program
 
     settings = {
@@ -47,7 +47,7 @@ def main(database: str) -> None:
     with serve() as ecs, tempfile.TemporaryDirectory() as home:
         hold = ecs.inject("rewrite", action="DescribeTasks", change=still_going)
         with Cluster(Path(home), ecs.url, database=database, settings=settings) as cluster:
-            tell("the cluster is up")
+            report("the cluster is up")
             run = cluster.trigger("fleet")
 
             def counted() -> Counter[str]:
@@ -55,7 +55,7 @@ def main(database: str) -> None:
 
             def all_deferred() -> bool:
                 states = counted()
-                tell(f"{dict(states)}; requests so far: {len(ecs.requests)}")
+                report(f"{dict(states)}; requests so far: {len(ecs.requests)}")
                 time.sleep(10)
                 return states["deferred"] == SIZE
 
@@ -64,10 +64,10 @@ def main(database: str) -> None:
                 time.sleep(WATCHED)
                 polls = [r for r in ecs.requests[first:] if r.action == "DescribeTasks"]
                 asked = sum(len(poll.task_ids) for poll in polls)
-                tell(f"{what}: {len(polls)} calls for {asked} ID-polls in {WATCHED} s, a poll every {PACE} s")
+                report(f"{what}: {len(polls)} calls for {asked} ID-polls in {WATCHED} s, a poll every {PACE} s")
                 for name, (seconds, megabytes) in cluster.cost().items():
                     used = seconds - cpu[name][0]
-                    tell(f"    {name}: {used / WATCHED:.1%} of a core, {megabytes:.0f} MB resident")
+                    report(f"    {name}: {used / WATCHED:.1%} of a core, {megabytes:.0f} MB resident")
 
             until("all are deferred", all_deferred, 3600)
             time.sleep(2 * PACE)
@@ -76,15 +76,15 @@ def main(database: str) -> None:
             watch("from the kill of one on")
             known = {task_id for r in ecs.requests if r.action == "DescribeTasks" for task_id in r.task_ids}
             recent = [r for r in ecs.requests if (ecs.now() - r.at).total_seconds() < PACE + 2]
-            tell(f"the other one polls {len({task_id for r in recent for task_id in r.task_ids})} of {len(known)}")
+            report(f"the other one polls {len({task_id for r in recent for task_id in r.task_ids})} of {len(known)}")
             hold.remove()
             released = time.monotonic()
             until("no task is deferred", lambda: not counted()["deferred"], 3600)
-            tell(f"all tasks ended at once; the last event was handled after {time.monotonic() - released:.0f} s")
+            report(f"all tasks ended at once; the last event was handled after {time.monotonic() - released:.0f} s")
             until("the run ends", lambda: set(counted()) <= {"success", "failed"}, 3600)
             instances = cluster.instances("fleet", run)
-            tell(f"{dict(counted())}, tries: {dict(Counter(found['try_number'] for found in instances))}")
-            tell(f"requests: {dict(Counter(request.action for request in ecs.requests))}")
+            report(f"{dict(counted())}, tries: {dict(Counter(found['try_number'] for found in instances))}")
+            report(f"requests: {dict(Counter(request.action for request in ecs.requests))}")
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ async def test_hundred_ids_are_not_too_many(virtual_ecs: EcsEmulator) -> None:
 
 
 async def test_unknown_ids_are_absent(virtual_ecs: EcsEmulator) -> None:
-    """An ID that the region lacks is no error but missing, even if another region has it."""
+    """An ID that the region does not have is missing and not an error, even if another region has it."""
     here = virtual_ecs.add_task()
     there = virtual_ecs.add_task(region_id="us-west-1")
     reply = await curl(virtual_ecs, "DescribeTasks", TaskIds=f"{here},{there},t-none")
@@ -151,7 +151,7 @@ async def test_time_range_includes_its_ends(virtual_ecs: EcsEmulator) -> None:
 
 
 async def test_task_is_listed_late(virtual_ecs: EcsEmulator) -> None:
-    """`visible_after` hides a task for so many seconds."""
+    """`visible_after` hides a task for that many seconds."""
     task_id = virtual_ecs.add_task(visible_after=30)
     await asyncio.sleep(29)
     assert (await curl(virtual_ecs, "DescribeTasks", TaskIds=task_id)).task_ids == []

@@ -53,7 +53,7 @@ async def test_port_in_use_is_told() -> None:
 
 @pytest.mark.asyncio
 async def test_foreign_host_is_an_error() -> None:
-    """A host that is none of this machine stays the system's own error."""
+    """An address that this machine does not have raises the system's own error."""
     with pytest.raises(OSError, match=r"192\.0\.2\.1"):
         await EcsEmulator(host="192.0.2.1").__aenter__()
 
@@ -94,7 +94,7 @@ async def test_reset_on_loopback_is_a_reset() -> None:
 
 
 def test_clock_stands_still_until_it_is_used_in_a_loop() -> None:
-    """Without a loop there is no time to follow: the clock shows its start."""
+    """Without an event loop the clock stands still at its start."""
     ecs = EcsEmulator(start=_START)
     assert ecs.now() == ecs.now() == _START
     assert abs(EcsEmulator().now() - datetime.now(UTC)) < timedelta(minutes=1)
@@ -176,7 +176,7 @@ def test_task_that_cannot_be_is_refused(settings: dict[str, Any], message: str) 
 
 @pytest.mark.parametrize("outcome", [*TaskStatus, *(str(word) for word in TaskStatus)], ids=repr)
 def test_every_word_of_the_service_can_be_the_outcome(outcome: str) -> None:
-    """A task can come to each status that the library knows."""
+    """Each status that the library knows can be a task's outcome."""
     EcsEmulator().add_task(outcome=outcome)
 
 

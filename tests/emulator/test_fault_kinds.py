@@ -40,8 +40,8 @@ async def test_throttle(virtual_ecs: EcsEmulator, settings: dict[str, Any], head
     virtual_ecs.inject("throttle", **settings)
     reply = await curl(virtual_ecs, "DescribeTasks")
     assert (reply.status, reply.code) == (400, "Throttling.User")
-    told = [(name, value) for name, value in reply.headers.items() if "retry" in name.lower() or "ratelimit" in name]
-    assert told == ([header] if header else [])
+    headers = [(name, value) for name, value in reply.headers.items() if "retry" in name.lower() or "ratelimit" in name]
+    assert headers == ([header] if header else [])
 
 
 async def test_throttled_start_starts_nothing(virtual_ecs: EcsEmulator) -> None:
@@ -52,7 +52,7 @@ async def test_throttled_start_starts_nothing(virtual_ecs: EcsEmulator) -> None:
 
 
 async def test_quota(virtual_ecs: EcsEmulator) -> None:
-    """So many calls in so many seconds pass, for each region and operation; what is throttled does not count."""
+    """`calls` calls pass in `per` seconds, for each region and operation; throttled calls do not count."""
     handle = virtual_ecs.inject("quota", calls=2, per=10)
 
     async def ask(count: int, action: str = "DescribeTasks", region: str = "cn-hangzhou") -> list[int]:
@@ -163,7 +163,7 @@ async def test_refused_keys_in_one_region(virtual_ecs: EcsEmulator) -> None:
     assert (await curl(virtual_ecs, "DescribeTasks")).status == 200
 
 
-async def test_rejected_id_spoils_its_batch(virtual_ecs: EcsEmulator) -> None:
+async def test_rejected_id_rejects_its_batch(virtual_ecs: EcsEmulator) -> None:
     """A batch with the bad ID in it is refused whole; others pass."""
     good, bad = virtual_ecs.add_task(), virtual_ecs.add_task()
     virtual_ecs.inject("reject", task_id=bad)
@@ -238,7 +238,7 @@ async def test_faults_of_rows_leave_what_has_none(
 
 
 async def test_cut_short(virtual_ecs: EcsEmulator) -> None:
-    """An answer cut short still tells the whole TotalCount."""
+    """An answer with rows cut off still has the whole TotalCount."""
     ids = [virtual_ecs.add_task() for _ in range(3)]
     virtual_ecs.inject("cut_short", rows=1)
     reply = await curl(virtual_ecs, "DescribeTasks")
@@ -246,7 +246,7 @@ async def test_cut_short(virtual_ecs: EcsEmulator) -> None:
 
 
 async def test_doubled_and_foreign_rows_add_up(virtual_ecs: EcsEmulator) -> None:
-    """Faults of rows do not wait for each other: all of them strike one answer."""
+    """Faults in rows add up: all of them change the same answer."""
     first, second = virtual_ecs.add_task(), virtual_ecs.add_task()
     virtual_ecs.inject("double", task_id=first)
     virtual_ecs.inject("foreign", rows=2)
@@ -261,7 +261,7 @@ async def test_foreign_row_in_an_empty_answer(virtual_ecs: EcsEmulator) -> None:
 
 
 async def test_backwards(virtual_ecs: EcsEmulator) -> None:
-    """A finished task is told to be running again."""
+    """A finished task is shown as running again."""
     done, other = virtual_ecs.add_task(), virtual_ecs.add_task()
     virtual_ecs.inject("backwards", task_id=done)
     rows = {row["TaskId"]: row for row in (await curl(virtual_ecs, "DescribeTasks")).data["TaskSet"]["Task"]}
@@ -291,7 +291,7 @@ async def test_body(virtual_ecs: EcsEmulator, content: object, expected: bytes) 
 
 
 async def test_clock(virtual_ecs: EcsEmulator) -> None:
-    """A clock that is off shows in every time that the service tells, and in how it reads ours."""
+    """A clock that is off changes every time in an answer, and how the times in a request are read."""
     task_id = virtual_ecs.add_task()
     virtual_ecs.inject("clock", offset=-3600)
     reply = await curl(virtual_ecs, "DescribeTasks", StartTime="2025-12-31T23:00:00Z", EndTime="2025-12-31T23:00:00Z")
@@ -301,7 +301,7 @@ async def test_clock(virtual_ecs: EcsEmulator) -> None:
 
 
 async def test_delay(virtual_ecs: EcsEmulator) -> None:
-    """An answer comes late by so many seconds; delays add up."""
+    """An answer is late by that many seconds; delays add up."""
     loop = asyncio.get_running_loop()
     virtual_ecs.inject("delay", seconds=5)
     virtual_ecs.inject("delay", seconds=2)
@@ -391,7 +391,7 @@ async def test_hang(virtual_ecs: EcsEmulator) -> None:
 
 
 async def test_endless(virtual_ecs: EcsEmulator) -> None:
-    """The body goes on for ever, while time passes."""
+    """The body never ends, while time passes."""
     virtual_ecs.inject("endless")
     async with virtual_ecs.session() as session, session.get(virtual_ecs.url) as response:
         received = 0

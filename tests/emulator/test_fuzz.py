@@ -116,7 +116,7 @@ def test_no_request_makes_it_fail(  # noqa: PLR0917 - hypothesis passes them by 
 @settings(deadline=None, max_examples=100)
 @given(sent=st.one_of(st.binary(max_size=200), st.binary(max_size=100).map(lambda tail: b"POST /?" + tail)))
 def test_no_bytes_make_it_fail(sent: bytes) -> None:
-    """What is no HTTP is refused or waited for, never an error of the server."""
+    """Bytes that are not HTTP are rejected or waited for, and never break the server."""
     received = _exchange(sent + b"\r\n\r\n")
     assert b" 500 " not in received.split(b"\r\n")[0]
 

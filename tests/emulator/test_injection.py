@@ -1,4 +1,4 @@
-"""A fault strikes by count, by seeded chance, by filter and by predicate."""
+"""A fault hits requests by count, by seeded probability, by filter and by predicate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def _statuses(ecs: EcsEmulator, count: int, **options: Any) -> Sequence[in
 
 @pytest.mark.asyncio
 async def test_by_count(virtual_ecs: EcsEmulator) -> None:
-    """`times` is how often it strikes; the handle tells how often it did."""
+    """`times` limits the hits; the handle counts them."""
     handle = virtual_ecs.inject("throttle", times=2)
     assert await _statuses(virtual_ecs, 1) == [400]
     assert repr(handle).endswith(" hits=1>")
@@ -32,14 +32,14 @@ async def test_by_count(virtual_ecs: EcsEmulator) -> None:
 
 @pytest.mark.asyncio
 async def test_faults_of_the_whole_answer_take_turns(virtual_ecs: EcsEmulator) -> None:
-    """Of faults that decide the whole answer the first strikes; the next waits until it is over."""
+    """Of faults that decide the whole answer only the first hits; the next one waits until it is over."""
     virtual_ecs.inject("throttle", times=2)
     virtual_ecs.inject("status", status=503, times=1)
     assert await _statuses(virtual_ecs, 4) == [400, 400, 503, 200]
 
 
 @pytest.mark.asyncio
-async def test_removed_fault_strikes_no_more(virtual_ecs: EcsEmulator) -> None:
+async def test_removed_fault_hits_no_more(virtual_ecs: EcsEmulator) -> None:
     """A handle takes its fault out, and `clear_faults` takes out all."""
     first = virtual_ecs.inject("throttle")
     second = virtual_ecs.inject("status", status=500)
@@ -76,7 +76,7 @@ async def test_by_probability_with_a_seed(virtual_ecs: EcsEmulator) -> None:
 
 @pytest.mark.asyncio
 async def test_probability_of_the_extremes(virtual_ecs: EcsEmulator) -> None:
-    """0 never strikes and 1 always does."""
+    """0 never hits and 1 always does."""
     never = virtual_ecs.inject("throttle", probability=0)
     virtual_ecs.inject("status", status=500, probability=1)
     assert await _statuses(virtual_ecs, 20) == [500] * 20
@@ -86,7 +86,11 @@ async def test_probability_of_the_extremes(virtual_ecs: EcsEmulator) -> None:
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        ("throttel", {}, "no fault 'throttel'; there are backwards, bad_gzip, body, clock, cut_short, delay, double, "),
+        (
+            "throttel",
+            {},
+            "unknown fault 'throttel'; the faults are backwards, bad_gzip, body, clock, cut_short, delay, double, ",
+        ),
         ("throttle", {"retry": 5}, "'throttle' has no retry; its settings are code, status, message, retry_after, "),
         ("hang", {"seconds": 5}, "'hang' has no seconds; it has no settings"),
         ("reject", {}, "'reject' lacks a setting: .*task_id"),

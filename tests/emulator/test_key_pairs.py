@@ -1,6 +1,6 @@
 """With key pairs given, only what is signed with one of them, now and once, is let in.
 
-The requests are signed by the official SDKs' own signers and then spoiled, so that nothing of ours judges itself.
+The requests are signed by the official SDKs' own signers and then changed, so the library does not test itself.
 """
 
 from __future__ import annotations
@@ -86,16 +86,16 @@ async def test_well_signed_is_let_in_once(sign: Sign) -> None:
 
 
 @pytest.mark.parametrize("sign", [acs3, rpc])
-async def test_any_change_spoils_the_signature(sign: Sign) -> None:
+async def test_any_change_invalidates_the_signature(sign: Sign) -> None:
     """A parameter that was changed, added or taken away is noticed; the nonce stays unused."""
     ecs, signed = emulator(), sign()
     query, headers = signed
-    for spoiled in (
+    for changed in (
         {**query, "RegionId": "us-west-1"},
         {**query, "PageSize": "100"},
         {name: value for name, value in query.items() if name != "TaskAction"},
     ):
-        assert await send(ecs, (spoiled, headers)) == "SignatureDoesNotMatch"
+        assert await send(ecs, (changed, headers)) == "SignatureDoesNotMatch"
     assert await send(ecs, signed) == "OK"
 
 
@@ -151,7 +151,7 @@ async def test_headers_of_the_service_must_be_signed() -> None:
 
 
 async def test_unreadable_signatures() -> None:
-    """What is no signature at all is IncompleteSignature."""
+    """A request with an unreadable signature is IncompleteSignature."""
     query, headers = acs3()
     assert await send(emulator(), (query, {**headers, "Authorization": "Basic abc"})) == "IncompleteSignature"
     query, headers = rpc()
@@ -159,7 +159,7 @@ async def test_unreadable_signatures() -> None:
 
 
 async def test_mismatch_echoes_what_was_signed() -> None:
-    """The service tells its string to sign, which a client must not pass on to its logs."""
+    """The service returns its string to sign, which a client must not log."""
     query, headers = rpc(secret="wrong")
     ecs = emulator()
     async with ecs.session() as session, session.post(ecs.url, params=query, headers=headers) as response:

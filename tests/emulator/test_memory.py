@@ -14,7 +14,7 @@ from ecs_waiter.emulator.memory import MemoryTransport, join
 
 
 class Recorder(asyncio.Protocol):
-    """Keeps what a transport tells it."""
+    """Records what a transport passes to it."""
 
     def __init__(self) -> None:
         self.transport: MemoryTransport
@@ -32,7 +32,7 @@ class Recorder(asyncio.Protocol):
         self.data += data
 
     def eof_received(self) -> bool:
-        """Note it, and keep the own direction open if told to."""
+        """Record it, and keep the own direction open if `keep_open` is set."""
         self.events.append("eof")
         return self.keep_open
 
@@ -173,7 +173,7 @@ async def test_both_ends_may_close_at_once() -> None:
 
 @pytest.mark.asyncio
 async def test_flow_control() -> None:
-    """A reader that pauses holds data back; the writer is told to pause above its limit and to resume below."""
+    """A paused reader holds data back; the writer is paused above its limit and resumed below it."""
     near, far = await _pair()
     near.transport.set_write_buffer_limits(high=100)
     assert near.transport.get_write_buffer_limits() == (25, 100)

@@ -94,7 +94,7 @@ async def test_client_token_makes_a_start_idempotent(virtual_ecs: EcsEmulator, p
 
 @pytest.mark.asyncio
 async def test_client_token_means_nothing_elsewhere(virtual_ecs: EcsEmulator) -> None:
-    """Operations that take no token start anew each time."""
+    """Operations that take no token start again each time."""
     first = await curl(virtual_ecs, "ExportImage", ImageId="m-1", ClientToken="c-1")
     again = await curl(virtual_ecs, "ExportImage", ImageId="m-1", ClientToken="c-1")
     assert first.data["TaskId"] != again.data["TaskId"]

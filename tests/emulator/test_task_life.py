@@ -71,7 +71,7 @@ async def test_outcome_that_goes_on(virtual_ecs: EcsEmulator) -> None:
 
 @pytest.mark.parametrize("word", ["Waiting", "finished", "Weird"])
 async def test_any_word_can_be_the_status(virtual_ecs: EcsEmulator, word: str) -> None:
-    """A task shows any status, also one that the service does not have, until it comes to its outcome."""
+    """A task shows any status, including one that the service does not have, until its outcome."""
     virtual_ecs.add_task(status=word, duration=60)
     virtual_ecs.plan("ImportImage", status=word, duration=60)
     await curl(virtual_ecs, "ImportImage")

@@ -1,4 +1,4 @@
-"""The HTTP face takes requests in all of the service's ways and refuses others in its words."""
+"""The server accepts every form of request that the service accepts, and rejects others with the service's errors."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def test_date_is_the_emulators_time(virtual_ecs: EcsEmulator) -> None:
 
 
 async def test_requests_are_kept_for_asserting(virtual_ecs: EcsEmulator) -> None:
-    """Each request tells what it asked and how it was answered."""
+    """Each recorded request has its parameters and the status of its answer."""
     await curl(virtual_ecs, "DescribeTasks", TaskIds="t-2, t-1", region="us-west-1", method="GET")
     await curl(virtual_ecs, "CancelTask", TaskId="t-1")
     first, second = virtual_ecs.requests

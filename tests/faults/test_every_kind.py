@@ -1,4 +1,4 @@
-"""Every fault the emulator has, over real sockets, plain and with TLS: one that passes is outlived, one that stays is told."""
+"""Every fault of the emulator, over real sockets, plain and with TLS: a temporary one is retried, a lasting one is reported."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _quick(policy: PollPolicy, kind: str) -> PollPolicy:
 
 
 class Case(NamedTuple):
-    """How a kind is injected, and what every task comes to if the fault stays; None if it does no harm."""
+    """How a kind is injected, and the error of every task if the fault stays; None if there is none."""
 
     settings: dict[str, Any]
     if_it_stays: type[BaseException] | None
@@ -118,12 +118,12 @@ def service(request: pytest.FixtureRequest, ca: trustme.CA, trusting: ssl.SSLCon
 
 async def _outcomes(waiter: TaskWaiter) -> dict[str, type]:
     results = await waiter.wait(list(OUTCOMES), region_id=REGION, return_exceptions=True)
-    return {task_id: type(told) for task_id, told in results.items()}
+    return {task_id: type(result) for task_id, result in results.items()}
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"refuse", "reject"}))
 async def test_one_that_passes(service: Service, kind: str) -> None:
-    """After two answers that it struck every task comes to its own end."""
+    """After two hits every task has its own outcome."""
     async with service(_quick(POLICY, kind)) as (ecs, waiter):
         injection = ecs.inject(kind, times=2, action="DescribeTasks", **CASES[kind].settings)
         assert await _outcomes(waiter) == OUTCOMES
@@ -134,7 +134,7 @@ async def test_one_that_passes(service: Service, kind: str) -> None:
     "kind", [kind for kind in sorted(KINDS) if CASES[kind].if_it_stays is None and kind != "backwards"]
 )
 async def test_one_that_does_no_harm(service: Service, kind: str) -> None:
-    """A fault without an end that slows the answers, or adds to them, keeps no task from its end."""
+    """A lasting fault that slows the answers, or adds to them, does not change any outcome."""
     async with service(_quick(POLICY, kind)) as (ecs, waiter):
         injection = ecs.inject(kind, action="DescribeTasks", **CASES[kind].settings)
         assert await _outcomes(waiter) == OUTCOMES
@@ -143,18 +143,18 @@ async def test_one_that_does_no_harm(service: Service, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in sorted(KINDS) if CASES[kind].if_it_stays is not None])
 async def test_one_that_stays(service: Service, kind: str) -> None:
-    """A fault without an end is told as what it is, for every task that it strikes and for no other."""
+    """A lasting fault is reported as what it is, for every task that it hits and for no other."""
     expected = CASES[kind].if_it_stays
     async with service(_quick(IMPATIENT, kind)) as (ecs, waiter):
         injection = ecs.inject(kind, action="DescribeTasks", **CASES[kind].settings)
         outcomes = await _outcomes(waiter)
         assert injection.hits > 0
-    struck = ["t-finished"] if kind == "reject" else list(OUTCOMES)
-    assert outcomes == {**OUTCOMES, **dict.fromkeys(struck, expected)}
+    hit = ["t-finished"] if kind == "reject" else list(OUTCOMES)
+    assert outcomes == {**OUTCOMES, **dict.fromkeys(hit, expected)}
 
 
 async def test_a_status_that_never_moves_on(service: Service) -> None:
-    """Tasks that look as if they were running for ever are waited for until the deadline."""
+    """Tasks that always look running are waited for until the deadline."""
     async with service(POLICY) as (ecs, waiter):
         ecs.inject("backwards")
         with pytest.raises(WaitTimeoutError) as late:

@@ -124,9 +124,9 @@ async def test_what_a_program_trusts(ca: trustme.CA, serve_tls: ServeTls, tmp_pa
             stdout=asyncio.subprocess.PIPE,
         )
         out, _ = await program.communicate()
-    told = dict(zip(problems, json.loads(out), strict=True))
-    assert told.pop("none") == "Finished"
-    for problem, words in told.items():
+    failures = dict(zip(problems, json.loads(out), strict=True))
+    assert failures.pop("none") == "Finished"
+    for problem, words in failures.items():
         assert words.startswith("ServiceUnavailableError")
         assert PROBLEMS[problem] in words
     assert [len(ecs.requests) for ecs, _ in services] == [1, 0, 0, 0]

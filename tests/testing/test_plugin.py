@@ -113,7 +113,7 @@ def _developers_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["strict", "auto", "anyio", "anyio beside auto", "plain", "loopback"],
 )
 def test_beside_each_async_plugin(pytester: pytest.Pytester, code: str, passed: int, options: list[str]) -> None:
-    """Tests and their async fixtures run on virtual time whoever runs them."""
+    """Tests and their async fixtures run on virtual time under every test runner."""
     pytester.makepyfile(_BODY + code)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *_SCOPE, *options)
     result.assert_outcomes(passed=passed)
@@ -136,8 +136,8 @@ import ecs_waiter.testing.plugin
 heavy = {"aiohttp", "asyncio", "pydantic", "tenacity", "ecs_waiter.emulator", "ecs_waiter.api"}
 print(sorted(heavy & (set(sys.modules) - before)))
 """
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - ours
-    assert told.stdout == "[]\n"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    assert run.stdout == "[]\n"
 
 
 def test_waiting_comes_out_the_same_on_every_run(pytester: pytest.Pytester) -> None:

@@ -206,7 +206,7 @@ def test_a_wait_that_nothing_ends_raises() -> None:
 
 
 def test_a_task_that_nothing_ends_raises(virtual_ecs: EcsEmulator) -> None:
-    """A wait for a task that never comes to an end raises too, instead of polling for ever."""
+    """A wait for a task that never ends raises too, instead of polling forever."""
     task_id = virtual_ecs.add_task(outcome="Paused")
     with pytest.raises(RuntimeError, match="366 days have passed"):
         asyncio.run(wait_for_task(task_id, policy=every(86_400)))

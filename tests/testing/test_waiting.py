@@ -26,7 +26,7 @@ _REASON = ("ImageFormatMismatch", "not a qcow2 file")
 
 @pytest.mark.asyncio
 async def test_two_hours_throttled_for_ten_minutes(virtual_ecs: EcsEmulator) -> None:
-    """An import of two hours that is throttled for ten minutes and then fails tells its reason, on virtual time."""
+    """An import of two hours that is throttled for ten minutes and then fails raises its reason, on virtual time."""
     start = virtual_ecs.now()
     task_id = virtual_ecs.add_task(duration=7200, outcome="Failed", error=_REASON)
     throttle = virtual_ecs.inject("throttle", where=lambda request: 600 <= (request.at - start).total_seconds() < 1200)
@@ -43,7 +43,7 @@ def test_waiting_opens_no_socket(virtual_ecs: EcsEmulator, monkeypatch: pytest.M
         raise AssertionError("a socket was opened")
 
     with asyncio.Runner() as runner:
-        runner.get_loop()  # its own self-pipe is a pair of sockets, made before any code of ours runs
+        runner.get_loop()  # its own self-pipe is a pair of sockets, made before the library runs
         with monkeypatch.context() as patch:
             patch.setattr(socket, "socket", forbidden)
             patch.setattr(socket, "getaddrinfo", forbidden)
@@ -62,7 +62,7 @@ async def test_nothing_is_left_behind(virtual_ecs: EcsEmulator) -> None:
 
 @pytest.mark.asyncio
 async def test_a_session_of_the_callers(virtual_ecs: EcsEmulator) -> None:
-    """`session` leads to any emulator in memory, by any endpoint."""
+    """`session` connects to any emulator in memory, with any endpoint."""
     ecs = EcsEmulator()
     task_id = ecs.add_task(region_id="us-west-1", duration=3600)
     async with (
@@ -90,7 +90,7 @@ def test_virtual_time_refuses_other_threads(virtual_ecs: EcsEmulator) -> None:
 
 
 def test_an_emulator_that_cannot_start_is_the_tests_error() -> None:
-    """If no port can be had, whoever asked for the emulator hears of it."""
+    """If the emulator cannot listen, the error is raised in the test."""
 
     def broken() -> EcsEmulator:
         return EcsEmulator(host="192.0.2.1")

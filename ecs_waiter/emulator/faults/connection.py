@@ -183,5 +183,5 @@ class BadGzip(Fault):
     """The header declares gzip, but the body is invalid."""
 
     def modify(self, answer: Answer) -> None:
-        answer.content = b"\x1f\x8b\x08\x00 this is no deflate stream"
+        answer.content = b"\x1f\x8b\x08\x00 not a deflate stream"
         answer.headers["Content-Encoding"] = "gzip"

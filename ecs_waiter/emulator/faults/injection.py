@@ -47,10 +47,10 @@ def make_fault(kind: str, settings: dict[str, Any]) -> Fault:
     """Make a fault from its name and settings.
 
     Raises:
-        ValueError: There is no such kind or setting, or a value is invalid.
+        ValueError: The fault or a setting is unknown, or a value is invalid.
     """
     if kind not in KINDS:
-        raise ValueError(f"there is no fault {kind!r}; there are {', '.join(sorted(KINDS))}")
+        raise ValueError(f"unknown fault {kind!r}; the faults are {', '.join(sorted(KINDS))}")
     cls = KINDS[kind]
     known = [field.name for field in fields(cls) if field.init]
     unknown = sorted(set(settings) - set(known))

@@ -16,7 +16,7 @@ AGAIN: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(0)}
 
 
 def dag(name: str) -> DAG:
-    """A DAG that runs when it is told to."""
+    """A DAG without a schedule."""
     return DAG(name, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC))
 
 

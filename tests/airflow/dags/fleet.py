@@ -17,7 +17,7 @@ COMMON: dict[str, Any] = {"oss_bucket": "images", "deferrable": True, "policy": 
 
 
 def dag(name: str) -> DAG:
-    """A DAG that runs when it is told to."""
+    """A DAG without a schedule."""
     return DAG(name, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), max_active_tasks=2 * SIZE)
 
 
