@@ -23,7 +23,7 @@ from ecs_waiter.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ecs_waiter.api.attempts import Attempts
+    from ecs_waiter.api.retry import Attempts
 
 __all__ = ["NOT_SENT", "Start"]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext, Tracer
     from yarl import URL
 
-    from ecs_waiter.api.transport import Attempt
+    from ecs_waiter.api.transport import ApiResponse, Attempt
     from ecs_waiter.models import Task
     from ecs_waiter.polling.subscribers import Subscriber
     from ecs_waiter.stats import RegionStats
@@ -186,7 +186,7 @@ class Telemetry:
         """Return what makes an attempt at a call, with a span of its own."""
         from opentelemetry.trace import SpanKind, use_span  # noqa: PLC0415 - see `_shared`
 
-        async def traced(region_id: str, action: str, request: Any, *arguments: Any, **settings: Any) -> Any:
+        async def traced(region_id: str, action: str, request: Any, *arguments: Any, **settings: Any) -> ApiResponse:
             known = self._calls.get((region_id, action))
             if known is None:
                 if len(self._calls) >= _MOST_KNOWN:
@@ -198,15 +198,15 @@ class Telemetry:
             _last_call.set(span.get_span_context())
             with use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
                 try:
-                    result, told = await attempt(region_id, action, request, *arguments, **settings)
+                    response = await attempt(region_id, action, request, *arguments, **settings)
                 except EcsWaiterError as error:
                     _fail_call(span, error)
                     raise
-                if isinstance(result, ApiError):
-                    _fail_call(span, result)
+                if response.error is not None:
+                    _fail_call(span, response.error)
                 else:
                     span.set_attribute("http.response.status_code", 200)
-                return result, told
+                return response
 
         return traced
 

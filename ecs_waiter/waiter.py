@@ -7,19 +7,18 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, contextmanager, nullcontext
-from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast, overload
 
-from ecs_waiter.api.attempts import CURRENT, Attempts
 from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import CredentialsProvider, check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint
 from ecs_waiter.api.idle import forget_idle
 from ecs_waiter.api.operations import region_of_call
 from ecs_waiter.api.proxies import check_trust_env, trusts_env
+from ecs_waiter.api.retry import Attempts
 from ecs_waiter.api.transport import Counters
 from ecs_waiter.arguments import checked_callback, checked_policy, checked_timeout
 from ecs_waiter.errors import (
@@ -483,11 +482,9 @@ class TaskWaiter:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     async def _start(self, start: Start, deadline: float | None, timeout: float | None) -> dict[str, Any]:
-        call = self._client.call(start.operation, region_id=start.region_id, params=start.params)
         attempts = Attempts()
-        context = copy_context()
-        context.run(CURRENT.set, attempts)
-        attempt = context.run(asyncio.get_running_loop().create_task, call)
+        call = self._client.recorded_call(start.operation, start.region_id, start.params, attempts)
+        attempt = asyncio.get_running_loop().create_task(call)
         self._starts.add(attempt)
         unanswered = f"{start.operation} in {start.region_id} was not answered"
         try:

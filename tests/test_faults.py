@@ -20,7 +20,7 @@ from ecs_waiter import (
     wait_for_task,
     wait_for_tasks,
 )
-from ecs_waiter.api import exchange, transport
+from ecs_waiter.api import exchange, service_errors, transport
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -100,7 +100,7 @@ async def test_a_session_that_cannot_be_opened(virtual_ecs: EcsEmulator, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(exchange, "_unpacked"), (transport, "_judged"), (transport, "fingerprint_of")]
+    ("module", "name"), [(exchange, "unpack"), (transport, "read_reply"), (service_errors, "parsed")]
 )
 async def test_no_memory_to_read_an_answer(
     virtual_ecs: EcsEmulator, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str

@@ -19,7 +19,7 @@ from ecs_waiter import (
     wait_for_task,
     wait_for_tasks,
 )
-from ecs_waiter.api.faults import date_of, told_by
+from ecs_waiter.api.service_errors import date_of, error_info
 
 pytestmark = pytest.mark.asyncio
 
@@ -100,7 +100,7 @@ async def test_an_empty_set_is_an_absence(rows: Any) -> None:
 async def test_no_page_stalls_the_loop(padding: bytes) -> None:
     """A page is searched for an error in a time that grows no faster than the page."""
     body = b"<Code>" + padding * (2_000_000 // len(padding))
-    assert told_by(None, body).code is None
+    assert error_info(None, body).code is None
     with hostile(lambda asked: web.Response(status=502, body=body) if asked.number < 3 else GOOD) as service:
         await finishes(service, calls=3)
 

@@ -34,10 +34,10 @@ PLACES = [
     "ecs_waiter.polling.odd_words.OddWords.note",
     "ecs_waiter.api.client.EcsClient.prepare",
     "ecs_waiter.api.client.EcsClient.poll",
-    "ecs_waiter.api.client.snapshot_of",
+    "ecs_waiter.api.client.poll_answer",
     "ecs_waiter.api.limiter.RegionLimiter.acquire",
     "ecs_waiter.api.limiter.RegionLimiter.release",
-    "ecs_waiter.api.request.Signer.sign",
+    "ecs_waiter.api.signing.Signer.sign",
 ]
 
 

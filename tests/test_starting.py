@@ -367,7 +367,7 @@ async def test_a_start_cut_off_as_its_answer_comes(
     loop_time: Any = asyncio.get_running_loop().time
     virtual_ecs.plan("ExportImage", duration=1e6)
     async with TaskWaiter() as waiter:
-        call = waiter.client.call
+        call = waiter.client.recorded_call
 
         async def and_then(*arguments: Any, **options: Any) -> dict[str, Any]:
             answer = await call(*arguments, **options)
@@ -378,7 +378,7 @@ async def test_a_start_cut_off_as_its_answer_comes(
                 asyncio.get_running_loop().call_soon(run.cancel)
             return answer
 
-        monkeypatch.setattr(waiter.client, "call", and_then)
+        monkeypatch.setattr(waiter.client, "recorded_call", and_then)
         params = {"ImageId": "m-1"}
         run = asyncio.ensure_future(waiter.run("ExportImage", region_id=REGION, params=params, timeout=0.5))
         error = await failure(WaitTimeoutError if how == "deadline" else asyncio.CancelledError, run)

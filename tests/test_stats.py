@@ -11,7 +11,7 @@ from support.helpers import REGION, clock, every, since
 
 from ecs_waiter import ServiceUnavailableError, TaskWaiter
 from ecs_waiter.api.limiter import RegionLimiter
-from ecs_waiter.api.request import Signer
+from ecs_waiter.api.signing import Signer
 from ecs_waiter.polling.poller import RegionPoller
 
 if TYPE_CHECKING:

@@ -6,27 +6,24 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import aiohttp
 
-from ecs_waiter.api.answers import Snapshot, detail_of, page_of, snapshot_of, tasks_in, total_of
-from ecs_waiter.api.attempts import CURRENT, Attempts
+from ecs_waiter.api.answers import Snapshot
 from ecs_waiter.api.call_policy import CallPolicy
 from ecs_waiter.api.credentials import check_provider
 from ecs_waiter.api.endpoints import base_url, resolve_endpoint
 from ecs_waiter.api.filters import filters, whole
 from ecs_waiter.api.idle import forget_idle
 from ecs_waiter.api.limiter import PlaceTakenError, Priority, RegionLimiter
-from ecs_waiter.api.listing import read_listing
 from ecs_waiter.api.operations import check_action, client_token_of, in_doubt, is_repeatable, region_of_call
 from ecs_waiter.api.proxies import Proxies, check_trust_env, trusts_env
 from ecs_waiter.api.quotas import quotas_of
-from ecs_waiter.api.retry import retrying
+from ecs_waiter.api.retry import Attempts, retry
 from ecs_waiter.api.signing import canonical_query, flatten
-from ecs_waiter.api.tasks import PollAnswer, poll_answer, poll_query
-from ecs_waiter.api.transport import KNOWN, Transport
+from ecs_waiter.api.tasks import PollAnswer, detail_of, page_of, poll_answer, poll_query, tasks_in
+from ecs_waiter.api.transport import Transport
 from ecs_waiter.errors import ApiError
 from ecs_waiter.ids import MAX_BATCH, check_task_id, resolve_region
 from ecs_waiter.models import TaskStatus
@@ -39,39 +36,39 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ecs_waiter.api.credentials import CredentialsProvider
-    from ecs_waiter.api.transport import Answer, Attempt, Counters
+    from ecs_waiter.api.transport import ApiResponse, Attempt, Counters
     from ecs_waiter.models import Task, TaskDetail, TaskPage
 
 __all__ = ["EcsClient"]
 
 _POLL = "DescribeTasks"
-_STALE_PAGES = 10
-"""Pages without any task that is new, in a row, after which the service is taken to repeat itself."""
+_MAX_STALE_PAGES = 10
+"""Full pages in a row without a new task, after which an iteration ends: the service repeats itself."""
 
 _ANY_REGION = "cn-hangzhou"
 
-_LOOK_UP_TRIES = 3
-"""How often a look-up is sent whose place a poll takes: where polls are that frequent, it does not end by itself."""
+_LOOKUP_TRIES = 3
+"""How often a look-up is sent before it fails, if polls take its place in the limiter each time."""
 
 T = TypeVar("T")
 
 
 class EcsClient:
-    """Calls ECS in any region: signed, within each region's rate, and again after faults that pass.
+    """Calls ECS in any region: signs the calls, keeps each region's rate limit, and retries transient faults.
 
     Args:
-        credentials: A provider; None for the official chain, loaded when first used.
+        credentials: A provider; None for the official chain, which is loaded on first use.
         endpoint: One base URL for every region; None for ``ECS_WAITER_ENDPOINT`` or each region's own.
         policy: Limits and budgets, in seconds; a PollPolicy is one too.
-        session: An aiohttp session of yours, never closed here; None for one of our own.
+        session: Your own aiohttp session, which is never closed here; None for one of the client's own.
         trust_env: Whether to use the proxies of the environment (``HTTPS_PROXY``, ``NO_PROXY``). Not with `session`.
 
     Every call may raise:
-        ThrottledError: The service asked for patience to the end of the policy's `outage_budget`.
-        AuthenticationError: The credentials were refused, or there are none.
-        ServiceUnavailableError: No good answer came for as long; `__cause__` is the last fault.
-        ApiError: The service refused the call for another reason.
-        ValueError, TypeError: Misuse, before anything is sent.
+        ThrottledError: The service throttled the call until the policy's `outage_budget` ended.
+        AuthenticationError: The credentials were rejected, or there are none.
+        ServiceUnavailableError: Transient faults lasted as long; `__cause__` is the last one.
+        ApiError: The service rejected the call for another reason.
+        ValueError, TypeError: An argument is invalid. Raised before anything is sent.
         WaiterClosedError: `session` is closed, or belongs to another event loop (a RuntimeError).
         RuntimeError: The client is closed.
     """
@@ -97,7 +94,7 @@ class EcsClient:
         base = resolve_endpoint(endpoint)
         proxies = Proxies() if check_trust_env(trust_env, session) else None
         if proxies is not None:
-            proxies.for_url(base_url(_ANY_REGION, base))  # a proxy that cannot be used is an error now
+            proxies.for_url(base_url(_ANY_REGION, base))  # raises now for a proxy that cannot be used
         self._policy = policy
         self._provider = check_provider(credentials, trust_env=trusts_env(trust_env, session))
         self._endpoint = base
@@ -117,16 +114,16 @@ class EcsClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close every connection of our own; calls under way fail."""
+        """Close the client's own connections; calls under way fail."""
         for limiter in self._limiters.values():
             limiter.retire()
         await self._transport.aclose()
 
     def limiter(self, region_id: str, operation: str = _POLL) -> RegionLimiter:
-        """Return the gate that every call of an operation to a region passes; by default that of the polls.
+        """Return the limiter of an operation's calls to a region; by default that of the polls.
 
         Raises:
-            RuntimeError: No event loop runs; what the service taught is kept per loop.
+            RuntimeError: No event loop runs. Learned quotas are kept per event loop.
         """
         limiter = self._limiters.get(region_id)
         if limiter is None:
@@ -140,7 +137,7 @@ class EcsClient:
         return limiter if operation == _POLL else limiter.beside(operation)
 
     def keep(self, is_used: Callable[[str], bool]) -> None:
-        """Keep the regions for which `is_used` is true, as well as those with calls under way."""
+        """Do not forget the regions for which `is_used` returns True, nor those with calls under way."""
         self._is_used = is_used
 
     def _is_idle(self, region_id: str, limiter: RegionLimiter) -> bool:
@@ -148,7 +145,7 @@ class EcsClient:
 
     @property
     def counted(self) -> Mapping[str, Counters]:
-        """The counters of all regions by their names, those of regions that were forgotten added up."""
+        """The counters of all regions by their names; those of forgotten regions are added up."""
         return self._transport.counted
 
     def counters(self, region_id: str) -> Counters:
@@ -156,39 +153,24 @@ class EcsClient:
         return self._transport.counters(region_id)
 
     def observe(self, around: Callable[[Attempt], Attempt]) -> None:
-        """Have every attempt at a call made by what `around` makes of the plain one."""
+        """Wrap every attempt at a call by `around`."""
         self._transport.observe(around)
 
-    def prepare(self, region_id: str, task_ids: Sequence[str]) -> str:
-        """Return the query of a poll for up to 100 checked IDs, to be used as often as they are polled."""
-        return canonical_query(
-            {
-                "PageNumber": "1",
-                "PageSize": str(len(task_ids)),
-                "RegionId": region_id,
-                "TaskIds": ",".join(sorted(task_ids)),
-            }
-        )
+    def prepare(self, _region_id: str, task_ids: Sequence[str]) -> tuple[str, ...]:
+        """Return the IDs."""
+        return tuple(task_ids)
 
-    async def poll(self, region_id: str, query: str, is_known: Callable[[int], bool] | None = None) -> Snapshot | None:
-        """Make one attempt at a prepared poll, for which the caller holds a place of the region's limiter.
-
-        A fault is raised at once: the poller puts the IDs back and decides when to ask again.
-
-        Returns:
-            What was answered; None if it has a fingerprint that is known, and so tells nothing new.
-        """
-        with _in_region(region_id):
-            answer = await self._transport.send(
-                region_id,
-                _POLL,
-                query,
-                limiter=self.limiter(region_id),
-                priority=Priority.POLL,
-                is_known=is_known,
-                read=partial(read_listing, region_id),
-            )
-            return None if answer is KNOWN else snapshot_of(region_id, answer)
+    async def poll(
+        self, region_id: str, task_ids: Sequence[str], is_known: Callable[[int], bool] | None = None
+    ) -> Snapshot | None:
+        """Do what `poll_tasks` does, in the form that the poller uses today."""
+        answer = await self.poll_tasks(region_id, task_ids)
+        fingerprint = hash((tuple(answer.statuses.items()), answer.row_count, answer.unread, answer.total_count))
+        if is_known is not None and is_known(fingerprint):
+            return None
+        tasks = [answer.task(task_id) for task_id in answer.statuses]
+        tasks += tasks[:1] * (answer.row_count - len(tasks))
+        return Snapshot(tasks, answer.total_count, answer.date, fingerprint, answer.unread)
 
     async def poll_tasks(self, region_id: str, task_ids: Sequence[str]) -> PollAnswer:
         """Make one attempt at DescribeTasks for up to 100 IDs. The caller holds a place of the region's limiter.
@@ -196,14 +178,10 @@ class EcsClient:
         Nothing is retried: the poller decides when it asks again.
         """
         with _in_region(region_id):
-            answer = await self._transport.send(
-                region_id,
-                _POLL,
-                poll_query(region_id, task_ids),
-                limiter=self.limiter(region_id),
-                priority=Priority.POLL,
-            )
-            return poll_answer(region_id, answer)
+            query = poll_query(region_id, task_ids)
+            limiter = self.limiter(region_id)
+            response = await self._transport.send(region_id, _POLL, query, limiter=limiter, priority=Priority.POLL)
+            return poll_answer(region_id, response)
 
     async def describe_tasks(  # noqa: PLR0913 - the operation's parameters
         self,
@@ -244,10 +222,10 @@ class EcsClient:
         size = whole("page_size", asked if page_size is None else page_size, MAX_BATCH)
         number = whole("page_number", page_number)
 
-        def page(answer: Answer) -> TaskPage:
-            return page_of(region, answer, page_number=number, page_size=size)
+        def page(response: ApiResponse) -> TaskPage:
+            return page_of(region, response, page_number=number, page_size=size)
 
-        return await self._called(region, "DescribeTasks", _paged(region, params, number, size), page)
+        return await self._call(region, "DescribeTasks", _paged(region, params, number, size), page)
 
     def iter_tasks(  # noqa: PLR0913 - the operation's parameters
         self,
@@ -260,9 +238,9 @@ class EcsClient:
         end_time: datetime | None = None,
         resource_ids: Iterable[str] | None = None,
     ) -> AsyncIterator[Task]:
-        """Iterate over all tasks that match, page by page; each comes once, though pages may shift meanwhile.
+        """Iterate over all tasks that match, page by page. Each task comes once, even if pages shift meanwhile.
 
-        The arguments are those of `describe_tasks`, checked before the iteration begins.
+        The arguments are those of `describe_tasks`. They are checked before the iteration begins.
         """
         region = resolve_region(region_id)
         params = filters(
@@ -282,10 +260,10 @@ class EcsClient:
         region = resolve_region(region_id)
         query = canonical_query({"RegionId": region, "TaskId": check_task_id(task_id)})
 
-        def detail(answer: Answer) -> TaskDetail:
-            return detail_of(region, task_id, answer)
+        def detail(response: ApiResponse) -> TaskDetail:
+            return detail_of(region, task_id, response)
 
-        return await self._called(region, "DescribeTaskAttribute", query, detail, priority=priority)
+        return await self._call(region, "DescribeTaskAttribute", query, detail, priority=priority)
 
     async def cancel_task(self, region_id: str | None, task_id: str) -> None:
         """Ask the service to cancel a task; only imports and exports of images can be canceled."""
@@ -293,9 +271,9 @@ class EcsClient:
         query = canonical_query({"RegionId": region, "TaskId": check_task_id(task_id)})
         attempts = Attempts()
         try:
-            await self._called(region, "CancelTask", query, _data, attempts=attempts)
+            await self._call(region, "CancelTask", query, _data, attempts=attempts)
         except ApiError as error:
-            # An attempt before may have taken effect although its answer was lost.
+            # An earlier attempt may have taken effect although its answer was lost.
             is_repeat = attempts.may_have_arrived and error.code == "InvalidTaskId.IncorrectTaskStatus"
             if not is_repeat or not await self._is_canceled(region, task_id):
                 raise
@@ -309,9 +287,9 @@ class EcsClient:
     ) -> dict[str, Any]:
         """Return the parsed answer of any RPC operation of ECS.
 
-        What may have happened is repeated only if the operation only reads, is a dry run, or has a ``ClientToken``
-        among `params`. Whenever an error leaves open whether the operation started, its message says so and how to
-        find out. ``LastTokenProcessing`` (the first request with this token is still at work) is retried.
+        A request that may have been executed is repeated only if the operation is read-only, is a dry run, or has a
+        ``ClientToken`` in `params`. If an error leaves open whether the operation started, its message says so and how
+        to find out. ``LastTokenProcessing`` (the first request with this token is still executing) is retried.
 
         A dry run (``DryRun``) that would succeed raises `ApiError` with the code ``DryRunOperation``, because that is
         how the service reports it; `TaskWaiter.run` returns None instead.
@@ -321,12 +299,18 @@ class EcsClient:
             region_id: The region; None for the ``RegionId`` of `params`, or ``ALIBABA_CLOUD_REGION_ID``.
             params: Its parameters; lists and maps are flattened, ``RegionId`` is added.
         """
+        return await self.recorded_call(action, region_id, params, Attempts())
+
+    async def recorded_call(
+        self, action: str, region_id: str | None, params: Mapping[str, Any] | None, attempts: Attempts
+    ) -> dict[str, Any]:
+        """Do what `call` does, and record in `attempts` what happened, also if the call is canceled."""
         action = check_action(action)
         if params is not None and not isinstance(params, Mapping):
             raise TypeError(f"params takes a mapping, not {type(params).__name__}")
         region = region_of_call(region_id, params or {})
         flat = {"RegionId": region, **flatten(params or {})}
-        return await self._called(
+        return await self._call(
             region,
             action,
             canonical_query(flat),
@@ -334,38 +318,39 @@ class EcsClient:
             repeatable=is_repeatable(action, flat),
             doubt=in_doubt(action, region, flat),
             token=client_token_of(action, flat),
+            attempts=attempts,
         )
 
     async def _tasks(self, region: str, params: Mapping[str, str]) -> AsyncIterator[Task]:
-        def page(answer: Answer) -> tuple[tuple[list[Task], int], int | None]:
-            return tasks_in(region, answer), total_of(answer)
+        def page(response: ApiResponse) -> tuple[list[Task], int, int | None]:
+            return tasks_in(region, response)
 
         seen: set[str] = set()
         rows = stale = number = 0
         while True:
             number += 1
             query = _paged(region, params, number, MAX_BATCH)
-            (listed, count), total_count = await self._called(region, "DescribeTasks", query, page)
+            listed, count, total_count = await self._call(region, "DescribeTasks", query, page)
             before = len(seen)
             for task in listed:
                 if task.task_id not in seen:
                     seen.add(task.task_id)
                     yield task
             rows += count
-            # New tasks push known ones on to later pages, so that a full page without any news is not the end yet.
+            # New tasks push known ones to later pages, so a full page without a new task is not the end yet.
             stale = stale + 1 if len(seen) == before else 0
             is_full = count >= MAX_BATCH
-            # A total below what a full page brings is not believed.
+            # A total below the number of rows is wrong if the page is full.
             is_last = total_count is not None and (rows == total_count or (rows > total_count and not is_full))
-            if is_last or stale >= (_STALE_PAGES if is_full else 1):
+            if is_last or stale >= (_MAX_STALE_PAGES if is_full else 1):
                 return
 
-    async def _called(  # noqa: PLR0913 - each is one property of the call
+    async def _call(  # noqa: PLR0913 - each is one property of the call
         self,
         region: str,
         action: str,
         query: str,
-        read: Callable[[Answer], T],
+        read: Callable[[ApiResponse], T],
         *,
         repeatable: bool = True,
         doubt: str = "",
@@ -373,49 +358,49 @@ class EcsClient:
         priority: Priority = Priority.CALL,
         attempts: Attempts | None = None,
     ) -> T:
-        """Attempt the call until an answer comes that `read` finds no fault with."""
-        running_loop()  # raises where asyncio does not run
+        """Repeat a call while its errors are transient, those that `read` raises included."""
+        running_loop()  # raises if asyncio does not run
+        counters = self.counters(region)
+        clock = RunningClock()
+        noted = attempts or Attempts()
 
         async def attempt() -> T:
             limiter = self.limiter(region, action)
-            for _ in range(_LOOK_UP_TRIES):
+            for _ in range(_LOOKUP_TRIES):
                 try:
                     with _in_region(region):
                         async with limiter.place(priority):
-                            answer = await self._transport.send(
-                                region, action, query, limiter=limiter, fresh=not repeatable, priority=priority
+                            response = await self._transport.send(
+                                region,
+                                action,
+                                query,
+                                limiter=limiter,
+                                priority=priority,
+                                fresh=not repeatable,
+                                attempts=noted,
                             )
-                        return read(answer)
+                        return read(response)
                 except PlaceTakenError:
                     continue
-            raise ApiError(None, f"polls needed the place of {action} {_LOOK_UP_TRIES} times: raise max_in_flight")
-
-        counters = self.counters(region)
+            raise ApiError(None, f"polls needed the place of {action} {_LOOKUP_TRIES} times: raise max_in_flight")
 
         def on_retry() -> None:
             counters.retried += 1
 
-        clock = RunningClock()
-        # The caller may have put its own there, to know of the attempts even if it is cut off.
-        attempts = attempts or CURRENT.get() or Attempts()
-        again = retrying(
-            self._policy,
-            repeatable=repeatable,
-            doubt=doubt,
-            token=token,
-            clock=clock,
-            attempts=attempts,
-            on_retry=on_retry,
-        )
-        before = CURRENT.get()
-        CURRENT.set(attempts)
         self._calling[region] += 1
         try:
             with _in_region(region), clock.watching():
-                return await again(attempt)
+                return await retry(
+                    attempt,
+                    self._policy,
+                    repeatable=repeatable,
+                    doubt=doubt,
+                    token=token,
+                    clock=clock,
+                    attempts=noted,
+                    on_retry=on_retry,
+                )
         finally:
-            # Not by a token: a loop that is closed under the call ends it in another context.
-            CURRENT.set(before)
             self._calling[region] -= 1
             if not self._calling[region]:
                 del self._calling[region]
@@ -423,7 +408,7 @@ class EcsClient:
 
 @contextmanager
 def _in_region(region_id: str) -> Iterator[None]:
-    """Have the errors of a call name the region called."""
+    """Note the region in the errors of a call."""
     try:
         yield
     except ApiError as error:
@@ -435,5 +420,5 @@ def _paged(region: str, params: Mapping[str, str], number: int, size: int) -> st
     return canonical_query({**params, "PageNumber": str(number), "PageSize": str(size), "RegionId": region})
 
 
-def _data(answer: Answer) -> dict[str, Any]:
-    return answer.data
+def _data(response: ApiResponse) -> dict[str, Any]:
+    return response.data

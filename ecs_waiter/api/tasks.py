@@ -1,25 +1,28 @@
-"""Tasks on the wire: the query for up to 100 IDs, and the reader of the rows that the service answers."""
+"""Tasks on the wire: the query for up to 100 IDs, and the readers of what the service answers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ecs_waiter.api.answers import _rows_in, _unreadable, task_of, total_of
 from ecs_waiter.api.signing import canonical_query
-from ecs_waiter.models import TaskStatus
+from ecs_waiter.errors import ServiceUnavailableError
+from ecs_waiter.models import Task, TaskDetail, TaskPage, TaskStatus
+from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ecs_waiter.api.transport import Answer
-    from ecs_waiter.models import Task
+    from ecs_waiter.api.transport import ApiResponse
 
-__all__ = ["FINAL_STATUSES", "PollAnswer", "poll_answer", "poll_query"]
+__all__ = ["FINAL_STATUSES", "PollAnswer", "detail_of", "page_of", "poll_answer", "poll_query", "task_of", "tasks_in"]
 
 FINAL_STATUSES = frozenset({TaskStatus.FINISHED, TaskStatus.FAILED, *filter(lambda word: word.is_canceled, TaskStatus)})
 """The statuses of tasks that have ended."""
 
-_KNOWN_STATUSES: dict[str, str] = {status.value: status for status in TaskStatus}
+_MAX_ROWS = 10_000
+"""Rows of one answer. A page has at most a hundred; reading a flood of them would block the event loop."""
+
+_ALIASES = [str(field.validation_alias) for field in Task.model_fields.values()]
 
 
 class PollAnswer:
@@ -38,34 +41,28 @@ class PollAnswer:
     __slots__ = ("_region_id", "_rows", "_tasks", "date", "row_count", "statuses", "total_count", "unread")
 
     def __init__(
-        self, region_id: str, rows: Iterable[object], *, total_count: int | None, date: float | None = None
+        self, region_id: str, rows: Sequence[object], *, total_count: int | None, date: float | None = None
     ) -> None:
         self._region_id = region_id
         self._rows: dict[str, dict[str, Any]] = {}
         self._tasks: dict[str, Task] = {}
         self.statuses: dict[str, str] = {}
-        self.row_count = self.unread = 0
+        self.row_count = 0
         self.total_count = total_count
         self.date = date
         for row in rows:
-            self._add(row)
+            if not isinstance(row, dict):
+                continue
+            task_id, status = row.get("TaskId"), row.get("TaskStatus")
+            if isinstance(task_id, str) and isinstance(status, str) and status:
+                self.row_count += 1
+                if self.statuses.get(task_id) not in FINAL_STATUSES:
+                    self.statuses[task_id] = status
+                    self._rows[task_id] = row
+        self.unread = len(rows) - self.row_count
 
     def __repr__(self) -> str:
         return f"PollAnswer({self._region_id!r}, {self.row_count} rows, {self.unread} unread)"
-
-    def _add(self, row: object) -> None:
-        if not isinstance(row, dict) or not isinstance(task_id := row.get("TaskId"), str):
-            self.unread += 1
-            return
-        status = row.get("TaskStatus")
-        if not status or not isinstance(status, str):
-            self.unread += 1
-            return
-        self.row_count += 1
-        if self.statuses.get(task_id) not in FINAL_STATUSES:
-            # One shared string for each known status: a string per waiting task would cost memory.
-            self.statuses[task_id] = _KNOWN_STATUSES.get(status, status)
-            self._rows[task_id] = row
 
     def task(self, task_id: str) -> Task:
         """Return the task of a listed ID. It is validated on first use, because most rows of an answer are unchanged.
@@ -75,9 +72,7 @@ class PollAnswer:
         """
         task = self._tasks.get(task_id)
         if task is None:
-            task = task_of(self._region_id, self._rows[task_id])
-            assert task is not None  # noqa: S101 - the row has an ID
-            self._tasks[task_id] = task
+            task = self._tasks[task_id] = _validated(self._region_id, self._rows[task_id])
         return task
 
     def age_of(self, task_id: str) -> float | None:
@@ -86,28 +81,122 @@ class PollAnswer:
         return None if created is None or self.date is None else max(0.0, self.date - created.timestamp())
 
 
-def poll_query(region_id: str, task_ids: Sequence[str]) -> str:
-    """Return the query that asks for up to 100 checked IDs, in sorted order so that equal polls are equal requests."""
+def poll_query(region_id: str, task_ids: Iterable[str]) -> str:
+    """Return the query for up to 100 checked IDs. They are sorted, so that equal polls are equal requests."""
+    ids = sorted(task_ids)
     return canonical_query(
-        {
-            "PageNumber": "1",
-            "PageSize": str(len(task_ids)),
-            "RegionId": region_id,
-            "TaskIds": ",".join(sorted(task_ids)),
-        }
+        {"PageNumber": "1", "PageSize": str(len(ids)), "RegionId": region_id, "TaskIds": ",".join(ids)}
     )
 
 
-def poll_answer(region_id: str, answer: Answer) -> PollAnswer:
-    """Return what a DescribeTasks answer says.
+def poll_answer(region_id: str, response: ApiResponse) -> PollAnswer:
+    """Return what the answer to a poll says.
+
+    Raises:
+        ServiceUnavailableError: It holds no set of tasks, or no row of it can be read.
+    """
+    rows = _rows_in(response)
+    answer = PollAnswer(region_id, rows, total_count=_total_count(response), date=response.date)
+    if rows and not answer.row_count:
+        has_id = any(task_of(region_id, row) is not None for row in rows)
+        raise _unreadable(response, "a row with a status" if has_id else "a row that can be read")
+    return answer
+
+
+def tasks_in(region_id: str, response: ApiResponse) -> tuple[list[Task], int, int | None]:
+    """Return the tasks that a DescribeTasks answer lists, the number of its rows, and its total count if it has one.
 
     Raises:
         ServiceUnavailableError: It holds no set of tasks, or no row of it can be read. Nothing is known about the tasks
             asked for in that case, so they are not absent.
     """
-    rows = _rows_in(answer)
-    read = PollAnswer(region_id, rows, total_count=total_of(answer), date=answer.date)
-    if rows and not read.row_count:
-        has_id = any(isinstance(row, dict) and isinstance(row.get("TaskId"), str) for row in rows)
-        raise _unreadable(answer, "a row with a status" if has_id else "a row that can be read")
-    return read
+    rows = _rows_in(response)
+    tasks = [task for row in rows if (task := task_of(region_id, row)) is not None]
+    if rows and not tasks:
+        raise _unreadable(response, "a row that can be read")
+    return tasks, len(rows), _total_count(response)
+
+
+def page_of(region_id: str, response: ApiResponse, *, page_number: int, page_size: int) -> TaskPage:
+    """Return a DescribeTasks answer as a page. The page's number and size are those asked for if it has none.
+
+    Raises:
+        ServiceUnavailableError: It holds no set of tasks, or no row of it can be read.
+    """
+    tasks, _, total_count = tasks_in(region_id, response)
+    return TaskPage(
+        tasks=tuple(tasks),
+        total_count=len(tasks) if total_count is None else total_count,
+        page_number=_whole_number(response.data.get("PageNumber")) or page_number,
+        page_size=_whole_number(response.data.get("PageSize")) or page_size,
+        region_id=region_id,
+        request_id=_request_id(response) or "",
+    )
+
+
+def detail_of(region_id: str, task_id: str, response: ApiResponse) -> TaskDetail:
+    """Return a DescribeTaskAttribute answer.
+
+    Raises:
+        ServiceUnavailableError: It describes another task.
+    """
+    if response.data.get("TaskId", task_id) != task_id:
+        raise _unreadable(response, "the task asked for")
+    return TaskDetail.model_validate({**response.data, "TaskId": task_id, "RegionId": region_id})
+
+
+def task_of(region_id: str, row: object) -> Task | None:
+    """Return the task in a row; None if the row has no readable ID."""
+    if not isinstance(row, dict) or not isinstance(row.get("TaskId"), str):
+        return None
+    return _validated(region_id, row)
+
+
+def _validated(region_id: str, row: dict[str, Any]) -> Task:
+    # The wire's names only, because the model also accepts its own field names. The region is the one that was called.
+    return Task.model_validate({**{name: row[name] for name in _ALIASES if name in row}, "RegionId": region_id})
+
+
+def _rows_in(response: ApiResponse) -> list[Any]:
+    """The raw rows of a DescribeTasks answer, of any type and shape."""
+    found = response.data.get("TaskSet")
+    if isinstance(found, list) and found and all(isinstance(part, dict) and "Task" in part for part in found):
+        # The documentation of 2018 to 2020 shows a list of one object that holds the list.
+        parts = [part["Task"] for part in found]
+        rows: object = [row for part in parts for row in (part if isinstance(part, list) else [part])]
+    else:
+        # Documented as a map with a list. A bare list and a single row have been seen as well. The rows may be null or
+        # missing if the service counts none.
+        rows = found
+        if isinstance(found, dict) and ("Task" in found or not found):
+            rows = found.get("Task")
+            if rows is None and _total_count(response) == 0:
+                rows = []
+        if isinstance(rows, dict) and ("TaskId" in rows or rows is not found):
+            rows = [rows]
+    if not isinstance(rows, list):
+        raise _unreadable(response, "a set of tasks")
+    if len(rows) > _MAX_ROWS:
+        raise _unreadable(response, f"a page of tasks, but {len(rows)} rows")
+    return rows
+
+
+def _total_count(response: ApiResponse) -> int | None:
+    return _whole_number(response.data.get("TotalCount"))
+
+
+def _whole_number(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:18])
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _request_id(response: ApiResponse) -> str | None:
+    request_id = response.data.get("RequestId")
+    return request_id if isinstance(request_id, str) else None
+
+
+def _unreadable(response: ApiResponse, what: str) -> ServiceUnavailableError:
+    request_id = _request_id(response)
+    shown = None if request_id is None else printable(request_id)
+    return ServiceUnavailableError(None, f"the answer does not hold {what}", shown, 200)

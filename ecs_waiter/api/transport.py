@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-import inspect
 import logging
 import os
 import time
@@ -13,18 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import aiohttp
 
-from ecs_waiter.api import faults
-from ecs_waiter.api.attempts import CURRENT
-from ecs_waiter.api.credentials import Credentials, DefaultCredentials, StaticCredentials
+from ecs_waiter.api import service_errors
+from ecs_waiter.api.credentials_source import CredentialsSource
 from ecs_waiter.api.endpoints import base_url
-from ecs_waiter.api.exchange import TRACE, attach_trace, exchange
-from ecs_waiter.api.fingerprint import fingerprint_of
+from ecs_waiter.api.exchange import TRACE, Exchange, attach_trace
 from ecs_waiter.api.limiter import Priority
-from ecs_waiter.api.request import Signer
 from ecs_waiter.api.resolver import Resolver
+from ecs_waiter.api.signing import Signer
 from ecs_waiter.errors import (
     ApiError,
-    AuthenticationError,
     EcsWaiterError,
     ServiceUnavailableError,
     ThrottledError,
@@ -40,57 +35,53 @@ if TYPE_CHECKING:
     from ecs_waiter.api.credentials import CredentialsProvider
     from ecs_waiter.api.exchange import Reply
     from ecs_waiter.api.limiter import RegionLimiter
-    from ecs_waiter.api.listing import Listing
     from ecs_waiter.api.proxies import Proxies, Proxy
-    from ecs_waiter.api.request import SignedRequest
+    from ecs_waiter.api.retry import Attempts
+    from ecs_waiter.api.signing import SignedRequest
 
-__all__ = ["KNOWN", "OTHER_REGIONS", "Answer", "Attempt", "Counters", "Transport", "new_connector"]
+__all__ = ["OTHER_REGIONS", "ApiResponse", "Attempt", "Counters", "Transport", "new_connector", "read_reply"]
 
-# Longer than the pause between two polls, shorter than the minute after which servers drop an idle connection.
 _KEEPALIVE = 45.0
-_GOOD = range(200, 300)
-_LARGE = 2**16
-"""Bytes of an answer above which it is read in steps, with other callbacks of the event loop between them."""
-_NOTHING = faults.Told()
-OTHER_REGIONS = "other regions"
-"""Stands for regions whose counters were added up. No region has a name with a space."""
+"""Seconds: longer than the pause between two polls, shorter than the minute after which servers close a connection."""
 
-_MOST_COUNTED = 1000
-_AT_HAND = (StaticCredentials, DefaultCredentials)
+_SUCCESS = range(200, 300)
+_LARGE = 2**16
+"""Bytes of an answer above which it is read in steps, so that it does not block the event loop."""
+
+OTHER_REGIONS = "other regions"
+"""The name under which the counters of forgotten regions are added up. No region has a name with a space."""
+
+_MAX_FORGOTTEN = 1000
 
 _log = logging.getLogger("ecs_waiter.api")
-_warnings = logging.getLogger("ecs_waiter")
 
 
 def new_connector(*, force_close: bool = False) -> aiohttp.BaseConnector:
-    """Return the connector of a session of our own; without a limit, for no region may delay another."""
+    """Return a connector for our own sessions; without a limit, so that no region delays another."""
     if force_close:
         return aiohttp.TCPConnector(limit=0, resolver=Resolver(), force_close=True)
     return aiohttp.TCPConnector(limit=0, resolver=Resolver(), keepalive_timeout=_KEEPALIVE)
 
 
 @dataclass(slots=True, eq=False)
-class Answer:
-    """A good answer.
+class ApiResponse:
+    """What the service answered.
 
     Attributes:
-        data: Its parsed JSON.
-        date: The service's clock in seconds since the epoch, where it said.
-        fingerprint: What `fingerprint_of` makes of its body.
-        listing: What the caller's own reader made of its body; `data` is empty then.
+        data: The parsed JSON; empty if the answer is an error.
+        date: The service's clock in seconds since the epoch, if the answer has a date.
+        error: The error that the answer means.
+        is_wrong_clock: Whether the service rejected the time of the request.
     """
 
     data: dict[str, Any]
     date: float | None
-    fingerprint: int
-    listing: Listing | None = None
+    error: ApiError | None = None
+    is_wrong_clock: bool = False
 
 
-KNOWN = Answer({}, None, 0)
-"""Stands for an answer that the caller knows already, so that it was not even parsed."""
-
-Attempt: TypeAlias = "Callable[..., Awaitable[tuple[Answer | ApiError, faults.Told]]]"
-"""What sends a request once; region, operation and request come first."""
+Attempt: TypeAlias = "Callable[..., Awaitable[ApiResponse]]"
+"""Sends a request once. Its first arguments are region, operation and request."""
 
 
 @dataclass(slots=True)
@@ -98,11 +89,11 @@ class Counters:
     """What was done in one region.
 
     Attributes:
-        calls: HTTP attempts.
-        throttled: Those of them that were throttled.
-        retried: Those that repeated a call.
+        calls: HTTP requests.
+        throttled: Requests that the service throttled.
+        retried: Requests that repeated a call.
         polls: Polls of pollers that were forgotten.
-        settled: Tasks that ended in those.
+        settled: Tasks that ended while those pollers polled them.
     """
 
     calls: int = 0
@@ -117,19 +108,19 @@ class Counters:
 
 
 class Transport:
-    """Sends signed requests. It binds no loop until the first one.
+    """Sends signed requests. It is bound to an event loop by its first request.
 
     Args:
         provider: Asked for credentials before every attempt.
         endpoint: One base URL for every region, or None for each region's own.
-        policy: Its `call_timeout` bounds an attempt, from the connection to the last byte, in seconds.
-        session: Traced, and never closed; None for sessions of our own.
-        proxies: The proxies for sessions of our own; None for direct connections.
+        policy: Its `call_timeout` limits an attempt, from the connection to the last byte, in seconds.
+        session: A session of the user's, which is traced and never closed; None for our own sessions.
+        proxies: The proxies for our own sessions; None for direct connections.
         clock: The local wall clock, in seconds since the epoch.
-        nonce: Gives a new value for every attempt.
+        nonce: Returns a new value for every attempt.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a thing that a caller or a test replaces
+    def __init__(  # noqa: PLR0913 - callers or tests replace each of them
         self,
         *,
         provider: CredentialsProvider,
@@ -140,12 +131,9 @@ class Transport:
         clock: Callable[[], float] = time.time,
         nonce: Callable[[], str] = lambda: os.urandom(16).hex(),
     ) -> None:
-        self._provider = provider
-        # Ours, to the letter: a provider that builds on them is asked like any other.
-        is_ours = type(provider) in _AT_HAND
-        self._at_hand = provider.at_hand if isinstance(provider, _AT_HAND) and is_ours else None
+        self._credentials = CredentialsSource(provider, policy.call_timeout)
         self._endpoint = endpoint
-        self._patience = policy.call_timeout
+        self._call_timeout = policy.call_timeout
         self._given = session
         if session is not None:
             attach_trace(session)
@@ -158,21 +146,16 @@ class Transport:
         self._forgotten: dict[str, None] = {}
         self._attempt: Attempt = self._send_once
         self._closed = False
-        # Questions to the provider that were canceled and have not ended, and when each is given up.
-        self._leaving: dict[asyncio.Task[Credentials], asyncio.TimerHandle] = {}
 
     async def aclose(self) -> None:
-        """Close the sessions of our own; one that was given stays open.
+        """Close our own sessions; one that was given stays open.
 
         A provider that ignores its cancellation is waited for until `call_timeout` has passed.
         """
         self._closed = True
         while self._own:
             await self._own.popitem()[1].close()
-        if self._leaving:
-            await asyncio.wait(tuple(self._leaving), timeout=self._patience)
-            for asking in tuple(self._leaving):
-                self._abandon(asking)
+        await self._credentials.aclose()
 
     def counters(self, region_id: str) -> Counters:
         """Return the running counters of a region."""
@@ -184,25 +167,25 @@ class Transport:
         return self._counters
 
     def forget(self, region_id: str) -> None:
-        """Forget how to sign for a region, and add its counters to those of others once a thousand are kept."""
+        """Forget how to sign for an idle region. Beyond a thousand such regions, the counters are added up."""
         self._signers.pop(region_id, None)
         self._forgotten[region_id] = None
-        if len(self._forgotten) <= _MOST_COUNTED:
+        if len(self._forgotten) <= _MAX_FORGOTTEN:
             return
         oldest = next(iter(self._forgotten))
         del self._forgotten[oldest]
-        # A new mapping, for other threads read it.
+        # A new mapping, because other threads may iterate over the present one.
         counters = self._counters.copy()
         if (counted := counters.pop(oldest, None)) is not None:
             counters[OTHER_REGIONS] = counters.get(OTHER_REGIONS, Counters()).plus(counted)
             self._counters = counters
 
     def remember(self, region_id: str) -> None:
-        """A region is used again."""
+        """Keep the counters of a region that is used again."""
         self._forgotten.pop(region_id, None)
 
     def observe(self, around: Callable[[Attempt], Attempt]) -> None:
-        """Have every attempt made by what `around` makes of the plain one."""
+        """Wrap every attempt by `around`."""
         self._attempt = around(self._attempt)
 
     async def send(  # noqa: PLR0913 - each is one property of the call
@@ -212,52 +195,51 @@ class Transport:
         query: str,
         *,
         limiter: RegionLimiter,
-        fresh: bool = False,
         priority: Priority = Priority.CALL,
-        is_known: Callable[[int], bool] | None = None,
-        read: Callable[[bytes], Listing | None] | None = None,
-    ) -> Answer:
+        fresh: bool = False,
+        attempts: Attempts | None = None,
+    ) -> ApiResponse:
         """Make one attempt at a call, for which the caller holds a place of the limiter.
 
-        After a correction of the local clock the request is sent once more. So it is after a refusal of the key, if the
-        provider gives another key when it is asked again.
+        After a correction of the local clock the request is sent once more. So it is after a rejection of the key, if
+        the provider gives another key when it is asked again.
 
         Args:
-            region_id: The region asked.
+            region_id: The region called.
             action: The operation's name.
-            query: All its parameters, as `canonical_query` writes them; sent as it is.
-            limiter: Paces a request that is sent once more, and is told what came of it.
-            fresh: Not on an idle connection, which the server may just have closed.
-            priority: What the place was acquired with.
-            is_known: Whether an answer of this fingerprint is known already; `KNOWN` is returned then.
-            read: Reads the body of a good answer that holds no secret; None where it cannot.
+            query: All its parameters, written by `canonical_query`.
+            limiter: Paces a request that is sent once more, and learns from the answer.
+            priority: The priority of the place.
+            fresh: Whether to open a new connection: the server may just have closed an idle one.
+            attempts: Where to note whether the request may have arrived.
 
         Raises:
             ThrottledError: Too many calls.
-            AuthenticationError: The credentials were refused, or there are none.
-            ServiceUnavailableError: A passing fault.
-            ApiError: The service refused the call for another reason.
+            AuthenticationError: The credentials were rejected, or there are none.
+            ServiceUnavailableError: A transient fault.
+            ApiError: The service rejected the call for another reason.
             WaiterClosedError: The session given cannot be used any more (a RuntimeError).
             RuntimeError: The transport is closed.
         """
-        signer = self._signer(region_id)
-        credentials = await self._credentials()
-        corrected = renewed = False
+        signer = self._signers.get(region_id)
+        if signer is None:
+            url = base_url(region_id, self._endpoint)
+            signer = self._signers[region_id] = Signer(url, clock=self._clock, nonce=self._nonce)
+        credentials = await self._credentials.get()
+        is_corrected = is_renewed = False
         while True:
             request = signer.sign(action, query, credentials)
-            result, told = await self._attempt(
-                region_id, action, request, limiter, fresh=fresh, is_known=is_known, read=read
-            )
-            if isinstance(result, Answer):
-                return result
-            if faults.is_wrong_clock(told) and told.date is not None and not corrected:
-                corrected = True
-                signer.correct(told.date)
-            elif faults.is_refused_key(result) and not renewed:
-                renewed = True
-                credentials = await self._renewed(credentials, result)
+            response = await self._attempt(region_id, action, request, limiter, fresh=fresh, attempts=attempts)
+            if response.error is None:
+                return response
+            if response.is_wrong_clock and response.date is not None and not is_corrected:
+                is_corrected = True
+                signer.correct(response.date)
+            elif service_errors.is_rejected_key(response.error) and not is_renewed:
+                is_renewed = True
+                credentials = await self._credentials.get_other(credentials, response.error)
             else:
-                raise result
+                raise response.error
             await limiter.pace(priority)
 
     async def _send_once(  # noqa: PLR0913 - see `send`
@@ -268,15 +250,15 @@ class Transport:
         limiter: RegionLimiter,
         *,
         fresh: bool,
-        is_known: Callable[[int], bool] | None,
-        read: Callable[[bytes], Listing | None] | None,
-    ) -> tuple[Answer | ApiError, faults.Told]:
+        attempts: Attempts | None,
+    ) -> ApiResponse:
         session = self._session(fresh=fresh)
         proxy = self._proxy(request)
         counters = self.counters(region_id)
         counters.calls += 1
         sent_at = asyncio.get_running_loop().time()
-        reply = await exchange(session, request, self._patience, proxy, is_own=self._given is None)
+        is_own = self._given is None
+        reply = await Exchange(session, request, self._call_timeout, proxy, is_own=is_own, attempts=attempts).send()
         if isinstance(reply, ServiceUnavailableError):
             if self._given is not None and self._given.closed:
                 doubt = "; the request under way may have been received" if reply.sent else ""
@@ -285,32 +267,19 @@ class Transport:
             raise reply
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("%s in %s: HTTP status %d", action, region_id, reply.status)
-        if reply.status in _GOOD and (attempts := CURRENT.get()) is not None:
+        if attempts is not None and reply.status in _SUCCESS:
             attempts.may_have_arrived = True
         try:
-            fingerprint = fingerprint_of(reply.body) if reply.status in _GOOD else 0
-            if is_known is not None and is_known(fingerprint):
-                limiter.succeeded()
-                return KNOWN, _NOTHING
-            if len(reply.body) > _LARGE:
-                result, told = await in_steps(_judging(reply, request, fingerprint, read))
-            else:
-                result, told = _judged(reply, request, fingerprint, read)
+            steps = read_reply(reply, request)
+            response = await in_steps(steps) if len(reply.body) > _LARGE else at_once(steps)
         except MemoryError as error:
             raise ServiceUnavailableError(None, "not enough memory to read the answer") from error
-        if isinstance(result, Answer):
+        if response.error is None:
             limiter.succeeded()
-        elif isinstance(result, ThrottledError):
+        elif isinstance(response.error, ThrottledError):
             counters.throttled += 1
-            limiter.throttled(result.retry_after, sent_at=sent_at)
-        return result, told
-
-    def _signer(self, region_id: str) -> Signer:
-        signer = self._signers.get(region_id)
-        if signer is None:
-            url = base_url(region_id, self._endpoint)
-            signer = self._signers[region_id] = Signer(url, clock=self._clock, nonce=self._nonce)
-        return signer
+            limiter.throttled(response.error.retry_after, sent_at=sent_at)
+        return response
 
     def _session(self, *, fresh: bool) -> aiohttp.ClientSession:
         if self._closed:
@@ -329,7 +298,7 @@ class Transport:
             except EcsWaiterError:
                 raise
             except Exception as error:
-                # A resolver that cannot start, for example.
+                # Such as a resolver that cannot start.
                 raise ServiceUnavailableError(
                     None, f"cannot open an HTTP session: {type(error).__name__}: {printable(str(error))}", sent=False
                 ) from error
@@ -340,95 +309,6 @@ class Transport:
             return None if self._proxies is None else self._proxies.for_url(request.url)
         except ValueError as error:
             raise EcsWaiterError(str(error)) from None
-
-    async def _credentials(self) -> Credentials:
-        if self._at_hand is not None and (at_hand := self._at_hand()) is not None:
-            return at_hand
-        # In a task of its own, which can be left behind if the provider ignores its cancellation.
-        asking = asyncio.get_running_loop().create_task(self._ask())
-        try:
-            done, _ = await asyncio.wait((asking,), timeout=self._patience)
-        except asyncio.CancelledError:
-            self._leave(asking)
-            raise
-        if not done:
-            self._leave(asking)
-            raise ServiceUnavailableError(
-                None, f"the credentials provider gave nothing within {self._patience:g} s", sent=False
-            )
-        if not asking.cancelled() and isinstance(refusal := asking.exception(), AuthenticationError):
-            # A copy: a provider may raise the same object for another region, and each call notes its region in it.
-            # Raised here, where the original is no context of it: its frames may hold secrets.
-            raise copy.copy(refusal) from refusal.__cause__
-        try:
-            return asking.result()
-        except (Exception, asyncio.CancelledError) as error:
-            if self._at_hand is not None and isinstance(error, ServiceUnavailableError):
-                raise
-            # Could not ask is not refused. Its own words may hold a secret.
-            raise ServiceUnavailableError(
-                None,
-                f"the credentials provider raised {type(error).__name__} (see the cause)",
-                sent=False,
-                retry_after=error.retry_after if isinstance(error, ThrottledError | ServiceUnavailableError) else None,
-            ) from error
-
-    async def _ask(self) -> Credentials:
-        # What a provider calls itself is not an attempt at our call.
-        CURRENT.set(None)
-        answer: object = self._provider.get_credentials()
-        if not inspect.isawaitable(answer):
-            wrong = TypeError("get_credentials() is not a coroutine function: define it with `async def`")
-            raise AuthenticationError(None, "the credentials provider gave no Credentials") from wrong
-        credentials: object = await answer
-        if not isinstance(credentials, Credentials):
-            wrong = TypeError(f"get_credentials() returned {type(credentials).__name__}, not Credentials")
-            raise AuthenticationError(None, "the credentials provider gave no Credentials") from wrong
-        return credentials
-
-    def _leave(self, asking: asyncio.Task[Credentials]) -> None:
-        """Cancel a question to the provider, and give it `call_timeout` to end."""
-        asking.cancel()
-        loop = asyncio.get_running_loop()
-        self._leaving[asking] = loop.call_later(self._patience, self._abandon, asking)
-        asking.add_done_callback(self._left)
-
-    def _left(self, asking: asyncio.Task[Credentials]) -> None:
-        timer = self._leaving.pop(asking, None)
-        if timer is not None:
-            timer.cancel()
-        if not asking.cancelled():
-            asking.exception()  # mark it as retrieved: nobody waits for it
-
-    def _abandon(self, asking: asyncio.Task[Credentials]) -> None:
-        timer = self._leaving.pop(asking, None)
-        if timer is None:
-            return
-        timer.cancel()
-        if not asking.done():
-            _warnings.warning(
-                "the credentials provider %s still runs %g s after its cancellation and is left behind: let"
-                " asyncio.CancelledError out of get_credentials()",
-                type(self._provider).__name__,
-                self._patience,
-            )
-
-    async def _renewed(self, refused: Credentials, refusal: ApiError) -> Credentials:
-        """Return other credentials than those refused; raise the refusal if the provider has no others."""
-        if type(self._provider) is StaticCredentials:
-            raise refusal
-        try:
-            credentials = await self._credentials()
-            forget = getattr(self._provider, "forget", None)
-            if credentials is refused and callable(forget):
-                # Only now: another call may have had them renewed in the meantime, even if they are equal.
-                forget()
-                credentials = await self._credentials()
-        except AuthenticationError as error:
-            raise refusal from error
-        if credentials == refused:
-            raise refusal
-        return credentials
 
 
 def _check_usable(session: aiohttp.ClientSession) -> None:
@@ -447,29 +327,20 @@ def _closed_session(more: str = "") -> WaiterClosedError:
     )
 
 
-def _judged(
-    reply: Reply, request: SignedRequest, fingerprint: int, read: Callable[[bytes], Listing | None] | None
-) -> tuple[Answer | ApiError, faults.Told]:
-    return at_once(_judging(reply, request, fingerprint, read))
-
-
-def _judging(
-    reply: Reply, request: SignedRequest, fingerprint: int, read: Callable[[bytes], Listing | None] | None
-) -> Generator[None, None, tuple[Answer | ApiError, faults.Told]]:
-    """Return the result of a reply and its error, with all secrets removed; in steps, because it may be large."""
-    date = faults.date_of(reply.headers)
+def read_reply(reply: Reply, request: SignedRequest) -> Generator[None, None, ApiResponse]:
+    """Parse a reply and remove all secrets; in steps, because it may be large."""
+    date = service_errors.date_of(reply.headers)
     is_clean = request.redactor.is_clean(reply.body, request.signature)
-    if read is not None and is_clean and reply.status in _GOOD and (listing := read(reply.body)) is not None:
-        return Answer({}, date, fingerprint, listing), _NOTHING
     yield
     try:
-        data = faults.parsed(reply.body)
+        data = service_errors.parsed(reply.body)
     except ValueError:
         data = None
     yield
-    if reply.status in _GOOD and isinstance(data, dict) and not faults.is_error_object(data):
+    if reply.status in _SUCCESS and isinstance(data, dict) and not service_errors.is_error_object(data):
         if not is_clean:
             data = yield from request.redactor.steps(data, request.signature)
-        return Answer(data, date, fingerprint), _NOTHING
-    told = faults.told_by(data, reply.body, date, request.clean)
-    return faults.error_of(reply.status, told, reply.headers), told
+        return ApiResponse(data, date)
+    info = service_errors.error_info(data, reply.body, request.clean)
+    error = service_errors.error_of(reply.status, info, reply.headers)
+    return ApiResponse({}, date, error, is_wrong_clock=service_errors.is_wrong_clock(info))

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ecs_waiter.api.credentials import SET_CREDENTIALS
-from ecs_waiter.api.faults import concerns_credentials
+from ecs_waiter.api.service_errors import concerns_credentials
 from ecs_waiter.errors import (
     ApiError,
     AuthenticationError,

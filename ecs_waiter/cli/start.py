@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ecs_waiter.api.attempts import CURRENT, Attempts
+from ecs_waiter.api.retry import Attempts
 from ecs_waiter.cli.failure import CommandError, ExitCode, MisuseError
 from ecs_waiter.cli.going_on import program
 from ecs_waiter.cli.interrupt import InterruptedByUserError, Stop
@@ -129,11 +129,10 @@ async def _start(client: EcsClient, start: Start, deadline: float | None, stop: 
     watch = asyncio.create_task(tell_retries(client, start.region_id))
     unanswered = f"before {start.operation} was answered"
     attempts = Attempts()
-    CURRENT.set(attempts)
 
     async def call() -> dict[str, Any]:
         async with asyncio.timeout_at(deadline):
-            return await client.call(start.operation, region_id=start.region_id, params=start.params)
+            return await client.recorded_call(start.operation, start.region_id, start.params, attempts)
 
     try:
         return await stop.stops(call())

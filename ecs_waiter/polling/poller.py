@@ -11,9 +11,9 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.answers import age_of
-from ecs_waiter.api.faults import concerns_credentials
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.api.retry import wait_backoff
+from ecs_waiter.api.service_errors import concerns_credentials
 from ecs_waiter.errors import (
     ApiError,
     AuthenticationError,

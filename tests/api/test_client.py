@@ -15,7 +15,6 @@ from ecs_waiter.api.call_policy import CallPolicy
 from ecs_waiter.api.client import EcsClient
 from ecs_waiter.api.credentials import Credentials, StaticCredentials
 from ecs_waiter.api.limiter import Priority
-from ecs_waiter.api.signing import canonical_query
 from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError
 from ecs_waiter.models import TaskStatus
 
@@ -399,25 +398,6 @@ class TestCall:
 
 @pytest.mark.asyncio
 class TestPoll:
-    async def test_a_prepared_query(self) -> None:
-        """It is what signing would make of it, IDs sorted, odd ones quoted one by one."""
-        ids = ["t-2", "t-1", "t/ä*~"]
-        expected = {"PageNumber": "1", "PageSize": "3", "RegionId": REGION, "TaskIds": "t-1,t-2,t/ä*~"}
-        async with client() as ecs:
-            assert ecs.prepare(REGION, ids) == canonical_query(expected)
-            assert ecs.prepare(REGION, ids[:1]) == "PageNumber=1&PageSize=1&RegionId=cn-hangzhou&TaskIds=t-2"
-
-    async def test_one_attempt(self, wire: Wire) -> None:
-        """A poll gives the tasks with the service's date, in the place its caller holds; no odd row harms another."""
-        rows = [row(1), 7, None]
-        wire.answer(page(*rows, total=9), headers={"Date": "Thu, 01 Jan 1970 00:01:40 GMT"})
-        async with client() as ecs:
-            snapshot = await ecs.poll(REGION, ecs.prepare(REGION, ["t-001"]))
-            assert snapshot is not None
-            assert [task.task_id for task in snapshot.tasks] == ["t-001"]
-            assert (snapshot.total_count, snapshot.date) == (9, 100.0)
-            assert ecs.limiter(REGION).in_flight == 0
-
     async def test_poll_tasks(self, wire: Wire) -> None:
         """It is one attempt, in the place its caller holds; an unreadable row affects no other."""
         wire.answer(page(row(1), 7, None, total=9), headers={"Date": "Thu, 01 Jan 1970 00:01:40 GMT"})
@@ -432,20 +412,6 @@ class TestPoll:
                 await ecs.poll_tasks(REGION, ["t-001"])
             assert failed.value.region_id == REGION
             assert (ecs.counters(REGION).calls, ecs.limiter(REGION).in_flight) == (2, 0)
-
-    async def test_what_is_known_is_not_read(self, wire: Wire) -> None:
-        """The same answer under another request ID has the fingerprint of the one before, and gives nothing."""
-        wire.answer(page(row(1), RequestId="R-1"))
-        wire.answer(page(row(1), RequestId="R-2"))
-        wire.answer(page(row(1, TaskStatus="Paused"), RequestId="R-3"))
-        async with client() as ecs:
-            query = ecs.prepare(REGION, ["t-001"])
-            first = await ecs.poll(REGION, query)
-            assert first is not None
-            assert await ecs.poll(REGION, query, first.fingerprint.__eq__) is None
-            third = await ecs.poll(REGION, query, first.fingerprint.__eq__)
-            assert third is not None
-            assert third.tasks[0].task_status is TaskStatus.PAUSED
 
     @pytest.mark.parametrize(
         ("status", "body", "error"),
@@ -462,7 +428,7 @@ class TestPoll:
         wire.answer(body, status=status)
         async with client() as ecs:
             with pytest.raises(error):
-                await ecs.poll(REGION, ecs.prepare(REGION, ["t-001"]))
+                await ecs.poll_tasks(REGION, ["t-001"])
             assert ecs.counters(REGION).calls == 1
 
 

@@ -6,10 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-import tenacity
 
 from ecs_waiter.api.call_policy import CallPolicy
-from ecs_waiter.api.retry import is_passing, retrying, wait_backoff
+from ecs_waiter.api.retry import backoff, is_transient, retry
 from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Call:
 async def test_faults_are_borne(clock: VirtualTime) -> None:
     """Throttling and passing faults are tried again until an answer comes."""
     call = Call(FAULT, THROTTLED, UNSENT, "answer")
-    assert await retrying(CallPolicy(), repeatable=True)(call) == "answer"
+    assert await retry(call, CallPolicy(), repeatable=True) == "answer"
     assert len(call.times) == 4
 
 
@@ -57,7 +56,7 @@ async def test_refusals_are_final(error: Exception) -> None:
     """What will not pass is raised at once, as it came."""
     call = Call(error)
     with pytest.raises(type(error)) as caught:
-        await retrying(CallPolicy(), repeatable=True)(call)
+        await retry(call, CallPolicy(), repeatable=True)
     assert caught.value is error
     assert len(call.times) == 1
 
@@ -66,19 +65,15 @@ async def test_the_waits_double(clock: VirtualTime) -> None:
     """From half a second to twenty, each drawn from the upper half of its range."""
     call = Call(FAULT)
     with pytest.raises(ServiceUnavailableError):
-        await retrying(CallPolicy(), repeatable=True)(call)
+        await retry(call, CallPolicy(), repeatable=True)
     ranges = [0.5, 1, 2, 4, 8, 16, *[20] * (len(call.waits) - 6)]
     assert all(most / 2 <= wait <= most for wait, most in zip(call.waits, ranges, strict=True))
 
 
 async def test_jitter_stays_at_the_ceiling() -> None:
     """Callers that fail together do not come back together, however long it lasts."""
-    states = [tenacity.RetryCallState(tenacity.AsyncRetrying(), None, (), {}) for _ in range(20)]
-    for state in states:
-        state.attempt_number = 1000
-    waits = [wait_backoff()(state) for state in states]
-    assert len(set(waits)) == 20
-    assert wait_backoff(draw=lambda: 0.0)(states[0]) == 10
+    assert len({backoff(1000) for _ in range(20)}) == 20
+    assert backoff(1000, draw=lambda: 0.0) == 10
 
 
 async def test_the_services_wait_is_obeyed(clock: VirtualTime) -> None:
@@ -87,7 +82,7 @@ async def test_the_services_wait_is_obeyed(clock: VirtualTime) -> None:
         ThrottledError("Throttling", "no", retry_after=45), ThrottledError("Throttling", "no", retry_after=0.01)
     )
     call.outcomes.append("answer")
-    assert await retrying(CallPolicy(), repeatable=False)(call) == "answer"
+    assert await retry(call, CallPolicy(), repeatable=False) == "answer"
     first, second = call.waits
     assert first == 45
     assert second >= 0.5
@@ -96,14 +91,14 @@ async def test_the_services_wait_is_obeyed(clock: VirtualTime) -> None:
 async def test_the_end_of_a_throttled_call() -> None:
     """It is told as what it is."""
     with pytest.raises(ThrottledError) as caught:
-        await retrying(CallPolicy(outage_budget=0), repeatable=True)(Call(THROTTLED))
+        await retry(Call(THROTTLED), CallPolicy(outage_budget=0), repeatable=True)
     assert caught.value is THROTTLED
 
 
 async def test_the_end_of_an_outage(clock: VirtualTime) -> None:
     """The error has the last fault's fields and the fault itself as its cause, and says how long it was borne."""
     with pytest.raises(ServiceUnavailableError) as caught:
-        await retrying(CallPolicy(), repeatable=True)(Call(FAULT))
+        await retry(Call(FAULT), CallPolicy(), repeatable=True)
     error = caught.value
     assert error.__cause__ is FAULT
     assert (error.code, error.request_id, error.http_status, error.sent) == ("InternalError", "R-1", 500, True)
@@ -117,11 +112,11 @@ async def test_the_budget(clock: VirtualTime) -> None:
     call = Call(FAULT)
     began = clock.time()
     with pytest.raises(ServiceUnavailableError):
-        await retrying(CallPolicy(outage_budget=5), repeatable=True)(call)
+        await retry(call, CallPolicy(outage_budget=5), repeatable=True)
     assert 0 < clock.time() - began < 5
     call = Call(ThrottledError("Throttling", "no", retry_after=3600))
     with pytest.raises(ThrottledError):
-        await retrying(CallPolicy(outage_budget=600), repeatable=True)(call)
+        await retry(call, CallPolicy(outage_budget=600), repeatable=True)
     assert len(call.times) == 1
 
 
@@ -129,7 +124,7 @@ async def test_without_a_budget_there_is_one_attempt() -> None:
     """A budget of nothing bears nothing."""
     call = Call(FAULT)
     with pytest.raises(ServiceUnavailableError, match=r"^InternalError: broken") as caught:
-        await retrying(CallPolicy(outage_budget=0), repeatable=True)(call)
+        await retry(call, CallPolicy(outage_budget=0), repeatable=True)
     assert caught.value.__cause__ is FAULT
     assert len(call.times) == 1
 
@@ -138,7 +133,7 @@ async def test_what_may_have_happened_is_not_repeated() -> None:
     """A start whose request may have arrived is not made again, and the error says so."""
     call = Call(FAULT)
     with pytest.raises(ServiceUnavailableError, match="broken; it may have started") as caught:
-        await retrying(CallPolicy(), repeatable=False, doubt="it may have started")(call)
+        await retry(call, CallPolicy(), repeatable=False, doubt="it may have started")
     assert caught.value.__cause__ is FAULT
     assert caught.value.sent
     assert len(call.times) == 1
@@ -147,13 +142,13 @@ async def test_what_may_have_happened_is_not_repeated() -> None:
 async def test_what_surely_did_not_happen_is_repeated(clock: VirtualTime) -> None:
     """A start that was throttled, or never left, is made again."""
     call = Call(UNSENT, THROTTLED, "started")
-    assert await retrying(CallPolicy(), repeatable=False)(call) == "started"
+    assert await retry(call, CallPolicy(), repeatable=False) == "started"
 
 
 async def test_what_never_left_did_not_start(clock: VirtualTime) -> None:
     """If no attempt got through, the error does not say that something may have started."""
     with pytest.raises(ServiceUnavailableError, match="no connection") as caught:
-        await retrying(CallPolicy(), repeatable=False, doubt="it may have started")(Call(UNSENT))
+        await retry(Call(UNSENT), CallPolicy(), repeatable=False, doubt="it may have started")
     assert not caught.value.sent
     assert "started" not in str(caught.value)
 
@@ -161,7 +156,7 @@ async def test_what_never_left_did_not_start(clock: VirtualTime) -> None:
 async def test_one_that_left_is_remembered(clock: VirtualTime) -> None:
     """Whether anything was sent is known of all attempts together, not of the last."""
     with pytest.raises(ServiceUnavailableError) as caught:
-        await retrying(CallPolicy(), repeatable=True)(Call(FAULT, UNSENT))
+        await retry(Call(FAULT, UNSENT), CallPolicy(), repeatable=True)
     assert caught.value.sent
 
 
@@ -176,7 +171,7 @@ async def test_one_that_left_is_remembered(clock: VirtualTime) -> None:
 async def test_a_refused_repeat_leaves_the_first_attempt_in_doubt(clock: VirtualTime, last: ApiError) -> None:
     """A refusal of a repeat keeps its type and fields, and says that the first attempt may have started."""
     with pytest.raises(type(last)) as caught:
-        await retrying(CallPolicy(), repeatable=True, doubt="it may have started")(Call(FAULT, last))
+        await retry(Call(FAULT, last), CallPolicy(), repeatable=True, doubt="it may have started")
     error = caught.value
     assert (type(error), error.code, error.request_id, error.http_status) == (
         type(last), last.code, "R-3", last.http_status,
@@ -189,7 +184,7 @@ async def test_a_refused_repeat_leaves_the_first_attempt_in_doubt(clock: Virtual
 async def test_another_error_of_a_repeat_leaves_the_first_attempt_in_doubt(clock: VirtualTime) -> None:
     """An error that is not the service's, such as a closed session, gets the doubt as a note."""
     with pytest.raises(RuntimeError) as caught:
-        await retrying(CallPolicy(), repeatable=True, doubt="it may have started")(Call(FAULT, RuntimeError("closed")))
+        await retry(Call(FAULT, RuntimeError("closed")), CallPolicy(), repeatable=True, doubt="it may have started")
     assert caught.value.__notes__ == ["it may have started"]
 
 
@@ -197,17 +192,17 @@ async def test_a_request_at_work_is_repeated(clock: VirtualTime) -> None:
     """LastTokenProcessing is retried with backoff; at the end of the budget the start is in doubt."""
     at_work = ApiError("LastTokenProcessing", "processing", "R-4", 403)
     call = Call(at_work, at_work, "started")
-    assert await retrying(CallPolicy(), repeatable=True)(call) == "started"
+    assert await retry(call, CallPolicy(), repeatable=True) == "started"
     assert call.waits[1] > 0.5
     with pytest.raises(ServiceUnavailableError, match="processing; it may have started") as caught:
-        await retrying(CallPolicy(), repeatable=True, doubt="it may have started")(Call(at_work))
+        await retry(Call(at_work), CallPolicy(), repeatable=True, doubt="it may have started")
     assert (caught.value.code, caught.value.sent, caught.value.__cause__) == ("LastTokenProcessing", True, at_work)
 
 
 async def test_repeats_are_counted(clock: VirtualTime) -> None:
     """The callback is called once for each attempt but the first."""
     counted = []
-    await retrying(CallPolicy(), repeatable=True, on_retry=lambda: counted.append(1))(Call(FAULT, FAULT, "answer"))
+    await retry(Call(FAULT, FAULT, "answer"), CallPolicy(), repeatable=True, on_retry=lambda: counted.append(1))
     assert len(counted) == 2
 
 
@@ -216,7 +211,7 @@ async def test_cancellation_ends_it(clock: VirtualTime) -> None:
     call = Call(FAULT)
 
     async def attempt() -> str:
-        return await retrying(CallPolicy(), repeatable=True)(call)
+        return await retry(call, CallPolicy(), repeatable=True)
 
     task = asyncio.create_task(attempt())
     await asyncio.sleep(0.1)
@@ -228,7 +223,7 @@ async def test_cancellation_ends_it(clock: VirtualTime) -> None:
 
 async def test_what_passes() -> None:
     """Only throttling and the faults of service and network pass."""
-    assert [is_passing(error) for error in (FAULT, THROTTLED, ApiError(None, ""), OSError())] == [
+    assert [is_transient(error) for error in (FAULT, THROTTLED, ApiError(None, ""), OSError())] == [
         True,
         True,
         False,

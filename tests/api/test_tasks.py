@@ -1,7 +1,8 @@
-"""What a poll reads from an answer: statuses at once, validated tasks on demand."""
+"""What is read from DescribeTasks answers, whatever they hold."""
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecs_waiter import ServiceUnavailableError, Task, TaskStatus
+from ecs_waiter import ServiceUnavailableError, Task
 from ecs_waiter.api.signing import canonical_query
-from ecs_waiter.api.tasks import FINAL_STATUSES, PollAnswer, poll_answer, poll_query
-from ecs_waiter.api.transport import Answer
+from ecs_waiter.api.tasks import FINAL_STATUSES, PollAnswer, detail_of, page_of, poll_answer, poll_query, task_of
+from ecs_waiter.api.transport import ApiResponse
 
 REGION = "cn-hangzhou"
 ROW = {
@@ -51,7 +52,6 @@ def test_a_status_is_that_of_the_validated_task(row: dict[str, Any]) -> None:
     assert answer.statuses == ({row["TaskId"]: expected} if expected else {})
     assert answer.unread == (not expected)
     if expected:
-        assert type(answer.statuses[row["TaskId"]]) is type(expected)
         assert answer.task(row["TaskId"]).task_status == expected
 
 
@@ -103,12 +103,6 @@ def test_the_age_is_by_the_services_clock() -> None:
     assert [answer.age_of(f"t-{number}") for number in (1, 2, 3)] == [600, 0, None]
 
 
-def test_known_statuses_are_shared() -> None:
-    """All tasks in one status share one string, so that a waiting task does not cost a string of its own."""
-    answer = _answer([{"TaskId": "t-1", "TaskStatus": "Processing"}])
-    assert answer.statuses["t-1"] is TaskStatus.PROCESSING
-
-
 def test_final_statuses() -> None:
     """Finished, failed, and every word for canceled."""
     assert sorted(FINAL_STATUSES) == ["Canceled", "Cancelled", "Deleted", "Failed", "Finished"]
@@ -128,7 +122,7 @@ def test_final_statuses() -> None:
 def test_an_unreadable_answer_is_a_fault(data: dict[str, Any], message: str) -> None:
     """An answer of which nothing can be read says nothing about the tasks that were asked for."""
     with pytest.raises(ServiceUnavailableError, match=message):
-        poll_answer(REGION, Answer(data, None, 0))
+        poll_answer(REGION, ApiResponse(data, None))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +137,7 @@ def test_an_unreadable_answer_is_a_fault(data: dict[str, Any], message: str) -> 
 )
 def test_every_shape_of_the_set(found: Any) -> None:
     """The documented map with a list, and the other shapes that have been seen."""
-    answer = poll_answer(REGION, Answer({"TaskSet": found, "TotalCount": "1"}, 5.0, 0))
+    answer = poll_answer(REGION, ApiResponse({"TaskSet": found, "TotalCount": "1"}, 5.0))
     assert answer.statuses == {"t-1": "Finished"}
     assert (answer.row_count, answer.unread, answer.total_count, answer.date) == (1, 0, 1, 5.0)
 
@@ -152,3 +146,53 @@ def test_the_query() -> None:
     """It lists the IDs in sorted order and asks for one page that holds them all."""
     expected = {"PageNumber": "1", "PageSize": "3", "RegionId": REGION, "TaskIds": "t-1,t-2,t/ä*~"}
     assert poll_query(REGION, ["t-2", "t-1", "t/ä*~"]) == canonical_query(expected)
+
+
+# -- listings and details ----------------------------------------------------------------------------------------------
+
+FIELDS = ["TaskId", "TaskStatus", "TaskAction", "ResourceId", "CreationTime", "SupportCancel", "TaskProcess", "RegionId",
+          "TotalCount", "OperationProgressSet", "TaskSet", "Task", "PageNumber", "RequestId"]  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=5),
+    max_leaves=15,
+)
+
+
+@given(row=JSON)
+def test_any_row(row: Any) -> None:
+    """A row is a task with an ID, or nothing."""
+    task = task_of(REGION, row)
+    assert (task is not None) == (isinstance(row, dict) and isinstance(row.get("TaskId"), str))
+    assert task is None or (task.region_id, task.task_id) == (REGION, row["TaskId"])
+
+
+@given(data=st.dictionaries(st.sampled_from(FIELDS), JSON))
+def test_any_answer(data: dict[str, Any]) -> None:
+    """An answer is a page or a fault, a detail or a fault."""
+    response = ApiResponse(data, None)
+    with contextlib.suppress(ServiceUnavailableError):
+        assert page_of(REGION, response, page_number=1, page_size=100).region_id == REGION
+    with contextlib.suppress(ServiceUnavailableError):
+        assert detail_of(REGION, "t-1", response).task_id == "t-1"
+
+
+@pytest.mark.parametrize(
+    ("value", "count"), [(3, 3), ("3", 3), (0, 0), ("٣", None), (-1, None), (True, None), (None, None), (3.5, None)]
+)
+def test_the_total(value: Any, count: int | None) -> None:
+    """A total is a whole number, or missing."""
+    assert poll_answer(REGION, ApiResponse({"TaskSet": [], "TotalCount": value}, None)).total_count == count
+
+
+def test_a_row_has_the_names_of_the_wire() -> None:
+    """The model's own field names mean nothing there."""
+    task = task_of(REGION, {"TaskId": "t-1", "task_status": "Finished", "region_id": "elsewhere"})
+    assert task == Task(region_id=REGION, task_id="t-1")
+
+
+def test_times_are_utc() -> None:
+    """Minutes are enough for a time, and it has a zone."""
+    task = task_of(REGION, {"TaskId": "t-1", "CreationTime": "2020-11-24T12:50Z", "FinishedTime": ""})
+    assert task is not None
+    assert (task.creation_time, task.finished_time) == (datetime(2020, 11, 24, 12, 50, tzinfo=UTC), None)

@@ -31,8 +31,9 @@ from ecs_waiter import (
     wait_for_tasks,
 )
 from ecs_waiter.api.exchange import Reply
-from ecs_waiter.api.request import Signer
-from ecs_waiter.api.transport import _judged
+from ecs_waiter.api.signing import Signer
+from ecs_waiter.api.transport import read_reply
+from ecs_waiter.slices import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -308,6 +309,8 @@ def test_what_an_error_says_is_kept_redacted() -> None:
         json.dumps({"Code": f"A.{echo}", "Message": echo, "RequestId": echo}),
         f"<E><Code>{html.escape(echo)}</Code><Message>{html.escape(echo)}</Message></E>",
     ):
-        _, told = _judged(Reply(400, {}, body.encode()), request, 0, None)
-        assert told.message.startswith("*** ***")
-        assert not [form for form in {*forms(TOKEN, SECRET), request.signature} if form in repr(told)]
+        response = at_once(read_reply(Reply(400, {}, body.encode()), request))
+        assert response.error is not None
+        assert response.error.message.startswith("*** ***")
+        shown = f"{response!r} {response.error!r} {vars(response.error)}"
+        assert not [form for form in {*forms(TOKEN, SECRET), request.signature} if form in shown]

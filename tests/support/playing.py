@@ -18,8 +18,7 @@ from ecs_waiter import (
     TaskWaiter,
     WaitTimeoutError,
 )
-from ecs_waiter.api import transport
-from ecs_waiter.api.exchange import exchange
+from ecs_waiter.api.exchange import Exchange
 from ecs_waiter.chance import CHANCE
 from ecs_waiter.emulator.memory import MemoryConnector
 from ecs_waiter.testing.virtual import virtual
@@ -120,7 +119,7 @@ class _Stage:
             )
         create = MemoryConnector._create_connection
         with (
-            mock.patch.object(transport, "exchange", self._watching(exchange)),
+            mock.patch.object(Exchange, "send", self._watching(Exchange.send)),
             mock.patch.object(MemoryConnector, "_create_connection", self._resolving(create)),
         ):
             await self._callers()
@@ -153,7 +152,8 @@ class _Stage:
         return lambda request: begins <= request.at.timestamp() - begin < ends
 
     def _watching(self, real: Any) -> Any:
-        async def watched(session: Any, request: Any, *how: Any, **more: Any) -> Any:
+        async def watched(exchange: Exchange) -> Any:
+            request = exchange._request
             query = dict(request.url.query)
             region_id = query["RegionId"]
             ids = query.get("TaskIds", "").split(",") if "TaskIds" in query else []
@@ -171,7 +171,7 @@ class _Stage:
                 Sent(self._now(), region_id, action, query, self._under_way[region_id], unwanted, twice)
             )
             try:
-                return await real(session, request, *how, **more)
+                return await real(exchange)
             finally:
                 self._under_way[region_id] -= 1
                 self._ids_under_way.subtract(keys)

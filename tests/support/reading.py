@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import zlib
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -12,16 +11,16 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from ecs_waiter import Credentials, EcsWaiterError, PollPolicy, TaskCanceledError, TaskFailedError, TaskNotFoundError
-from ecs_waiter.api import faults
-from ecs_waiter.api.answers import age_of, detail_of, page_of, snapshot_of
-from ecs_waiter.api.exchange import Reply, _unpacked
-from ecs_waiter.api.fingerprint import fingerprint_of
-from ecs_waiter.api.listing import read_listing
-from ecs_waiter.api.request import Signer
-from ecs_waiter.api.transport import Answer, _judged
-from ecs_waiter.errors import ApiError, ServiceUnavailableError
+from ecs_waiter.api import service_errors
+from ecs_waiter.api.body import unpack
+from ecs_waiter.api.exchange import Reply
+from ecs_waiter.api.signing import Signer
+from ecs_waiter.api.tasks import detail_of, page_of, poll_answer
+from ecs_waiter.api.transport import ApiResponse, read_reply
+from ecs_waiter.errors import ServiceUnavailableError
 from ecs_waiter.polling.schedule import PollSchedule
 from ecs_waiter.printable import printable
+from ecs_waiter.slices import at_once
 from support.answering import answered
 
 if TYPE_CHECKING:
@@ -50,28 +49,22 @@ def read(status: int, headers: list[tuple[str, str]], body: bytes) -> None:
     """
     fields = CIMultiDictProxy(CIMultiDict(headers))
     try:
-        plain = _unpacked(body, fields.get("Content-Encoding", "").strip().lower())
+        plain = unpack(body, fields.get("Content-Encoding", "").strip().lower())
     except (aiohttp.ClientError, zlib.error):
         return  # a fault by itself
-    reply = Reply(status, fields, plain)
-    result, told = _judged(reply, _REQUEST, fingerprint_of(plain), None)
-    faults.is_wrong_clock(told)
-    if told.date is not None:
-        _SIGNER.correct(told.date)
+    response = at_once(read_reply(Reply(status, fields, plain), _REQUEST))
+    if response.date is not None:
+        _SIGNER.correct(response.date)
         _SIGNER.sign("DescribeTasks", "", Credentials("example-key-id", SECRET, TOKEN))
         _SIGNER.correction = 0.0
-    if isinstance(result, ApiError):
-        faults.is_refused_key(result)
-        _check_error(result)
+    if response.error is not None:
+        service_errors.is_rejected_key(response.error)
+        _check_error(response.error)
         return
-    assert not any(SECRET in text or TOKEN in text for text in _texts(result.data))
-    quick, _ = _judged(reply, _REQUEST, fingerprint_of(plain), partial(read_listing, REGION))
-    assert isinstance(quick, Answer)
-    if quick.listing is not None:
-        assert _snapshot(quick) == _snapshot(result)
-    _poll(result)
-    _list(result)
-    _look_up(result)
+    assert not any(SECRET in text or TOKEN in text for text in _texts(response.data))
+    _poll(response)
+    _list(response)
+    _look_up(response)
 
 
 def _texts(data: Any) -> Iterator[str]:
@@ -87,48 +80,38 @@ def _texts(data: Any) -> Iterator[str]:
             parts += part
 
 
-def _snapshot(answer: Answer) -> tuple[Any, ...]:
-    """What a poll learns."""
-    try:
-        snapshot = snapshot_of(REGION, answer)
-    except ServiceUnavailableError as error:
-        # The quick reader leaves the request ID out.
-        return (error.code, error.message)
-    return snapshot.tasks, [task.model_fields_set for task in snapshot.tasks], snapshot.total_count, snapshot.date
-
-
-def _poll(answer: Answer) -> None:
+def _poll(response: ApiResponse) -> None:
     """What the poller makes of it."""
     schedule = PollSchedule(_POLICY, float)
     schedule.add(ASKED, 0)
     batch = schedule.take(0)
     assert batch is not None
     try:
-        snapshot = snapshot_of(REGION, answer)
+        answer = poll_answer(REGION, response)
     except ServiceUnavailableError as error:
         _check_error(error)
         schedule.fault(batch, asked_at=0, now=1)
         return
-    tasks = snapshot.tasks
+    task_ids = list(answer.statuses)
     news = answered(
         schedule,
         batch,
-        [task.task_id for task in tasks],
-        [task.task_status for task in tasks],
-        total_count=snapshot.total_count,
-        age_of=lambda index: age_of(tasks[index], snapshot.date),
+        task_ids,
+        list(answer.statuses.values()),
+        total_count=answer.total_count,
+        age_of=lambda index: answer.age_of(task_ids[index]),
         now=1,
     )
     assert news.error is None
     for _, index, _ in news.changes:
-        assert tasks[index].task_id in ASKED
-        _check_task(tasks[index])
+        assert task_ids[index] in ASKED
+        _check_task(answer.task(task_ids[index]))
 
 
-def _list(answer: Answer) -> None:
+def _list(response: ApiResponse) -> None:
     """What a listing makes of it."""
     try:
-        page = page_of(REGION, answer, page_number=1, page_size=100)
+        page = page_of(REGION, response, page_number=1, page_size=100)
     except ServiceUnavailableError as error:
         _check_error(error)
         return
@@ -136,10 +119,10 @@ def _list(answer: Answer) -> None:
         _check_task(task)
 
 
-def _look_up(answer: Answer) -> None:
+def _look_up(response: ApiResponse) -> None:
     """What the look-up of a failure's reason makes of it."""
     try:
-        detail = detail_of(REGION, "t-1", answer)
+        detail = detail_of(REGION, "t-1", response)
     except ServiceUnavailableError as error:
         _check_error(error)
         return

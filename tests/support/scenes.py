@@ -18,8 +18,7 @@ from ecs_waiter import (
     TaskWaiter,
     WaitTimeoutError,
 )
-from ecs_waiter.api import transport
-from ecs_waiter.api.exchange import Reply
+from ecs_waiter.api.exchange import Exchange, Reply
 from support.crowds import REGION, REGIONS, Crowd, aside, ids, ours_is_over
 
 if TYPE_CHECKING:
@@ -289,7 +288,7 @@ async def large_answers(size: int) -> None:
             Reply(400, {}, f'{{"Code":"A","Message":"{"example-key-secret" * (size * 40 // 18)}"}}'.encode()),
         ]
     for reply in replies:
-        with mock.patch.object(transport, "exchange", mock.AsyncMock(return_value=reply)):
+        with mock.patch.object(Exchange, "send", mock.AsyncMock(return_value=reply)):
             async with EcsClient(StaticCredentials(*keys)) as client:
                 call = client.call("DescribeDisks", region_id=REGION)
                 outcomes: list[Any] = await asyncio.gather(call, return_exceptions=True)

@@ -1,0 +1,142 @@
+"""CredentialsSource: asks a credentials provider, whatever it does, within a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import logging
+from typing import TYPE_CHECKING
+
+from ecs_waiter.api.credentials import Credentials, DefaultCredentials, StaticCredentials
+from ecs_waiter.errors import AuthenticationError, ServiceUnavailableError, ThrottledError
+
+if TYPE_CHECKING:
+    from ecs_waiter.api.credentials import CredentialsProvider
+    from ecs_waiter.errors import ApiError
+
+__all__ = ["CredentialsSource"]
+
+_log = logging.getLogger("ecs_waiter")
+
+
+class CredentialsSource:
+    """The credentials of one provider.
+
+    Args:
+        provider: The provider, which may be code of the user.
+        call_timeout: Seconds that one call of the provider may take.
+    """
+
+    def __init__(self, provider: CredentialsProvider, call_timeout: float) -> None:
+        self._provider = provider
+        self._call_timeout = call_timeout
+        # Only exactly these types: a subclass may override `get_credentials`.
+        self._at_hand = (
+            provider.at_hand
+            if isinstance(provider, StaticCredentials | DefaultCredentials)
+            and type(provider) in {StaticCredentials, DefaultCredentials}
+            else None
+        )
+        # Calls of the provider that were canceled and still run, each with the timer that gives it up.
+        self._canceled: dict[asyncio.Task[Credentials], asyncio.TimerHandle] = {}
+
+    async def aclose(self) -> None:
+        """Wait for canceled calls of the provider to end, for `call_timeout` seconds at most."""
+        if self._canceled:
+            await asyncio.wait(tuple(self._canceled), timeout=self._call_timeout)
+            for call in tuple(self._canceled):
+                self._give_up(call)
+
+    async def get(self) -> Credentials:
+        """Return the present credentials.
+
+        Raises:
+            AuthenticationError: There are none.
+            ServiceUnavailableError: The provider could not be asked, or took too long.
+        """
+        # A task for each call would cost five percent of a poll.
+        if self._at_hand is not None and (at_hand := self._at_hand()) is not None:
+            return at_hand
+        # A task can be left behind if the provider ignores its cancellation.
+        call = asyncio.get_running_loop().create_task(self._ask())
+        try:
+            done, _ = await asyncio.wait((call,), timeout=self._call_timeout)
+        except asyncio.CancelledError:
+            self._cancel(call)
+            raise
+        if not done:
+            self._cancel(call)
+            raise ServiceUnavailableError(
+                None, f"the credentials provider gave nothing within {self._call_timeout:g} s", sent=False
+            )
+        if not call.cancelled() and isinstance(rejection := call.exception(), AuthenticationError):
+            # A copy, because a provider may raise the same object for several regions, and each call notes its region
+            # in it. Outside of an except block, so that the frames of the original, which may hold secrets, are not in
+            # the context.
+            raise copy.copy(rejection) from rejection.__cause__
+        try:
+            return call.result()
+        except (Exception, asyncio.CancelledError) as error:
+            if self._at_hand is not None and isinstance(error, ServiceUnavailableError):
+                raise
+            # The text of other errors may hold a secret.
+            raise ServiceUnavailableError(
+                None,
+                f"the credentials provider raised {type(error).__name__} (see the cause)",
+                sent=False,
+                retry_after=error.retry_after if isinstance(error, ThrottledError | ServiceUnavailableError) else None,
+            ) from error
+
+    async def get_other(self, rejected: Credentials, rejection: ApiError) -> Credentials:
+        """Return credentials other than those that the service rejected; raise the rejection if there are no others."""
+        if type(self._provider) is StaticCredentials:
+            raise rejection
+        try:
+            credentials = await self.get()
+            forget = getattr(self._provider, "forget", None)
+            if credentials is rejected and callable(forget):
+                # Only if it is the same object: another call may have had equal credentials fetched meanwhile.
+                forget()
+                credentials = await self.get()
+        except AuthenticationError as error:
+            raise rejection from error
+        if credentials == rejected:
+            raise rejection
+        return credentials
+
+    async def _ask(self) -> Credentials:
+        answer: object = self._provider.get_credentials()
+        if not inspect.isawaitable(answer):
+            wrong = TypeError("get_credentials() is not a coroutine function: define it with `async def`")
+            raise AuthenticationError(None, "the credentials provider gave no Credentials") from wrong
+        credentials: object = await answer
+        if not isinstance(credentials, Credentials):
+            wrong = TypeError(f"get_credentials() returned {type(credentials).__name__}, not Credentials")
+            raise AuthenticationError(None, "the credentials provider gave no Credentials") from wrong
+        return credentials
+
+    def _cancel(self, call: asyncio.Task[Credentials]) -> None:
+        """Cancel a call of the provider, and give it `call_timeout` seconds to end."""
+        call.cancel()
+        self._canceled[call] = asyncio.get_running_loop().call_later(self._call_timeout, self._give_up, call)
+        call.add_done_callback(self._ended)
+
+    def _ended(self, call: asyncio.Task[Credentials]) -> None:
+        if (timer := self._canceled.pop(call, None)) is not None:
+            timer.cancel()
+        if not call.cancelled():
+            call.exception()  # Mark it as retrieved, because nobody awaits the task.
+
+    def _give_up(self, call: asyncio.Task[Credentials]) -> None:
+        timer = self._canceled.pop(call, None)
+        if timer is None:
+            return
+        timer.cancel()
+        if not call.done():
+            _log.warning(
+                "the credentials provider %s still runs %g s after its cancellation and is left behind: let"
+                " asyncio.CancelledError out of get_credentials()",
+                type(self._provider).__name__,
+                self._call_timeout,
+            )
