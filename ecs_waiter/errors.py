@@ -13,11 +13,11 @@
     ├── WaiterClosedError              the TaskWaiter was closed under a wait (also a RuntimeError)
     └── TasksFailedError               several tasks were waited for and some failed (also an ExceptionGroup)
 
-All of them hold `results` and `pending` of the wait that raised them, and survive pickle and copy with their fields.
-Invalid arguments raise ValueError or TypeError instead.
+All of them have `results` and `pending` of the wait that raised them, and keep their fields when they are pickled or
+copied. Invalid arguments raise ValueError or TypeError instead.
 
-`TaskNotFoundError.task` and `WaitTimeoutError.last` hold at least region, ID, status and action of every task that was
-seen before. In waits of more than 500 tasks per region, only the 500 tasks that changed last have all their fields.
+`TaskNotFoundError.task` and `WaitTimeoutError.last` have at least the region, ID, status and action of every task that
+was listed before. In waits of more than 500 tasks per region, only the 500 tasks that changed last have all fields.
 """
 
 from __future__ import annotations
@@ -51,38 +51,33 @@ _NAMED_IDS = 5
 
 
 class EcsWaiterError(Exception):
-    """The root of the tree: `except EcsWaiterError` catches everything this library raises by itself."""
+    """Base class of all errors of this library."""
 
     @property
     def results(self) -> dict[str, Task | EcsWaiterError]:
-        """What the wait knew when it raised: ID -> Task or error, in the order asked.
-
-        Empty unless a wait for several IDs raised this error.
-        """
+        """ID -> Task or error, in the order asked; empty unless a wait for several IDs raised this error."""
         found: dict[str, Task | EcsWaiterError] = self.__dict__.setdefault("_results", {})
         return found
 
     @property
     def pending(self) -> tuple[str, ...]:
-        """The IDs that had not finished then, in the order asked; empty like `results`."""
+        """The IDs that had not finished, in the order asked; empty unless a wait for several IDs raised this error."""
         found: tuple[str, ...] = self.__dict__.get("_pending", ())
         return found
 
     def with_progress(self, results: Mapping[str, Task | EcsWaiterError], pending: Sequence[str]) -> Self:
-        """Note what the wait that raises this error knows, and return the error."""
+        """Set `results` and `pending`, and return the error."""
         self.__dict__.update(_results=dict(results), _pending=tuple(pending))
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # BaseException would call the constructor with `args`, which are only the message here.
-        return _restored, (type(self), self.args, self._portable_cause()), self.__dict__
-
-    def _portable_cause(self) -> EcsWaiterError | None:
-        """The cause, where it is ours: one of another library may hold sockets and not pickle."""
-        return self.__cause__ if isinstance(self.__cause__, EcsWaiterError) else None
+        # BaseException would call the constructor with `args`, which are only the message here. A cause from another
+        # library is left out, because it may not be picklable.
+        cause = self.__cause__ if isinstance(self.__cause__, EcsWaiterError) else None
+        return _restored, (type(self), self.args, cause), self.__dict__
 
     def __copy__(self) -> Self:
-        """A twin without the traceback, so that one failure told to many waiters does not pile theirs up."""
+        """Return a copy without the traceback, so that the tracebacks of several callers do not add up."""
         twin: Self = _restored(type(self), self.args, None)
         twin.__dict__.update(self.__dict__)
         if "__notes__" in twin.__dict__:
@@ -93,7 +88,7 @@ class EcsWaiterError(Exception):
 
 def _restored(cls: type[Any], args: tuple[Any, ...], cause: BaseException | None) -> Any:
     error = cls.__new__(cls, *args)
-    # OSError, which a TimeoutError is, takes its arguments in another way.
+    # OSError, the base of TimeoutError, does not set them in `__new__`.
     error.args = args
     error.__cause__ = cause
     return error
@@ -103,11 +98,11 @@ class ApiError(EcsWaiterError):
     """A call to the service was rejected or failed.
 
     Attributes:
-        code: The service's error code, e.g. ``InvalidRegionId.NotFound``; None if there is none,
-            as in a gateway's HTML page or after a broken connection.
-        message: The service's own words, secrets removed.
-        request_id: For a ticket with the service; None if the answer had none.
-        http_status: None if no answer came.
+        code: The service's error code, e.g. ``InvalidRegionId.NotFound``; None if there is none, as in a gateway's HTML
+            page or after a broken connection.
+        message: The service's message without secrets.
+        request_id: The ID to give to the service's support; None if the answer had none.
+        http_status: None if there was no answer.
         region_id: The region that was called; None if the error does not belong to a call.
     """
 
@@ -128,7 +123,7 @@ class ApiError(EcsWaiterError):
         super().__init__(self._text())
 
     def in_region(self, region_id: str) -> Self:
-        """Note the region that was called, in the text too, and return the error."""
+        """Set the region that was called, in the text too, and return the error."""
         if self.region_id is None:
             self.region_id = region_id
             self.args = (self._text(), *self.args[1:])
@@ -146,7 +141,7 @@ class ApiError(EcsWaiterError):
 
     def _text(self) -> str:
         text = self.said
-        # Errors that describe a whole region name it in their own words.
+        # The message of an error of a whole region names the region already.
         region = self.region_id if self.region_id and self.region_id not in text else None
         notes = [region, f"request ID {self.request_id}" if self.request_id else None]
         shown = ", ".join(filter(None, notes))
@@ -171,14 +166,14 @@ class ThrottledError(ApiError):
 
 
 class AuthenticationError(ApiError):
-    """The service rejected the credentials, or the credentials provider had none to give (`__cause__`)."""
+    """The service rejected the credentials, or the credentials provider had none (`__cause__`)."""
 
 
 class ServiceUnavailableError(ApiError):
-    """No good answer came for as long as the policy allows; `__cause__` is the last fault.
+    """There was no good answer for as long as the policy allows; `__cause__` is the last fault.
 
     Attributes:
-        sent: False where the request surely never reached the service, so that what it asked for did not happen.
+        sent: False if the request surely never reached the service, so that it had no effect.
         retry_after: The wait in seconds that the service asked for, or None.
     """
 
@@ -202,9 +197,9 @@ class TaskError(EcsWaiterError):
     """Base class of the errors of one task.
 
     Attributes:
-        task_id: The task waited for.
-        region_id: The region asked.
-        task: Its last known state, or None if it was never seen.
+        task_id: The ID of the task.
+        region_id: The region that was asked.
+        task: Its last known state, or None if it was never listed.
     """
 
     def __init__(self, message: str, *, task_id: str, region_id: str, task: Task | None = None) -> None:
@@ -215,7 +210,7 @@ class TaskError(EcsWaiterError):
 
 
 class TaskFailedError(TaskError):
-    """The task failed. `detail` holds the service's reason; None if the service gave none in time."""
+    """The task failed. `detail` has the service's reason; it is None if the service gave none in time."""
 
     def __init__(self, task: Task, detail: TaskDetail | None = None) -> None:
         reason = detail.reason if detail is not None else None
@@ -241,27 +236,22 @@ class TaskCanceledError(TaskError):
 
 
 class TaskNotFoundError(TaskError):
-    """The region's answers have lacked this ID for the whole grace period."""
+    """The region did not list this ID for the whole grace period."""
 
     def __init__(self, task_id: str, region_id: str, task: Task | None = None) -> None:
         words = f"task {task_id} is unknown in {region_id}: was it started in another region?"
         if task is not None:
             words = f"task {task_id} is no longer listed in {region_id}: the service has removed it from its list"
-        super().__init__(
-            words,
-            task_id=task_id,
-            region_id=region_id,
-            task=task,
-        )
+        super().__init__(words, task_id=task_id, region_id=region_id, task=task)
 
 
 class WaitTimeoutError(EcsWaiterError, TimeoutError):
     """The deadline passed. The tasks keep running at the service.
 
     Attributes:
-        pending: The IDs that had not finished, in the order asked; filled for a wait for one ID too.
+        pending: The IDs that had not finished, in the order asked; not empty for a wait for one ID either.
         last: The last known state of each pending ID, or None if the service never listed it.
-        faults: Region -> its present fault, for the regions of pending IDs that are failing.
+        faults: Region -> its present fault, for the failing regions of pending IDs.
     """
 
     def __init__(
@@ -288,7 +278,7 @@ class WaitTimeoutError(EcsWaiterError, TimeoutError):
         *,
         unasked: int = 0,
     ) -> WaitTimeoutError:
-        """The error of a wait, with a message that gives the last status of the pending IDs and the reason."""
+        """Return the error of a wait, whose message has the last status of pending IDs and the faults of regions."""
         parts = [f"still waiting after {timeout:g} s for {len(last)} of {len(last) + len(results)}"]
         if seen := [task for task in last.values() if task is not None]:
             parts[0] += f": {_few(list(map(_with_status, seen[:_NAMED_IDS])), len(seen))}"
@@ -300,14 +290,14 @@ class WaitTimeoutError(EcsWaiterError, TimeoutError):
 
 
 class WaiterClosedError(EcsWaiterError, RuntimeError):
-    """The TaskWaiter, or the session that it was given, was closed, so it does not wait any longer."""
+    """The TaskWaiter, or the session that it was given, was closed."""
 
 
 class TasksFailedError(EcsWaiterError, ExceptionGroup[EcsWaiterError]):
     """Several tasks were waited for and some did not finish; `except* TaskFailedError` selects one kind."""
 
     def __new__(cls, message: str, errors: Sequence[EcsWaiterError], **_fields: object) -> Self:
-        """ExceptionGroup is made of its message and errors alone."""
+        """ExceptionGroup takes its message and errors only."""
         return super().__new__(cls, message, errors)
 
     def __init__(
@@ -322,12 +312,12 @@ class TasksFailedError(EcsWaiterError, ExceptionGroup[EcsWaiterError]):
         self.with_progress(results or {}, pending)
 
     def derive(self, excs: Sequence[EcsWaiterError], /) -> TasksFailedError:  # type: ignore[override]
-        """The part of this group that ``except*`` or `split` picked, with all results still at hand."""
+        """Return the part of this group that ``except*`` or `split` selects, with all results."""
         return TasksFailedError(self.message, excs, results=self.results, pending=self.pending)
 
 
 def few(task_ids: Sequence[str]) -> str:
-    """The first of many IDs, and how many more there are."""
+    """Return the first of many IDs, and how many more there are."""
     return _few(task_ids[:_NAMED_IDS], len(task_ids))
 
 
@@ -338,7 +328,7 @@ def _few(shown: Sequence[str], count: int) -> str:
 
 def _with_status(task: Task) -> str:
     status = printable(task.task_status)
-    # Documented words are members of an enum; all others stay plain text.
+    # Documented statuses are members of an enum.
     if type(task.task_status) is str:
         status = f"unknown status {status!r}"
     return f"{printable(task.task_id)} ({status})"

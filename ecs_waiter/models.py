@@ -1,4 +1,4 @@
-"""What the service says of a task, as typed and frozen values that tolerate what the wire may hold.
+"""The tasks of the service as typed and frozen models, which accept whatever an answer may contain.
 
 The wire format: https://www.alibabacloud.com/help/en/ecs/developer-reference/api-ecs-2014-05-26-describetasks
 """
@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -23,7 +23,7 @@ __all__ = ["LONGEST", "OperationProgress", "Task", "TaskDetail", "TaskPage", "Ta
 
 
 class TaskStatus(StrEnum):
-    """The words the service's documentation uses for a task's state, today's and those of older pages."""
+    """The statuses in the service's documentation, those of older pages included."""
 
     PROCESSING = "Processing"
     FINISHED = "Finished"
@@ -37,13 +37,13 @@ class TaskStatus(StrEnum):
 
     @property
     def is_canceled(self) -> bool:
-        """Whether this word means that the task was canceled: the service says Deleted for it."""
+        """Whether the task was canceled. The service uses Deleted for it."""
         return self in {TaskStatus.DELETED, TaskStatus.CANCELED, TaskStatus.CANCELLED}
 
 
 @dataclass(frozen=True, slots=True)
 class _OrElse:
-    """Annotates a field: what cannot be read is `instead`; nothing is raised, and no Python code runs for it."""
+    """Annotates a field: a value that cannot be read becomes `instead`. Unlike a validator, it is not Python code."""
 
     instead: object
 
@@ -54,54 +54,47 @@ class _OrElse:
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
-    # A number where a word is due keeps its meaning; a list or a map has none.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
 LONGEST = 40
-"""Letters of a time or a flag; what is longer is none, and is kept nowhere."""
+"""Characters of a time or a flag. Longer text is neither, and is not cached."""
 
 
-@lru_cache(maxsize=1024)  # many tasks begin in one second, and end between two polls
+@lru_cache(maxsize=1024)  # tasks that begin in the same second share one datetime
 def moment_in(text: str) -> datetime | None:
-    """Return the time that a text of at most `LONGEST` letters tells, in UTC; None for what is no time."""
+    """Return the time that a text of at most `LONGEST` characters says, in UTC; None if it is not a time."""
     try:
-        moment = datetime.fromisoformat(text.strip())
+        return _utc(datetime.fromisoformat(text.strip()))
     except ValueError:
         return None
-    return _utc(moment)
 
 
-def _utc(moment: datetime) -> datetime | None:
+def _utc(time: datetime) -> datetime | None:
     try:
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except OverflowError:
         return None
 
 
-def _moment_of(value: object) -> datetime | None:
-    """A time as the wire writes it, in UTC; None for what is no time."""
+def _time(value: object) -> datetime | None:
     if isinstance(value, str):
         return moment_in(value) if len(value) <= LONGEST else None
     return _utc(value) if isinstance(value, datetime) else None
 
 
-_FLAGS = {"true": True, "false": False}
-
-
-@lru_cache(maxsize=64)
 def flag_in(text: str) -> bool | None:
-    """Return what a text of at most `LONGEST` letters says, true or false; None if it says neither."""
-    return _FLAGS.get(text.strip().lower())
+    """Return the flag that a text says; None if it is neither true nor false."""
+    return {"true": True, "false": False}.get(text.strip().lower())
 
 
 def _flag(value: object) -> bool | None:
     if isinstance(value, str):
-        return flag_in(value) if len(value) <= LONGEST else None
+        return flag_in(value)
     return value if isinstance(value, bool) else None
 
 
-# Compiled by `re` when first used: most programs never meet a detail.
+# Patterns as text, because `re` caches what it compiles and most programs never read a detail.
 _COUNT = r"(?a)\s*([0-9]{1,18})\s*"
 _PERCENT = r"(?a)\s*(100|[0-9]{1,2})(?:\.[0-9]{1,9})?\s*%?\s*"
 
@@ -113,16 +106,8 @@ def _matched(pattern: str, value: object) -> int | None:
     return int(found[1]) if found else None
 
 
-def _count(value: object) -> int | None:
-    return _matched(_COUNT, value)
-
-
-def _percent(value: object) -> int | None:
-    return _matched(_PERCENT, value)
-
-
-def rows_of(value: object, name: str) -> list[Any]:
-    """The rows of one of the service's sets: ``{"Task": [...]}`` by the book, a bare list or a single map as seen."""
+def _rows(value: object, name: str) -> list[Any]:
+    """Return the rows of a set: documented as ``{"Task": [...]}``, seen as a bare list or a single map too."""
     if isinstance(value, dict):
         value = value.get(name)
     if isinstance(value, dict):
@@ -130,13 +115,12 @@ def rows_of(value: object, name: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-# A number where a word is due keeps its meaning.
 Text = Annotated[str, Field(coerce_numbers_to_str=True), _OrElse("")]
 Status = Annotated[TaskStatus | str, Field(union_mode="left_to_right"), _OrElse("")]
-Time = Annotated[datetime | None, BeforeValidator(_moment_of)]
+Time = Annotated[datetime | None, BeforeValidator(_time)]
 Flag = Annotated[bool | None, BeforeValidator(_flag)]
-Count = Annotated[int | None, BeforeValidator(_count)]
-Percent = Annotated[int | None, BeforeValidator(_percent)]
+Count = Annotated[int | None, BeforeValidator(partial(_matched, _COUNT))]
+Percent = Annotated[int | None, BeforeValidator(partial(_matched, _PERCENT))]
 
 
 def _pascal_case(name: str) -> str:
@@ -149,13 +133,13 @@ class _Model(BaseModel):
     )
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        # Where the first of its kind comes out of a pickle, older versions of pydantic would not serialize it.
+        # If the first instance of a class comes from a pickle, older versions of pydantic cannot serialize it.
         type(self).model_rebuild()
         super().__setstate__(state)
 
 
 class Task(_Model):
-    """One task as DescribeTasks lists it. What the service left out is empty text or None."""
+    """One task as DescribeTasks lists it. A field that the service left out is empty text or None."""
 
     region_id: str
     task_id: str
@@ -167,7 +151,7 @@ class Task(_Model):
     support_cancel: Flag = None
 
     def __hash__(self) -> int:
-        # Equal tasks are equal in these two; the others may hold what has no hash, such as a detail's maps.
+        # Not of all fields: some of TaskDetail cannot be hashed.
         return hash((self.region_id, self.task_id))
 
 
@@ -175,13 +159,13 @@ def _items(value: object) -> dict[str, str]:
     return {_text(key): _text(item) for key, item in value.items()} if isinstance(value, dict) else {}
 
 
-class OperationProgress(_Model, defer_build=True):  # most programs never meet one
+class OperationProgress(_Model, defer_build=True):  # most programs never use it
     """One step of a task and, if it failed, why."""
 
     operation_status: Text = ""
     error_code: Text = ""
     error_msg: Text = ""
-    # No alias: the wire has no such field, and might get one of that name.
+    # Its own name is the alias, because the service may add a field RelatedItems.
     related_items: Annotated[dict[str, str], BeforeValidator(_items)] = Field(default={}, alias="related_items")
 
     @model_validator(mode="before")
@@ -193,7 +177,7 @@ class OperationProgress(_Model, defer_build=True):  # most programs never meet o
             return {}
         if "RelatedItemSet" not in data:
             return data
-        items = [row for row in rows_of(data["RelatedItemSet"], "RelatedItem") if isinstance(row, dict)]
+        items = [row for row in _rows(data["RelatedItemSet"], "RelatedItem") if isinstance(row, dict)]
         return {**data, "related_items": {_text(row.get("Name")): _text(row.get("Value")) for row in items}}
 
 
@@ -202,7 +186,7 @@ def _steps(value: object) -> object:
 
 
 class TaskDetail(Task, defer_build=True):
-    """One task as DescribeTaskAttribute tells it: with its progress in percent and the reason of a failure."""
+    """One task as DescribeTaskAttribute returns it: with its progress in percent and the reason of a failure."""
 
     task_process: Percent = None
     total_count: Count = None
@@ -217,13 +201,13 @@ class TaskDetail(Task, defer_build=True):
     def _from_wire(cls, data: Any) -> Any:
         if not isinstance(data, dict) or "OperationProgressSet" not in data:
             return data
-        return {**data, "operations": rows_of(data["OperationProgressSet"], "OperationProgress")}
+        return {**data, "operations": _rows(data["OperationProgressSet"], "OperationProgress")}
 
     @property
     def reason(self) -> str | None:
-        """The service's own words for what went wrong: each distinct ``code: message`` of the operations."""
-        told = (": ".join(filter(None, (step.error_code, step.error_msg))) for step in self.operations)
-        return "; ".join(dict.fromkeys(filter(None, told))) or None
+        """Why the task failed: each distinct ``code: message`` of the operations, joined by ``; ``."""
+        reasons = (": ".join(filter(None, (step.error_code, step.error_msg))) for step in self.operations)
+        return "; ".join(dict.fromkeys(filter(None, reasons))) or None
 
 
 class TaskPage(_Model, defer_build=True):
