@@ -1,7 +1,7 @@
-"""Telemetry: OpenTelemetry's metrics and spans of TaskWaiters; none, and nothing imported, without the extra `otel`.
+"""Telemetry: OpenTelemetry's metrics and spans of TaskWaiters, if the extra `otel` is installed.
 
-What is only counted costs nothing until it is collected: its instruments read what the waiters count anyway. Spans and
-histograms go through OpenTelemetry's API, which does next to nothing while no SDK is set up.
+Counters read what the waiters count anyway, and only when they are collected. Spans and histograms use OpenTelemetry's
+API, which does almost nothing until an SDK is set up.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import threading
 from collections import Counter, deque
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -35,10 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["MOST_LINKS", "Telemetry", "telemetry"]
 
 MOST_LINKS = 128
-"""Calls that a wait's span is linked to, the last ones: as many as OpenTelemetry's SDK keeps by default."""
+"""The span of a wait links to this many last calls: as many as OpenTelemetry's SDK keeps by default."""
 
 _PROVIDER = "alibaba_cloud"
-_MOST_KNOWN = 256
 
 _COUNTED = (
     ("calls", "ecs_waiter.calls", "{call}", "HTTP requests sent to the service"),
@@ -46,7 +45,7 @@ _COUNTED = (
     ("retried", "ecs_waiter.retries", "{retry}", "Calls made again after a passing fault"),
 )
 
-# The span of the last call that was made in a task of the loop.
+# The span of the last call of an asyncio task, until the poller reports whom it served.
 _last_call: ContextVar[SpanContext | None] = ContextVar("ecs_waiter_last_call", default=None)
 
 
@@ -54,7 +53,7 @@ def telemetry(counts: Callable[[], Mapping[str, RegionStats]]) -> Telemetry | No
     """Return the telemetry of one waiter, or None where OpenTelemetry is not installed.
 
     Args:
-        counts: What the waiter has counted, by region; called from any thread.
+        counts: Returns the waiter's counters by region; called from any thread.
     """
     shared = _shared()
     return None if shared is None else Telemetry(*shared, counts)
@@ -63,7 +62,7 @@ def telemetry(counts: Callable[[], Mapping[str, RegionStats]]) -> Telemetry | No
 @cache
 def _shared() -> tuple[Tracer, Meters] | None:
     try:
-        from opentelemetry import metrics, trace  # noqa: PLC0415 - the extra may be missing, and is not light
+        from opentelemetry import metrics, trace  # noqa: PLC0415 - an optional dependency, slow to import
     except ImportError:
         return None
     scope = ("ecs_waiter", __version__)
@@ -87,24 +86,24 @@ class Meters:
         in_forked_child(self._renew_lock)
 
     def _renew_lock(self) -> None:
-        # The thread that held it may not be there.
+        # The thread that holds it may not exist in the child.
         self._lock = threading.Lock()
 
     def are_read(self) -> bool:
-        """Whether a histogram's values go anywhere: what is recorded for nobody need not be worked out."""
+        """Whether an SDK receives the values of histograms. If not, they are not computed."""
         from opentelemetry.metrics import get_meter_provider  # noqa: PLC0415 - see `_shared`
 
-        # What is of the API itself does nothing, but for what stands in for an SDK's that came later.
+        # The API's own histogram does nothing, unless it is a proxy and an SDK was set up later.
         kinds = type(self.promptness), type(get_meter_provider())
         return not all(kind.__module__.startswith("opentelemetry.metrics") for kind in kinds)
 
     def opened(self, waiter: Telemetry) -> None:
-        """Read a waiter's counts from now on."""
+        """Start to read a waiter's counters."""
         with self._lock:
             self._open.add(waiter)
 
     def closed(self, waiter: Telemetry) -> None:
-        """Keep the last counts of a waiter that counts no more."""
+        """Keep the last counts of a waiter, so that the sums never go down."""
         with self._lock:
             if waiter in self._open:
                 self._open.discard(waiter)
@@ -124,12 +123,12 @@ class Meters:
 
 
 class Telemetry:
-    """What is told of one TaskWaiter: the Observer of its pollers, and the keeper of its spans.
+    """Telemetry of one TaskWaiter: the spans of its waits and calls, and the Observer of its pollers.
 
     Args:
         tracer: Makes the spans.
         meters: The process's instruments.
-        counts: What the waiter has counted, by region.
+        counts: Returns the waiter's counters by region.
     """
 
     def __init__(self, tracer: Tracer, meters: Meters, counts: Callable[[], Mapping[str, RegionStats]]) -> None:
@@ -137,11 +136,10 @@ class Telemetry:
         self._tracer = tracer
         self._meters = meters
         self._waits: dict[Subscriber, _WaitSpan] = {}
-        self._calls: dict[tuple[str, str], dict[str, str | int]] = {}
         meters.opened(self)
 
     def close(self) -> None:
-        """The waiter is closed, and counts no more."""
+        """Keep the last counts of the waiter, which is closed."""
         self._meters.closed(self)
 
     # -- waits --------------------------------------------------------------------------------------------------------
@@ -157,22 +155,20 @@ class Telemetry:
             error = raised
             raise
         finally:
-            kept = self._waits.pop(wait, None)
-            if kept is not None:
+            if (kept := self._waits.get(wait)) is not None:
                 kept.sum_up(wait)
-                kept.end(error)
+            self.end(wait, error)
 
     def begin(self, subscriber: Subscriber, regions: tuple[str, ...], tasks: int) -> None:
-        """Begin the span of a wait for so many tasks."""
+        """Begin the span of a wait for this many tasks."""
         span = self._tracer.start_span("ecs_waiter.wait")
-        if not span.is_recording():
-            return
-        span.set_attributes({"cloud.provider": _PROVIDER, "ecs_waiter.wait.tasks": tasks})
-        if len(regions) == 1:
-            span.set_attribute("cloud.region", regions[0])
-        else:
-            span.set_attribute("ecs_waiter.wait.regions", regions)
-        self._waits[subscriber] = _WaitSpan(span)
+        if span.is_recording():
+            span.set_attributes({"cloud.provider": _PROVIDER, "ecs_waiter.wait.tasks": tasks})
+            if len(regions) == 1:
+                span.set_attribute("cloud.region", regions[0])
+            else:
+                span.set_attribute("ecs_waiter.wait.regions", regions)
+            self._waits[subscriber] = _WaitSpan(span)
 
     def end(self, subscriber: Subscriber, error: BaseException | None) -> None:
         """End the span of a wait."""
@@ -183,16 +179,12 @@ class Telemetry:
     # -- calls --------------------------------------------------------------------------------------------------------
 
     def around(self, attempt: Attempt) -> Attempt:
-        """Return what makes an attempt at a call, with a span of its own."""
+        """Return a function that makes an attempt at a call within a span."""
         from opentelemetry.trace import SpanKind, use_span  # noqa: PLC0415 - see `_shared`
 
         async def traced(region_id: str, action: str, request: Any, *arguments: Any, **settings: Any) -> ApiResponse:
-            known = self._calls.get((region_id, action))
-            if known is None:
-                if len(self._calls) >= _MOST_KNOWN:
-                    self._calls.clear()
-                known = self._calls[region_id, action] = _call_attributes(region_id, action, request.url)
-            span = self._tracer.start_span(f"Ecs/{action}", kind=SpanKind.CLIENT, attributes=known)
+            attributes = _call_attributes(region_id, action, request.url)
+            span = self._tracer.start_span(f"Ecs/{action}", kind=SpanKind.CLIENT, attributes=attributes)
             if not span.is_recording():
                 return await attempt(region_id, action, request, *arguments, **settings)
             _last_call.set(span.get_span_context())
@@ -213,14 +205,14 @@ class Telemetry:
     # -- as an Observer -----------------------------------------------------------------------------------------------
 
     def served(self, subscribers: Iterable[Subscriber]) -> None:
-        """Link the call that has just come back to those who waited for it."""
+        """Link the waits of these subscribers to the call that has just returned."""
         call = _last_call.get()
         if call is not None:
             _last_call.set(None)
             for subscriber in subscribers if self._waits else ():
                 kept = self._waits.get(subscriber)
                 if kept is not None:
-                    kept.note(call)
+                    kept.link(call)
 
     def settled(
         self,
@@ -230,24 +222,22 @@ class Telemetry:
         watched: Sequence[float],
         date: float | None,
     ) -> None:
-        """Count tasks that have ended; the delay only of those that ended while they were watched."""
-        attributes = _ended(region_id, outcome)
+        """Count tasks that have ended, and record the delay of those that ended while they were watched."""
+        attributes = {**_in_region(region_id), "ecs_waiter.outcome": outcome}
         self._meters.settled.add(len(tasks), attributes)
         if date is None or not self._meters.are_read():
             return
         for task, seconds in zip(tasks, watched, strict=True):
-            if task is None:
-                continue
-            if task.finished_time is not None:
+            if task is not None and task.finished_time is not None:
                 delay = max(0.0, date - task.finished_time.timestamp())
                 if delay <= seconds:
                     self._meters.promptness.record(delay, attributes)
-            if task.creation_time is not None:
+            if task is not None and task.creation_time is not None:
                 self._meters.age.record(max(0.0, date - task.creation_time.timestamp()), attributes)
 
 
 class _WaitSpan:
-    """The span of a wait, and the calls that served it so far."""
+    """The span of a wait, and the last calls that served it."""
 
     __slots__ = ("_calls", "span")
 
@@ -255,8 +245,8 @@ class _WaitSpan:
         self.span = span
         self._calls: deque[SpanContext] = deque(maxlen=MOST_LINKS)
 
-    def note(self, call: SpanContext) -> None:
-        # One call asks for many tasks of a wait, and is told of each of them in a row.
+    def link(self, call: SpanContext) -> None:
+        """Link to a call, once although it asks for several tasks of the wait."""
         if not self._calls or self._calls[-1] is not call:
             self._calls.append(call)
 
@@ -271,21 +261,21 @@ class _WaitSpan:
     def end(self, error: BaseException | None) -> None:
         for call in self._calls:
             self.span.add_link(call)
-        # A wait that its caller cancels, or leaves half-way, has not failed.
+        # A wait that its caller cancels, or an iteration that it leaves, has not failed.
         if isinstance(error, Exception):
             _fail(self.span, type(error).__name__)
         self.span.end()
 
 
-def _fail(span: Span, kind: str, words: str | None = None) -> None:
+def _fail(span: Span, kind: str, message: str | None = None) -> None:
     from opentelemetry.trace import StatusCode  # noqa: PLC0415 - see `_shared`
 
     span.set_attribute("error.type", kind)
-    span.set_status(StatusCode.ERROR, words)
+    span.set_status(StatusCode.ERROR, message)
 
 
 def _fail_call(span: Span, error: EcsWaiterError) -> None:
-    """Mark a call's span; the errors of this library hold no secrets."""
+    """Mark the span of a call as failed. Errors of this library contain no secrets."""
     kind = type(error.__cause__ or error).__name__
     if isinstance(error, ApiError):
         if error.http_status is not None:
@@ -307,14 +297,9 @@ def _call_attributes(region_id: str, action: str, url: URL) -> dict[str, str | i
         "rpc.method": action,
         "server.address": url.host or "",
         "server.port": url.port or 0,
-        # Without the query, which holds the parameters: they are nobody's business here.
-        "url.full": str(url.with_query(None)),
+        # Without the query, which has the parameters.
+        "url.full": f"{url.origin()}/",
     }
-
-
-@lru_cache(maxsize=256)
-def _ended(region_id: str, outcome: str) -> dict[str, str]:
-    return {**_in_region(region_id), "ecs_waiter.outcome": outcome}
 
 
 def _in_region(region_id: str) -> dict[str, str]:
