@@ -1,4 +1,4 @@
-"""The library's own random numbers, so that a program that seeds `random` gets the numbers it expects."""
+"""Random numbers of the library's own, so that it does not change those of a program that seeds `random`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ecs_waiter.forking import in_forked_child
 
 __all__ = ["CHANCE"]
 
-CHANCE = Random()  # noqa: S311 - spreads load, guards no secret
+CHANCE = Random()  # noqa: S311 - for jitter, not for secrets
 """Draws all jitter."""
 
 # Forked processes must not poll and retry in step.

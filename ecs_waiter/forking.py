@@ -1,4 +1,4 @@
-"""What a forked child must forget: its parent's threads do not exist in it, nor does anybody release their locks."""
+"""Callbacks in forked children, where the parent's threads do not exist and nobody releases the locks they hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["in_forked_child"]
 
 
 def in_forked_child(forget: Callable[[], None]) -> None:
-    """Have `forget` called in every child that this process forks; where there is no fork, as on Windows, never."""
+    """Call `forget` in every child that this process forks. Some systems, such as Windows, do not fork."""
     register = getattr(os, "register_at_fork", None)
     if register is not None:
         register(after_in_child=forget)

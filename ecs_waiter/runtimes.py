@@ -1,6 +1,6 @@
-"""What schedules the calling thread: asyncio, which everything here needs, or trio, gevent or eventlet.
+"""Checks of the library that runs the calling thread: asyncio, which is required, or trio, gevent or eventlet.
 
-None of them is imported here: one that is not loaded does not run.
+The others are not imported here: one that is not loaded does not run.
 """
 
 from __future__ import annotations
@@ -15,31 +15,21 @@ if TYPE_CHECKING:
 
 __all__ = ["check_may_block", "finished", "running_loop"]
 
-# Name, the function that knows what is patched, its module, the modules that a background loop needs as they were,
-# and how to run a function in a native thread.
-_GREEN = (
-    (
-        "gevent",
-        "gevent.monkey",
-        "is_module_patched",
-        ("threading", "queue", "select", "socket"),
-        "gevent.get_hub().threadpool.apply(function)",
-    ),
-    (
-        "eventlet",
-        "eventlet.patcher",
-        "is_monkey_patched",
-        ("thread", "select", "socket"),
-        "eventlet.tpool.execute(function)",
-    ),
-)
+# For each library that patches modules: its name, the module and function that know what is patched, the modules that a
+# background loop needs unpatched, and how to run a function in a native thread.
+_PATCHING = (
+    ("gevent", "gevent.monkey", "is_module_patched", ("threading", "queue", "select", "socket"),
+     "gevent.get_hub().threadpool.apply(function)"),
+    ("eventlet", "eventlet.patcher", "is_monkey_patched", ("thread", "select", "socket"),
+     "eventlet.tpool.execute(function)"),
+)  # fmt: skip
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
     """Return the running event loop.
 
     Raises:
-        RuntimeError: asyncio does not run here. The message names what runs instead.
+        RuntimeError: asyncio does not run here. The message names the library that runs instead.
     """
     other = _other_library()
     if other is not None:
@@ -61,13 +51,12 @@ def check_may_block() -> None:
     Raises:
         RuntimeError: An event loop runs in this thread, or threads are monkey-patched. The message says what to do.
     """
-    for name, module, is_patched, needed, in_a_thread in _GREEN:
+    for name, module, is_patched, needed, in_a_thread in _PATCHING:
         loaded: Any = sys.modules.get(module)
         if loaded is not None and any(map(getattr(loaded, is_patched), needed)):
             raise RuntimeError(
                 f"ecs_waiter.blocking needs threads, sockets and select as they are, but {name} has monkey-patched "
-                f"them: call "
-                f"`asyncio.run(ecs_waiter.wait_for_tasks(...))` in a function that a native thread runs "
+                "them: call `asyncio.run(ecs_waiter.wait_for_tasks(...))` in a function that a native thread runs "
                 f"(`{in_a_thread}`), or wait in another process (`ecs-waiter wait`)"
             )
     other = _other_library()
@@ -86,7 +75,7 @@ def check_may_block() -> None:
 
 
 async def finished(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
-    """Wait until a task is done, even if the waiter is canceled; return the last cancellation that came meanwhile."""
+    """Wait until a task is done, even if the caller is canceled; return its last cancellation, if any."""
     canceled: asyncio.CancelledError | None = None
     with _shielded():
         while not task.done():
@@ -98,17 +87,14 @@ async def finished(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
 
 
 def _shielded() -> AbstractContextManager[object]:
-    """Hold back the cancellation of anyio's scopes, which is repeated in each iteration of the loop.
-
-    A scope delivers what was held back when the block ends.
-    """
-    # Where its backend for asyncio is not loaded, anyio has no scope here.
+    """Delay the cancellation of anyio's scopes, which repeat it in each iteration of the loop, until the block ends."""
+    # Without its backend for asyncio, anyio has no scope here.
     anyio: Any = sys.modules.get("anyio") if "anyio._backends._asyncio" in sys.modules else None
     return nullcontext() if anyio is None else anyio.CancelScope(shield=True)
 
 
 def _other_library() -> str | None:
-    """The async library that runs the current task, if it is not asyncio."""
+    """Return the async library that runs the current task, if it is not asyncio."""
     sniffio: Any = sys.modules.get("sniffio")
     if sniffio is None:
         return None
@@ -120,6 +106,4 @@ def _other_library() -> str | None:
 
 
 def _in_a_thread(library: str) -> str:
-    if library != "trio":
-        return ""
-    return " (`await trio.to_thread.run_sync(ecs_waiter.blocking.wait_for_tasks, ids)`)"
+    return " (`await trio.to_thread.run_sync(ecs_waiter.blocking.wait_for_tasks, ids)`)" if library == "trio" else ""
