@@ -14,7 +14,6 @@ from ecs_waiter.api.answers import Snapshot
 from ecs_waiter.api.call_policy import CallPolicy
 from ecs_waiter.api.credentials import check_provider
 from ecs_waiter.api.endpoints import base_url, resolve_endpoint
-from ecs_waiter.api.filters import filters, whole
 from ecs_waiter.api.idle import forget_idle
 from ecs_waiter.api.limiter import PlaceTakenError, Priority, RegionLimiter
 from ecs_waiter.api.operations import check_action, client_token_of, in_doubt, is_repeatable, region_of_call
@@ -22,7 +21,7 @@ from ecs_waiter.api.proxies import Proxies, check_trust_env, trusts_env
 from ecs_waiter.api.quotas import quotas_of
 from ecs_waiter.api.retry import Attempts, retry
 from ecs_waiter.api.signing import canonical_query, flatten
-from ecs_waiter.api.tasks import PollAnswer, detail_of, page_of, poll_answer, poll_query, tasks_in
+from ecs_waiter.api.tasks import PollAnswer, detail_of, filters, page_of, page_query, poll_answer, tasks_in
 from ecs_waiter.api.transport import Transport
 from ecs_waiter.errors import ApiError
 from ecs_waiter.ids import MAX_BATCH, check_task_id, resolve_region
@@ -178,7 +177,9 @@ class EcsClient:
         Nothing is retried: the poller decides when it asks again.
         """
         with _in_region(region_id):
-            query = poll_query(region_id, task_ids)
+            # Sorted, so that equal polls are equal requests.
+            ids = {"TaskIds": ",".join(sorted(task_ids))}
+            query = page_query(region_id, ids, number=1, size=len(task_ids))
             limiter = self.limiter(region_id)
             response = await self._transport.send(region_id, _POLL, query, limiter=limiter, priority=Priority.POLL)
             return poll_answer(region_id, response)
@@ -219,13 +220,13 @@ class EcsClient:
             resource_ids=resource_ids,
         )
         asked = params["TaskIds"].count(",") + 1 if "TaskIds" in params else MAX_BATCH
-        size = whole("page_size", asked if page_size is None else page_size, MAX_BATCH)
-        number = whole("page_number", page_number)
+        size = _checked("page_size", asked if page_size is None else page_size, MAX_BATCH)
+        number = _checked("page_number", page_number, 2**31 - 1)
 
         def page(response: ApiResponse) -> TaskPage:
             return page_of(region, response, page_number=number, page_size=size)
 
-        return await self._call(region, "DescribeTasks", _paged(region, params, number, size), page)
+        return await self._call(region, "DescribeTasks", page_query(region, params, number=number, size=size), page)
 
     def iter_tasks(  # noqa: PLR0913 - the operation's parameters
         self,
@@ -329,7 +330,7 @@ class EcsClient:
         rows = stale = number = 0
         while True:
             number += 1
-            query = _paged(region, params, number, MAX_BATCH)
+            query = page_query(region, params, number=number, size=MAX_BATCH)
             listed, count, total_count = await self._call(region, "DescribeTasks", query, page)
             before = len(seen)
             for task in listed:
@@ -416,8 +417,12 @@ def _in_region(region_id: str) -> Iterator[None]:
         raise
 
 
-def _paged(region: str, params: Mapping[str, str], number: int, size: int) -> str:
-    return canonical_query({**params, "PageNumber": str(number), "PageSize": str(size), "RegionId": region})
+def _checked(name: str, value: object, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} takes a whole number, not {type(value).__name__}")
+    if not 1 <= value <= most:
+        raise ValueError(f"{name} takes 1 to {most}, not {value}")
+    return value
 
 
 def _data(response: ApiResponse) -> dict[str, Any]:

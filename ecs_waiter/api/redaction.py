@@ -1,11 +1,11 @@
-"""Redactor: no secret of ours survives in what the service says, however it is spelled there."""
+"""Redactor: removes our secrets from what the service says, however they are spelled there."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
-from ecs_waiter.slices import SLICE, at_once
+from ecs_waiter.slices import SLICE
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 __all__ = ["Redactor"]
 
 _MASK = "***"
-# Shorter ones are no real secrets, and would strike out parts of ordinary words.
+# Shorter values are not real secrets, and would remove parts of ordinary words.
 _SHORTEST_IN_TEXT = 4
 _SHORTEST_IN_DATA = 6
-# No text that holds one can be written anywhere. Only an escape spells them, so a clean answer has none.
+# They cannot be written to a file or terminal. Only JSON escapes spell them.
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _RUNS = re.compile(r"[A-Za-z0-9]+")
 # JSON's escapes for letters, digits and surrogates.
 _SPELLED = re.compile(rb"\\u(?:00(?:3\d|[46][1-9A-Fa-f]|[57][0-9Aa])|[Dd][89A-Fa-f])")
 _WINDOW = 2**14
-"""Characters that are searched in one step."""
+"""Characters searched in one step."""
 _PIECES = 100
-"""Pieces of one text in a step: an echo makes short ones."""
-# A character takes at most as many in any of its spellings.
+"""Pieces of one text in a step. A text that repeats a secret has many short ones."""
 _LONGEST_SPELLING = 6
+"""Characters of the longest spelling of one character."""
 
 
 class Redactor:
-    """Strikes out the secrets of one set of credentials, and `others`: raw, percent-encoded or escaped."""
+    """Removes the secrets of one set of credentials, and `others`: raw, percent-encoded or escaped as in JSON."""
 
     __slots__ = ("_patterns", "_runs", "_secrets")
 
@@ -40,20 +40,23 @@ class Redactor:
         own = () if credentials is None else (credentials.access_key_secret, credentials.security_token)
         self._secrets = [s for s in (*own, *others) if s]
         self._patterns: dict[int, re.Pattern[str] | None] = {}
-        # Letters and digits are spelled in one way only. Where the longest run of them is not, the secret is not.
-        told = [secret for secret in self._secrets if len(secret) >= _SHORTEST_IN_DATA]
-        self._runs = tuple(max(_RUNS.findall(secret), key=len, default="") for secret in told)
+        # Letters and digits have one spelling, so a text without a secret's longest run of them has no such secret.
+        self._runs = tuple(
+            max(_RUNS.findall(secret), key=len, default="")
+            for secret in self._secrets
+            if len(secret) >= _SHORTEST_IN_DATA
+        )
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._secrets)} secrets)"
 
     def text(self, text: str, *signed: str, most: int | None = None) -> str:
-        """Return `text` without the secrets, nor the `signed` values of this very attempt.
+        """Return `text` without the secrets.
 
         Args:
             text: The text.
-            signed: More secrets.
-            most: How many characters of the result are needed; the rest of the text is not searched.
+            signed: More secrets, those of one request.
+            most: The number of characters of the result that are needed; the rest of the text is not searched.
         """
         for value in signed:
             text = text.replace(value, _MASK)
@@ -67,16 +70,15 @@ class Redactor:
         return shown[:most]
 
     def is_clean(self, body: bytes, signature: str) -> bool:
-        """Whether `data` would find nothing in what is parsed from `body`: a look that costs next to nothing."""
+        """Whether `steps` would find nothing in what is parsed from `body`. Costs a few microseconds."""
         needles = (signature, *self._runs)
         return not any(needle.encode() in body for needle in needles) and _SPELLED.search(body) is None
 
-    def data(self, data: Any, signature: str) -> Any:
-        """Return parsed JSON without the secrets, this attempt's `signature`, and lone surrogates; changes it."""
-        return at_once(self.steps(data, signature))
-
     def steps(self, data: Any, signature: str) -> Generator[None, None, Any]:
-        """Do what `data` does, in steps of some milliseconds at most."""
+        """Return parsed JSON without the secrets, the request's `signature` and lone surrogates.
+
+        It is changed in place, in steps of a few milliseconds.
+        """
         box = [data]
         todo: list[list[Any] | dict[str, Any]] = [box]
         done = 0
@@ -104,7 +106,7 @@ class Redactor:
         return box[0]
 
     def _cleaned(self, text: str, signature: str) -> Generator[None, None, str]:
-        """The text itself where it is clean."""
+        """The text itself if it is clean."""
         is_short = len(text) <= _WINDOW and text.isascii()
         if is_short and signature not in text and not any(run in text for run in self._runs):
             return text
@@ -117,12 +119,12 @@ class Redactor:
         return text if clean == text else clean
 
     def _pieces(self, text: str, shortest: int, window: int = _WINDOW) -> Iterator[str]:
-        """The text without the secrets, piece by piece, each of which costs the search of one window at most."""
-        # Made when first needed: most programs never meet anything to strike out.
+        """The text without the secrets, in pieces, each of which costs the search of one window at most."""
+        # Compiled on first use, because most programs never need it.
         if shortest not in self._patterns:
             self._patterns[shortest] = _pattern(self._secrets, shortest)
         pattern = self._patterns[shortest]
-        # What begins within the window ends within the margin, so that no secret is cut.
+        # A secret that begins within the window ends within the margin.
         margin = _LONGEST_SPELLING * max(map(len, self._secrets), default=0)
         at = 0
         while at < len(text):
@@ -138,14 +140,14 @@ class Redactor:
 
 
 def _pattern(secrets: list[str], shortest: int) -> re.Pattern[str] | None:
-    # The longest first: one secret may begin with the other.
-    told = sorted((s for s in secrets if len(s) >= shortest), key=len, reverse=True)
-    return re.compile("|".join("".join(map(_spellings, secret)) for secret in told)) if told else None
+    # The longest first, because one secret may begin with another.
+    long = sorted((secret for secret in secrets if len(secret) >= shortest), key=len, reverse=True)
+    return re.compile("|".join("".join(map(_spellings, secret)) for secret in long)) if long else None
 
 
 def _spellings(char: str) -> str:
     if char.isalnum():
         return char
-    # Credentials are printable ASCII. %25 stands for a percent sign that was encoded once more.
+    # Credentials are printable ASCII. %25 is a percent sign that was encoded again.
     code = f"{ord(char):02x}"
     return rf"(?:{re.escape(char)}|%(?:25)?(?i:{code})|\\(?:u00(?i:{code})|{re.escape(char)}))"

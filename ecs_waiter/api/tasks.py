@@ -1,20 +1,32 @@
-"""Tasks on the wire: the query for up to 100 IDs, and the readers of what the service answers."""
+"""Tasks on the wire: the queries of DescribeTasks, and the readers of what the service answers."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.signing import canonical_query
 from ecs_waiter.errors import ServiceUnavailableError
+from ecs_waiter.ids import check_task_ids, several
 from ecs_waiter.models import Task, TaskDetail, TaskPage, TaskStatus
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ecs_waiter.api.transport import ApiResponse
 
-__all__ = ["FINAL_STATUSES", "PollAnswer", "detail_of", "page_of", "poll_answer", "poll_query", "task_of", "tasks_in"]
+__all__ = [
+    "FINAL_STATUSES",
+    "PollAnswer",
+    "detail_of",
+    "filters",
+    "page_of",
+    "page_query",
+    "poll_answer",
+    "task_of",
+    "tasks_in",
+]
 
 FINAL_STATUSES = frozenset({TaskStatus.FINISHED, TaskStatus.FAILED, *filter(lambda word: word.is_canceled, TaskStatus)})
 """The statuses of tasks that have ended."""
@@ -22,6 +34,7 @@ FINAL_STATUSES = frozenset({TaskStatus.FINISHED, TaskStatus.FAILED, *filter(lamb
 _MAX_ROWS = 10_000
 """Rows of one answer. A page has at most a hundred; reading a flood of them would block the event loop."""
 
+_MAX_RESOURCES = 100
 _ALIASES = [str(field.validation_alias) for field in Task.model_fields.values()]
 
 
@@ -44,9 +57,9 @@ class PollAnswer:
         self, region_id: str, rows: Sequence[object], *, total_count: int | None, date: float | None = None
     ) -> None:
         self._region_id = region_id
-        self._rows: dict[str, dict[str, Any]] = {}
         self._tasks: dict[str, Task] = {}
-        self.statuses: dict[str, str] = {}
+        self._rows = raw_rows = dict[str, dict[str, Any]]()
+        self.statuses = statuses = dict[str, str]()
         self.row_count = 0
         self.total_count = total_count
         self.date = date
@@ -56,9 +69,8 @@ class PollAnswer:
             task_id, status = row.get("TaskId"), row.get("TaskStatus")
             if isinstance(task_id, str) and isinstance(status, str) and status:
                 self.row_count += 1
-                if self.statuses.get(task_id) not in FINAL_STATUSES:
-                    self.statuses[task_id] = status
-                    self._rows[task_id] = row
+                if task_id not in statuses or statuses[task_id] not in FINAL_STATUSES:
+                    statuses[task_id], raw_rows[task_id] = status, row
         self.unread = len(rows) - self.row_count
 
     def __repr__(self) -> str:
@@ -81,12 +93,71 @@ class PollAnswer:
         return None if created is None or self.date is None else max(0.0, self.date - created.timestamp())
 
 
-def poll_query(region_id: str, task_ids: Iterable[str]) -> str:
-    """Return the query for up to 100 checked IDs. They are sorted, so that equal polls are equal requests."""
-    ids = sorted(task_ids)
-    return canonical_query(
-        {"PageNumber": "1", "PageSize": str(len(ids)), "RegionId": region_id, "TaskIds": ",".join(ids)}
-    )
+# -- queries ----------------------------------------------------------------------------------------------------------
+
+
+def page_query(region_id: str, params: Mapping[str, str], *, number: int, size: int) -> str:
+    """Return the query for one page of tasks."""
+    return canonical_query({**params, "PageNumber": str(number), "PageSize": str(size), "RegionId": region_id})
+
+
+def filters(  # noqa: PLR0913 - the operation's parameters
+    *,
+    task_ids: Iterable[str] | None,
+    task_action: str | None,
+    task_status: str | None,
+    start_time: datetime | None,
+    end_time: datetime | None,
+    resource_ids: Iterable[str] | None,
+) -> dict[str, str]:
+    """Return the parameters that select tasks; None is left out.
+
+    Raises:
+        TypeError: An argument has the wrong type, such as a string instead of a list.
+        ValueError: A list is empty or too long, a string is empty, or a time has no time zone or follows the other.
+    """
+    params: dict[str, str] = {}
+    if task_ids is not None:
+        params["TaskIds"] = ",".join(check_task_ids(task_ids))
+    if task_action is not None:
+        params["TaskAction"] = _word("task_action", task_action)
+    if task_status is not None:
+        params["TaskStatus"] = _word("task_status", task_status)
+    if start_time is not None:
+        params["StartTime"] = _time("start_time", start_time)
+    if end_time is not None:
+        params["EndTime"] = _time("end_time", end_time)
+    if start_time is not None and end_time is not None and end_time < start_time:
+        raise ValueError(f"end_time {end_time} is before start_time {start_time}")
+    if resource_ids is not None:
+        found = list(dict.fromkeys(_word("resource_ids", value) for value in several("resource_ids", resource_ids)))
+        if not 1 <= len(found) <= _MAX_RESOURCES:
+            raise ValueError(f"resource_ids takes 1 to {_MAX_RESOURCES} IDs, not {len(found)}")
+        params |= {f"ResourceIds.{number}": value for number, value in enumerate(found, 1)}
+    return params
+
+
+def _word(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} takes text, not {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{name} is empty: leave it out for all")
+    # `str(value)` of an enum member could be the member's name.
+    return str.__str__(value)
+
+
+def _time(name: str, value: object) -> str:
+    if not isinstance(value, datetime):
+        raise TypeError(f"{name} takes a datetime, not {type(value).__name__}")
+    if value.utcoffset() is None:
+        raise ValueError(f"{name} takes a datetime with a time zone, such as datetime.now(UTC)")
+    try:
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except OverflowError:
+        raise ValueError(f"{name} is out of range: {value}") from None
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
 
 
 def poll_answer(region_id: str, response: ApiResponse) -> PollAnswer:

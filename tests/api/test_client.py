@@ -404,7 +404,8 @@ class TestPoll:
         wire.answer(status=500)
         async with client() as ecs:
             answer = await ecs.poll_tasks(REGION, ["t-002", "t-001"])
-            assert wire.sent[0].query["TaskIds"] == "t-001,t-002"
+            asked = {"PageNumber": "1", "PageSize": "2", "RegionId": REGION, "TaskIds": "t-001,t-002"}
+            assert wire.sent[0].query == asked
             assert answer.task("t-001").region_id == REGION
             assert (list(answer.statuses), answer.row_count, answer.unread) == (["t-001"], 1, 2)
             assert (answer.total_count, answer.date) == (9, 100.0)

@@ -15,6 +15,12 @@ from ecs_waiter.api import redaction
 from ecs_waiter.api.credentials import Credentials
 from ecs_waiter.api.redaction import Redactor
 from ecs_waiter.printable import printable
+from ecs_waiter.slices import at_once
+
+
+def _cleaned(redactor: Redactor, data: Any, signature: str) -> Any:
+    return at_once(redactor.steps(data, signature))
+
 
 PLAIN = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=40)
 
@@ -33,7 +39,7 @@ def test_every_spelling_is_found(secret: str, token: str | None, around: str, da
         for spelling in spellings:
             text = f"{around}<{spelling}>{around}"
             assert spelling not in redactor.text(text)
-            assert spelling not in redactor.data([{"a": text}], "f" * 64)[0]["a"]
+            assert spelling not in _cleaned(redactor, [{"a": text}], "f" * 64)[0]["a"]
             assert not redactor.is_clean(json.dumps(text).encode(), "f" * 64)
 
 
@@ -41,7 +47,7 @@ def test_every_spelling_is_found(secret: str, token: str | None, around: str, da
 def test_other_words_are_left(text: str) -> None:
     """Text without a secret comes back as it was."""
     redactor = Redactor(Credentials("id", "\u007e" * 30, "!" * 30))
-    assert redactor.text(text) == redactor.data(text, "f" * 64) == text
+    assert redactor.text(text) == _cleaned(redactor, text, "f" * 64) == text
 
 
 @given(
@@ -67,7 +73,7 @@ def test_windows_cut_no_secret(window: int, text: str) -> None:
     redactor = Redactor(Credentials("id", "abc/def+ghi"))
     with mock.patch.object(redaction, "_WINDOW", window):
         assert redactor.text(text) == text.replace("abc%2Fdef%2bghi", "abc/def+ghi").replace("abc/def+ghi", "***")
-        found = redactor.data({"a": [text]}, "f" * 64)
+        found = _cleaned(redactor, {"a": [text]}, "f" * 64)
     assert found == {"a": [redactor.text(text).replace("\ud800", "\ufffd")]}
 
 
@@ -81,7 +87,7 @@ def test_what_looks_clean_is_clean(data: Any, ascii: bool) -> None:  # noqa: A00
     """An answer that is not searched holds nothing to be found, and what is found leaves the rest as it is."""
     redactor = Redactor(Credentials("id", "abc/def+ghi"))
     body = json.dumps(data, ensure_ascii=ascii).encode()
-    found = redactor.data(json.loads(body), "f" * 64)
+    found = _cleaned(redactor, json.loads(body), "f" * 64)
     if redactor.is_clean(body, "f" * 64):
         assert found == data
     # Spellings of the sampled words hold no bracket, quote or comma.
@@ -100,7 +106,7 @@ def test_short_ones_are_words() -> None:
     """What is too short for a secret does not strike out parts of words; in data, where IDs stand, even less so."""
     assert Redactor(Credentials("id", "key")).text("a monkey") == "a monkey"
     assert Redactor(Credentials("id", "words")).text("my words") == "my ***"
-    assert Redactor(Credentials("id", "words")).data("my words", "f" * 64) == "my words"
+    assert _cleaned(Redactor(Credentials("id", "words")), "my words", "f" * 64) == "my words"
 
 
 def test_one_secret_within_the_other() -> None:

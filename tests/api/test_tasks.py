@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecs_waiter import ServiceUnavailableError, Task
-from ecs_waiter.api.signing import canonical_query
-from ecs_waiter.api.tasks import FINAL_STATUSES, PollAnswer, detail_of, page_of, poll_answer, poll_query, task_of
+from ecs_waiter.api.tasks import FINAL_STATUSES, PollAnswer, detail_of, page_of, poll_answer, task_of
 from ecs_waiter.api.transport import ApiResponse
 
 REGION = "cn-hangzhou"
@@ -140,12 +139,6 @@ def test_every_shape_of_the_set(found: Any) -> None:
     answer = poll_answer(REGION, ApiResponse({"TaskSet": found, "TotalCount": "1"}, 5.0))
     assert answer.statuses == {"t-1": "Finished"}
     assert (answer.row_count, answer.unread, answer.total_count, answer.date) == (1, 0, 1, 5.0)
-
-
-def test_the_query() -> None:
-    """It lists the IDs in sorted order and asks for one page that holds them all."""
-    expected = {"PageNumber": "1", "PageSize": "3", "RegionId": REGION, "TaskIds": "t-1,t-2,t/ä*~"}
-    assert poll_query(REGION, ["t-2", "t-1", "t/ä*~"]) == canonical_query(expected)
 
 
 # -- listings and details ----------------------------------------------------------------------------------------------
