@@ -30,7 +30,7 @@ from ecs_waiter.errors import (
     WaitTimeoutError,
 )
 from ecs_waiter.ids import Targets, check_task_id, resolve_region
-from ecs_waiter.polling.odd_words import OddWords
+from ecs_waiter.polling.notifier import UnknownStatuses
 from ecs_waiter.polling.poller import RegionPoller
 from ecs_waiter.runtimes import finished, running_loop
 from ecs_waiter.sharing import Sharing, identity, policy_key
@@ -102,7 +102,7 @@ class TaskWaiter:
         self._policy = checked_policy(policy)
         self._client = EcsClient(credentials, endpoint, self._policy, session, trust_env=trust_env)
         self._client.keep(self._is_used)
-        self._odd_words = OddWords()
+        self._unknown_statuses = UnknownStatuses()
         self._pollers: dict[str, RegionPoller] = {}
         self._waits: set[Wait] = set()
         self._futures: set[asyncio.Future[Task]] = set()
@@ -543,7 +543,7 @@ class TaskWaiter:
         poller = self._pollers.get(region_id)
         if poller is None:
             poller = self._pollers[region_id] = RegionPoller(
-                region_id, self._client, self._policy, self._odd_words, self._telemetry
+                region_id, self._client, self._policy, self._unknown_statuses, self._telemetry
             )
             self._client.limiter(region_id)
             for idle, forgotten in forget_idle(self._pollers, lambda _, each: each.is_idle):

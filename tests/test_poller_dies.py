@@ -11,7 +11,7 @@ import pytest
 from support.helpers import clock, every, failure, since
 
 from ecs_waiter import EcsWaiterError, PollPolicy, Task, TaskCanceledError, TaskFailedError, TaskWaiter, wait_for_task
-from ecs_waiter.polling.telling import Teller
+from ecs_waiter.polling.notifier import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,12 +28,11 @@ PLACES = [
     "ecs_waiter.polling.schedule.PollSchedule.wake_at",
     "ecs_waiter.polling.schedule.PollSchedule.answer",
     "ecs_waiter.polling.schedule.PollSchedule.abandon",
-    "ecs_waiter.polling.poller.RegionPoller._take_in",
-    "ecs_waiter.polling.telling.Teller.changes",
-    "ecs_waiter.polling.reasons.Reasons.add",
-    "ecs_waiter.polling.odd_words.OddWords.note",
-    "ecs_waiter.api.client.EcsClient.prepare",
-    "ecs_waiter.api.client.EcsClient.poll",
+    "ecs_waiter.polling.poller.RegionPoller._apply",
+    "ecs_waiter.polling.notifier.Notifier.changed",
+    "ecs_waiter.polling.failure_details.FailureDetails.add",
+    "ecs_waiter.polling.notifier.UnknownStatuses.note",
+    "ecs_waiter.api.client.EcsClient.poll_tasks",
     "ecs_waiter.api.client.poll_answer",
     "ecs_waiter.api.limiter.RegionLimiter.acquire",
     "ecs_waiter.api.limiter.RegionLimiter.release",
@@ -93,16 +92,16 @@ async def test_telling_fails_once(virtual_ecs: EcsEmulator) -> None:
     failed = virtual_ecs.add_task(task_id="t-0", outcome="Failed", error=("C", "why"))
     deleted = [virtual_ecs.add_task(task_id=f"t-{n}", outcome="Deleted") for n in range(1, 4)]
     finished = [virtual_ecs.add_task(task_id=f"t-{n}") for n in range(4, 10)]
-    real, told = Teller._other, []
+    real, told = Notifier._report_other, []
 
-    def tell(teller: Teller, *args: Any, is_new: bool) -> None:
+    def tell(notifier: Notifier, *args: Any, is_new: bool) -> None:
         told.append(args)
         if len(told) == 3:
             raise BoomError
-        real(teller, *args, is_new=is_new)
+        real(notifier, *args, is_new=is_new)
 
     async with TaskWaiter() as waiter:
-        with mock.patch.object(Teller, "_other", tell):
+        with mock.patch.object(Notifier, "_report_other", tell):
             work = waiter.wait([failed, *deleted, *finished], return_exceptions=True)
             results = await _ends(asyncio.ensure_future(work))
     assert isinstance(results[failed], TaskFailedError)
@@ -117,7 +116,7 @@ async def test_other_regions_live_on(virtual_ecs: EcsEmulator) -> None:
     async with TaskWaiter(policy=every(5)) as waiter:
         well, sick = waiter.submit(there, region_id=ELSEWHERE), waiter.submit(here)
         poller = waiter._pollers["cn-hangzhou"]
-        with mock.patch.object(poller, "_take_in", side_effect=BoomError):
+        with mock.patch.object(poller, "_apply", side_effect=BoomError):
             error = await failure(EcsWaiterError, _ends(sick))
         assert "cn-hangzhou" in str(error)
         assert (await _ends(well)).task_status == "Finished"
@@ -189,26 +188,20 @@ async def test_a_bad_strategy_is_named(virtual_ecs: EcsEmulator) -> None:
     assert "strategy" in str(error)
 
 
-@pytest.mark.parametrize("refused", ["RegionPoller._run", "Reasons._work"])
+@pytest.mark.parametrize("refused", ["RegionPoller._poll", "FailureDetails._work"])
 async def test_a_task_that_cannot_be_made(virtual_ecs: EcsEmulator, refused: str) -> None:
     """Where the loop's tasks cannot be made for a while, waits end with that; later ones find nothing left behind."""
     loop = asyncio.get_running_loop()
     ids = [virtual_ecs.add_task(outcome="Failed", error=("C", "why")) for _ in range(4)]
     ids += [virtual_ecs.add_task(duration=1) for _ in range(150)]
-    made = 0
 
     def make(loop: asyncio.AbstractEventLoop, work: Any, **settings: Any) -> asyncio.Task[Any]:
-        nonlocal made
         if work.__qualname__ == refused:
-            made += 1
-            # The first watcher of the schedule is made, the one that takes over from it is not.
-            if refused != "RegionPoller._run" or made > 1:
-                raise BoomError
+            raise BoomError
         return asyncio.Task(work, loop=loop, **settings)
 
     async with TaskWaiter(policy=every(1)) as waiter:
         for _ in range(5):
-            made = 0
             loop.set_task_factory(make)
             waiting = asyncio.gather(*(waiter.wait(ids, return_exceptions=True) for _ in range(2)))
             (results, _) = await _ends(waiting)

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from ecs_waiter.api.quotas import CallLog, Quota
+from ecs_waiter.running_clock import GAP
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -164,6 +165,11 @@ class RegionLimiter:
                 region.held[priority] -= 1
             region.serve()
             raise
+        if region.loop.time() - granted.result() > GAP:
+            # The loop was stopped since, and the grant counts for the time before.
+            self._forget(granted.result())
+            region.held[priority] -= 1
+            await self.acquire(priority, first=True)
 
     async def pace(self, priority: Priority = Priority.CALL) -> None:
         """Wait until the holder of a place may send once more; meanwhile the place is free for others."""

@@ -1,8 +1,9 @@
-"""Entry and Batch: what the schedule holds, an ID that somebody waits for and the group of IDs that share a call."""
+"""Entry and Batch: an ID that somebody waits for, and the group of IDs that share a call."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -10,19 +11,22 @@ from typing import TYPE_CHECKING, Any
 from ecs_waiter.ids import MAX_BATCH
 
 if TYPE_CHECKING:
-    from ecs_waiter.polling.missing import Missing
+    from collections.abc import Sequence
 
-__all__ = ["BATCH_SIZE", "Batch", "Entry"]
+    from ecs_waiter.polling.isolation import Trouble
+    from ecs_waiter.polling.outage import Absence
+
+__all__ = ["BATCH_SIZE", "Batch", "Entry", "by_age"]
 
 _by_id = attrgetter("task_id")
 
 BATCH_SIZE = MAX_BATCH
-"""IDs to a DescribeTasks call, at most."""
+"""IDs in a DescribeTasks call, at most."""
 
 
 @lru_cache(maxsize=1024)
 def _shared(status: str, action: str) -> tuple[str, str]:
-    """One pair for all tasks that are alike: in a crowd each entry holds a reference to it."""
+    """One pair for all tasks that are alike, so that each entry holds only a reference."""
     return status, action
 
 
@@ -31,21 +35,21 @@ class Entry:
 
     Attributes:
         task_id: The ID.
-        subscribers: Who waits: the poller's business, the schedule does not look.
-        seen: The status and the action last seen; None before the task was seen.
-        born: When the task was created, on the clock that the schedule is told; when the ID was added until it is seen.
-        missing: Set while the answers lack the ID.
-        batch: The batch that holds the ID, in the queue or in flight; None if it is new or has left.
+        subscribers: Who waits for it; the schedule does not look at them.
+        seen: The status and the operation last seen; None before the task was seen.
+        created_at: When the task was created, on the schedule's clock; when the ID was added until it is seen.
+        absence: Set while the answers lack the ID.
+        batch: The batch that holds the ID, in the queue or in flight; None if the ID is new or has left.
     """
 
-    __slots__ = ("batch", "born", "missing", "seen", "subscribers", "task_id")
+    __slots__ = ("absence", "batch", "created_at", "seen", "subscribers", "task_id")
 
-    def __init__(self, task_id: str, born: float) -> None:
+    def __init__(self, task_id: str, created_at: float) -> None:
         self.task_id = task_id
         self.subscribers: Any = None
         self.seen: tuple[str, str] | None = None
-        self.born = born
-        self.missing: Missing | None = None
+        self.created_at = created_at
+        self.absence: Absence | None = None
         self.batch: Batch | None = None
 
     @property
@@ -59,54 +63,31 @@ class Entry:
         return "" if self.seen is None else self.seen[1]
 
     def see(self, status: str, action: str | None = None) -> None:
-        """Note a status, and the action where it is known."""
+        """Note a status, and the operation where it is known."""
         self.seen = _shared(status, self.action if action is None else action)
 
     def __repr__(self) -> str:
-        return f"Entry({self.task_id!r}, {self.status or ('missing' if self.missing else 'unseen')})"
+        return f"Entry({self.task_id!r}, {self.status or ('absent' if self.absence else 'unseen')})"
 
 
 class Batch:
-    """IDs that are asked together. One that nothing leaves or joins stays one item of the schedule, poll after poll.
+    """IDs that are asked together. While no ID leaves or joins it stays one item of the schedule, poll after poll.
 
     Attributes:
-        entries: Its IDs, sorted; some may have left since (`live` counts those that have not).
+        entries: Its IDs, sorted, so that requests are deterministic; those that left since are still among them.
+        live: How many have not left.
         due: When to ask.
-        asked_at: When it was taken to be asked the last time.
+        asked_at: When it was asked the last time.
         polls: How often it was asked.
-        alone: Whether it takes no riders: it is under suspicion, or its IDs go missing among others.
+        answered: When it last had a good answer, on the clock that stops during outages.
+        youngest: When its youngest task was created; None until that is computed again.
+        exclusive: Whether it takes no further IDs along: it is in trouble, or its IDs were missing among others.
         in_flight: Whether its call is under way.
-        is_refused: Whether the service refused it, or the batch that it is a part of, and has not answered since.
-        prepared: What the client made of its IDs, kept while they stay the same.
-        fingerprint: That of the last answer, if it held every entry: the same answer again tells nothing new.
-        answered: When it last had a good answer, on the clock that outages stop.
-        faults: Faults in a row of this very batch.
-        trail: Faults in a row of this batch and those it was halved from.
-        youngest: When its youngest task was created; None until that is worked out anew.
-        heard: Good answers of the region when the last fault came.
-        heard_first: The same when the first fault of the trail came.
-        failed_first: Faults of the region before that one.
+        trouble: What went wrong since its last good answer; None if nothing did.
     """
 
-    __slots__ = (
-        "alone",
-        "answered",
-        "asked_at",
-        "due",
-        "entries",
-        "failed_first",
-        "faults",
-        "fingerprint",
-        "heard",
-        "heard_first",
-        "in_flight",
-        "is_refused",
-        "live",
-        "polls",
-        "prepared",
-        "trail",
-        "youngest",
-    )
+    __slots__ = ("answered", "asked_at", "due", "entries", "exclusive", "in_flight", "live", "polls", "trouble",
+                 "youngest")  # fmt: skip
 
     def __init__(self, entries: list[Entry], *, due: float, polls: int = 0, answered: float = -math.inf) -> None:
         self.entries = sorted(entries, key=_by_id)
@@ -114,46 +95,55 @@ class Batch:
         self.due = self.asked_at = due
         self.polls = polls
         self.answered = answered
-        self.alone = False
-        self.in_flight = False
-        self.is_refused = False
-        self.prepared: Any = None
-        self.fingerprint: int | None = None
-        self.faults = 0
-        self.trail = 0
-        self.heard = self.heard_first = self.failed_first = 0
         self.youngest: float | None = None
+        self.exclusive = False
+        self.in_flight = False
+        self.trouble: Trouble | None = None
         for entry in entries:
             entry.batch = self
 
+    @classmethod
+    def merged(cls, entries: list[Entry], sources: list[Batch], *, due: float) -> Batch:
+        """Return a batch of entries that were in several batches before."""
+        polls, answered = min(each.polls for each in sources), min(each.answered for each in sources)
+        return cls(entries, due=due, polls=polls, answered=answered)
+
     @property
     def task_ids(self) -> list[str]:
-        """Its IDs, sorted: requests are deterministic."""
+        """Its IDs, sorted."""
         return [entry.task_id for entry in self.entries]
 
-    def drop_those_who_left(self) -> None:
-        """Forget those who have left, what was prepared for them, and the faults, which may have been theirs."""
+    def drop_left(self) -> None:
+        """Forget the IDs that have left, and the trouble, which may have been theirs."""
         if self.live < len(self.entries):
             self.entries = [entry for entry in self.entries if entry.batch is self]
-            self.prepared = self.fingerprint = self.youngest = None
-            self.faults = self.trail = 0
+            self.youngest = self.trouble = None
 
-    def part(self, entries: list[Entry], *, due: float) -> Batch:
-        """Some of its entries as a batch of their own, with the same history."""
-        part = Batch(entries, due=due, polls=self.polls, answered=self.answered)
+    def part(self, entries: list[Entry]) -> Batch:
+        """Move some of its entries to a batch of their own, with the same history."""
+        part = Batch(entries, due=self.due, polls=self.polls, answered=self.answered)
         part.asked_at = self.asked_at
-        part.trail, part.heard = self.trail, self.heard
-        part.heard_first, part.failed_first = self.heard_first, self.failed_first
+        part.trouble = None if self.trouble is None else replace(self.trouble)
+        self.live -= len(entries)
         return part
 
-    def halves(self, *, due: float) -> list[Batch]:
-        """Its entries in two batches."""
+    def halves(self) -> list[Batch]:
+        """Move its entries to two batches."""
         middle = len(self.entries) // 2
-        return [self.part(self.entries[:middle], due=due), self.part(self.entries[middle:], due=due)]
+        return [self.part(self.entries[:middle]), self.part(self.entries[middle:])]
 
     def __lt__(self, other: Batch) -> bool:
         return self.due < other.due
 
     def __repr__(self) -> str:
-        kind = "alone, " if self.alone else ""
+        kind = "exclusive, " if self.exclusive else ""
         return f"Batch({self.live} IDs, {kind}due={self.due:g}, polls={self.polls})"
+
+
+def by_age(entries: Sequence[Entry], now: float) -> list[list[Entry]]:
+    """Group by age, so that an old task is not asked at the pace of a young one that happened to share its call."""
+    groups: dict[int, list[Entry]] = {}
+    for entry in entries:
+        age = max(0.0, now - entry.created_at)
+        groups.setdefault(int(8 * math.log2(age + 30)), []).append(entry)
+    return list(groups.values())

@@ -1,4 +1,4 @@
-"""Outage: how long a region has failed, when it is tried again, and a clock that stands still meanwhile."""
+"""Outage and Absence: how long a region has failed, and how long an ID has been missing from its answers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["TICK", "Outage"]
+__all__ = ["TICK", "Absence", "Outage"]
 
 TICK = 1e-6
 """A timer may fire this early, in seconds, by rounding."""
+
+_MOST_TRUNCATED = 3
+"""Truncated answers in a row after which the missing IDs are asked in a call of their own."""
 
 
 class Outage:
     """One region's faults since its last good answer.
 
     Args:
-        budget: Seconds without a good answer that are borne.
-        backoff: Seconds to wait after so many faults in a row.
+        budget: Seconds without a good answer after which the region is given up.
+        backoff: Seconds to wait after that many faults in a row.
     """
 
     def __init__(self, budget: float, backoff: Callable[[int], float]) -> None:
@@ -35,12 +38,12 @@ class Outage:
 
     @property
     def ends(self) -> float:
-        """When the region's patience ends; infinite while it answers."""
+        """When the region is given up; infinite while it answers."""
         return math.inf if self._since is None else self._since + self._budget
 
     @property
-    def is_on(self) -> bool:
-        """Whether more than one call in a row came to nothing."""
+    def is_silent(self) -> bool:
+        """Whether more than one call in a row failed."""
         return self._faults > 1
 
     def is_spent(self, now: float) -> bool:
@@ -48,44 +51,93 @@ class Outage:
         return now >= self.ends - TICK
 
     def healthy(self, now: float) -> float:
-        """The time on a clock that stood still during outages."""
+        """The time on a clock that stops during outages."""
         return now - self._lost
 
-    def throttled(self, asked_at: float, now: float, retry_after: float) -> None:
-        """A call was throttled: the region pauses for as long as the service asked, or longer."""
-        self._fail(asked_at)
-        self._pause(now, retry_after)
-
-    def failed(self, asked_at: float, now: float, retry_after: float) -> None:
-        """A call failed in passing: the second in a row makes the region pause, or the first if the service says so."""
-        self._fail(asked_at)
-        if self.is_on or retry_after:
+    def failed(self, asked_at: float, now: float, retry_after: float | None = None) -> None:
+        """A call failed: the region pauses from the second failure in a row on, and as long as the service asked."""
+        if self._since is None:
+            self._since = asked_at
+        self._faults += 1
+        if self.is_silent or retry_after:
             self._pause(now, retry_after)
+
+    def throttled(self, asked_at: float, now: float, retry_after: float | None) -> None:
+        """A call was throttled: the region pauses."""
+        if self._since is None:
+            self._since = asked_at
+        self._faults += 1
+        self._pause(now, retry_after)
 
     def answered(self, now: float) -> None:
         """A good answer ends the outage."""
         if self._since is None:
             return
         self._lost += max(0.0, now - self._since)
-        if self.is_on:
+        if self.is_silent:
             self.paused_until = -math.inf
         self._since = None
         self._faults = 0
 
-    def start_anew(self, now: float) -> None:
-        """Whoever comes when nobody was left has the whole budget, in an outage too."""
+    def restart(self, now: float) -> None:
+        """Give a wait that begins during an outage, when nobody else waits, the whole budget."""
         if self._since is not None:
             self._since = now
 
     def retry_by(self, due: float, now: float) -> float:
-        """The time `due`, but no later than the last try that the budget has."""
+        """Return `due`, but no later than the last try within the budget."""
         return min(due, max(self.ends, now))
 
-    def _fail(self, asked_at: float) -> None:
-        if self._since is None:
-            self._since = asked_at
-        self._faults += 1
-
-    def _pause(self, now: float, at_least: float) -> None:
-        until = now + max(at_least, self._backoff(self._faults))
+    def _pause(self, now: float, retry_after: float | None) -> None:
+        until = now + max(retry_after or 0.0, self._backoff(self._faults))
         self.paused_until = max(self.paused_until, self.retry_by(until, now))
+
+
+class Absence:
+    """How long answers have lacked one ID. All times are on the clock that stops during outages.
+
+    Attributes:
+        since: When the grace began, at the first complete answer that lacked the ID; None before.
+        truncated: Truncated answers in a row that lacked the ID, answers with unreadable rows included.
+        truncated_since: When the first of these was asked for; None after a complete answer.
+    """
+
+    __slots__ = ("since", "truncated", "truncated_since")
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+        self.truncated = 0
+        self.truncated_since: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Absence(since={self.since}, truncated={self.truncated})"
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the last answer was complete and lacked the ID."""
+        return self.since is not None and self.truncated == 0
+
+    @property
+    def needs_own_call(self) -> bool:
+        """Whether so many answers were truncated that the ID should be asked with fewer others."""
+        return self.truncated >= _MOST_TRUNCATED
+
+    def in_truncated_answer(self, now: float, uncounted: float) -> None:
+        """A truncated answer says nothing; nor do the seconds since the answer before it count."""
+        self.truncated += 1
+        if self.truncated_since is None:
+            self.truncated_since = now
+        if self.since is not None:
+            self.since += uncounted
+
+    def in_complete_answer(self, now: float, uncounted: float) -> None:
+        """A complete answer lacks the ID: start the grace, or let it run."""
+        self.truncated = 0
+        self.truncated_since = None
+        self.since = now if self.since is None else self.since + uncounted
+
+    def ends(self, grace: float, budget: float) -> float:
+        """When the wait for the ID may end, on the same clock: unlisted for the budget, or absent for the grace."""
+        if self.truncated_since is not None:
+            return self.truncated_since + budget
+        return math.inf if self.since is None else self.since + grace

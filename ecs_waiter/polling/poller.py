@@ -1,4 +1,4 @@
-"""RegionPoller: the thin async shell around PollSchedule, one per region; it runs while it has IDs."""
+"""RegionPoller: polls one region's tasks while anybody waits for them; the async shell around PollSchedule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import math
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from ecs_waiter.api.answers import age_of
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.api.retry import wait_backoff
 from ecs_waiter.api.service_errors import concerns_credentials
@@ -22,32 +21,34 @@ from ecs_waiter.errors import (
     TaskNotFoundError,
     ThrottledError,
 )
+from ecs_waiter.polling.failure_details import FailureDetails
+from ecs_waiter.polling.notifier import Notifier
 from ecs_waiter.polling.outage import TICK
 from ecs_waiter.polling.policy import ask
-from ecs_waiter.polling.reasons import Reasons
-from ecs_waiter.polling.schedule import News, PollSchedule
-from ecs_waiter.polling.subscribers import Copies, Subscriber, subscribers_of
-from ecs_waiter.polling.telling import Teller
-from ecs_waiter.running_clock import RunningClock
+from ecs_waiter.polling.schedule import PollSchedule
+from ecs_waiter.polling.single_polls import SinglePolls
+from ecs_waiter.polling.subscribers import notify_failed, subscribers_of
+from ecs_waiter.running_clock import GAP, RunningClock
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator, Sequence
 
-    from ecs_waiter.api.answers import Snapshot
+    from ecs_waiter.api.client import EcsClient
     from ecs_waiter.api.limiter import RegionLimiter
+    from ecs_waiter.api.tasks import PollAnswer
     from ecs_waiter.models import Task
-    from ecs_waiter.polling.batch import Batch, Entry
-    from ecs_waiter.polling.observer import Observer
-    from ecs_waiter.polling.odd_words import OddWords
+    from ecs_waiter.polling.batch import Batch
+    from ecs_waiter.polling.isolation import Decision
+    from ecs_waiter.polling.notifier import UnknownStatuses
     from ecs_waiter.polling.policy import PollPolicy
-    from ecs_waiter.polling.source import TaskSource
+    from ecs_waiter.polling.subscribers import Observer, Subscriber
 
 __all__ = ["RegionPoller"]
 
-logger = logging.getLogger("ecs_waiter.polling")
+_log = logging.getLogger("ecs_waiter.polling")
 
-_OUTAGE_TOLD_AFTER = 10.0
-_OUTAGE_TOLD_EVERY = 300.0
+_LOG_OUTAGE_AFTER = 10.0
+_LOG_OUTAGE_EVERY = 300.0
 """Seconds without a good answer after which an outage is logged, and between two such lines at least."""
 
 _SLOW = 5.0
@@ -61,39 +62,39 @@ def _backoff_after(faults: int) -> float:
 
 
 class RegionPoller:
-    """Polls one region's tasks, and tells those who wait for them.
+    """Polls one region's tasks, and notifies their subscribers.
 
     Attributes:
         polls: Polls that were sent.
-        retried: Polls that failed in passing and were tried again.
+        retried: Polls that had a transient fault and were retried.
     """
 
     def __init__(
         self,
         region_id: str,
-        source: TaskSource,
+        client: EcsClient,
         policy: PollPolicy,
-        odd_words: OddWords,
+        unknown_statuses: UnknownStatuses,
         observer: Observer | None = None,
     ) -> None:
         self._region_id = region_id
-        self._source = source
+        self._client = client
         self._policy = policy
         self._observer = observer
         self._clock = RunningClock()
         self._schedule = PollSchedule(policy, _backoff_after)
-        self._reasons = Reasons(region_id, source, self._spawn, self._clock, observer)
-        self._teller = Teller(region_id, self._reasons, self._clock, odd_words, observer)
-        self._last_fault = ApiError(None, "none yet")
+        self._details = FailureDetails(region_id, client, self._spawn, self._clock, observer)
+        self._notifier = Notifier(region_id, self._details, self._clock, unknown_statuses, observer)
+        self._single_polls = SinglePolls()
+        self._last_fault = ApiError(None, "none so far")
         self._has_answered = False
         self._tried_at = -math.inf
-        self._told_outage = False
-        self._outage_told_at = -math.inf
+        self._outage_is_logged = False
+        self._outage_logged_at = -math.inf
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
         self._alarm: asyncio.Future[None] | None = None
         self._failures = 0
-        self._single_polls: dict[str, list[SinglePoll]] = {}
         self._is_closed = False
         self.polls = 0
         self.retried = 0
@@ -103,8 +104,8 @@ class RegionPoller:
 
     @property
     def _limiter(self) -> RegionLimiter:
-        # Asked for each time: the client forgets that of an idle region.
-        return self._source.limiter(self._region_id)
+        # Asked for each time, because the client forgets that of an idle region.
+        return self._client.limiter(self._region_id)
 
     @property
     def is_idle(self) -> bool:
@@ -113,13 +114,13 @@ class RegionPoller:
 
     @property
     def waiting(self) -> int:
-        """IDs that have not settled."""
-        return len(self._schedule) + len(self._reasons)
+        """IDs that are waited for."""
+        return len(self._schedule) + len(self._details)
 
     @property
     def settled(self) -> int:
         """Tasks that have ended."""
-        return self._teller.settled
+        return self._notifier.ended
 
     @property
     def fault(self) -> ApiError | None:
@@ -140,73 +141,62 @@ class RegionPoller:
         wake_at = self._schedule.wake_at() if self._schedule else math.inf
         return None if wake_at == math.inf else max(0.0, wake_at - self._clock.at(now))
 
-    # -- who waits ----------------------------------------------------------------------------------------------------
+    # -- subscribers --------------------------------------------------------------------------------------------------
 
     def add(self, task_ids: Iterable[str], subscriber: Subscriber) -> None:
-        """Have a subscriber told about tasks. Whoever joins late is shown a task's present state at the next answer."""
-        schedule = self._schedule
-        self._teller.joins(subscriber)
-        if self._reasons:
-            task_ids = [task_id for task_id in task_ids if not self._reasons.join(task_id, subscriber)]
-        entries = schedule.add(task_ids, self._clock.time())
-        for entry in self._teller.attach(entries, subscriber):
-            schedule.show(entry)
-        if schedule:
-            self._see_to_it()
+        """Notify a subscriber about tasks. If it joins late, the next answer reports their present state."""
+        if self._details:
+            task_ids = [task_id for task_id in task_ids if not self._details.join(task_id, subscriber)]
+        entries = self._schedule.add(task_ids, self._clock.time())
+        for entry in self._notifier.attach(entries, subscriber):
+            self._schedule.renotify(entry)
+        self._ensure_running()
 
     def poll_once(self, task_ids: Iterable[str], subscriber: Subscriber) -> asyncio.Future[None]:
         """Poll tasks of a subscriber as soon as possible.
 
         The future resolves when each of them was polled after this call, successfully or not, or has ended.
         """
-        once = SinglePoll(subscriber)
-        for task_id in task_ids:
-            entry = self._schedule.find(task_id)
-            if entry is not None:
-                self._schedule.hurry(entry)
-                self._single_polls.setdefault(task_id, []).append(once)
-                once.left += 1
-        once.done(0)
-        if self._schedule:
-            self._see_to_it()
-        return once.future
+        entries = [entry for task_id in task_ids if (entry := self._schedule.find(task_id)) is not None]
+        for entry in entries:
+            self._schedule.poll_now(entry)
+        self._ensure_running()
+        return self._single_polls.add([entry.task_id for entry in entries], subscriber)
 
     def discard(self, task_id: str, subscriber: Subscriber) -> None:
-        """A subscriber loses interest; the last one takes the ID off the schedule."""
-        self._reasons.discard(task_id, subscriber)
+        """Stop notifying a subscriber; with the last one the ID leaves the schedule."""
+        self._details.discard(task_id, subscriber)
         entry = self._schedule.find(task_id)
-        if entry is None:
-            return
-        if self._teller.detach(entry, subscriber):
+        if entry is not None and self._notifier.detach(entry, subscriber):
             self._schedule.remove(entry)
-            self._end_single_polls((task_id,))
+            self._single_polls.end(task_id)
             if not self._schedule:
-                self._stir()
+                self._wake()
 
     def forget(self) -> None:
         """Take every ID off the schedule at once: nobody waits any more."""
         self._schedule.clear()
-        self._teller.forget()
-        self._reasons.forget()
-        self._end_single_polls(tuple(self._single_polls))
-        self._stir()
+        self._notifier.forget()
+        self._details.forget()
+        self._single_polls.end_all()
+        self._wake()
 
     def last_known(self, task_id: str) -> Task | None:
-        """A task that is waited for as it was last seen; None if it never was."""
+        """Return a task that is waited for as it was last seen; None if it never was."""
         entry = self._schedule.find(task_id)
-        return None if entry is None else self._teller.last_known(entry)
+        return None if entry is None else self._notifier.last_known(entry)
 
     def is_asked(self, task_id: str) -> bool:
         """Whether a call has asked for a task that is waited for, or is under way."""
         entry = self._schedule.find(task_id)
-        return entry is None or entry.batch is not None or entry.status is not None or entry.missing is not None
+        return entry is None or entry.batch is not None or entry.status is not None or entry.absence is not None
 
     def known_failures(self, task_ids: Sequence[str], subscriber: Subscriber) -> Iterator[Task]:
-        """Those of a subscriber's tasks that are known to have failed, while the reasons are being looked up."""
-        return self._reasons.known_failures(task_ids, subscriber)
+        """Yield a subscriber's tasks that are known to have failed and whose details are being looked up."""
+        return self._details.known_failures(task_ids, subscriber)
 
     def close(self) -> Iterable[asyncio.Task[None]]:
-        """Stop; returns what has yet to end."""
+        """Stop; returns the tasks of the loop that have yet to end."""
         self._is_closed = True
         # Before anything is awaited: waits that begin while this closes count the calls that were made.
         self._limiter.retire()
@@ -215,8 +205,8 @@ class RegionPoller:
         return tuple(task for task in self._tasks if not task.done())
 
     async def report_failures(self) -> None:
-        """Report the tasks that are known to have failed, without their reasons."""
-        await self._reasons.aclose()
+        """Report the tasks that are known to have failed, without details."""
+        await self._details.aclose()
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -228,93 +218,85 @@ class RegionPoller:
             work.close()
             raise
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._on_task_done)
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if task is self._runner:
             self._runner = None
         if task.cancelled():
-            # Somebody else's cancellation, such as one that a credentials provider let out, is a death like any other.
+            # A cancellation by other code, such as one that a credentials provider let out, is an error.
             error: BaseException | None = None if self._is_closed else asyncio.CancelledError()
         else:
             error = task.exception()
         if error is not None:
             self._die(error)
 
-    def _stir(self) -> None:
+    def _wake(self) -> None:
         if self._alarm is not None and not self._alarm.done():
             self._alarm.set_result(None)
 
-    async def _rest(self, until: float) -> None:
+    async def _sleep_until(self, when: float) -> None:
         self._alarm = asyncio.get_running_loop().create_future()
-        timer = self._clock.call_at(until, self._stir) if until < math.inf else None
+        timer = self._clock.call_at(when, self._wake) if when < math.inf else None
         try:
             await self._alarm
-            self._alarm = None
-            await asyncio.sleep(0)
         finally:
             self._alarm = None
             if timer is not None:
                 timer.cancel()
+        # IDs that come in the same iteration of the loop share the call.
+        await asyncio.sleep(0)
 
-    def _see_to_it(self) -> None:
-        """Have somebody watch the schedule, now that it has changed."""
-        if self._is_closed:
+    def _ensure_running(self) -> None:
+        if self._is_closed or not self._schedule:
             return
         if self._runner is None:
             self._runner = self._spawn(self._run())
         else:
-            self._stir()
-
-    def _hand_over(self) -> None:
-        """Have another watch the schedule while this one polls."""
-        self._runner = None
-        if self._schedule.wake_at() < math.inf:
-            self._see_to_it()
-
-    def _is_watched(self) -> bool:
-        return self._runner is not None
+            self._wake()
 
     async def _run(self) -> None:
-        """Watch the schedule until a call is due, make it, and watch again unless another has begun to meanwhile."""
-        me = asyncio.current_task()
-        # Whoever comes in the same turn of the loop, or by a task started in it, shares the call.
+        """Take each batch that is due, and poll it in a task of its own."""
+        # IDs that come in the same iteration of the loop, or by a task started in it, share the call.
         await asyncio.sleep(0)
-        while (batch := await self._next_batch()) is not None:
-            await self._poll(batch)
-            # A credentials provider may have swallowed the cancellation by which `close` ends this.
-            if self._is_watched() or self._is_closed:
-                return
-            self._runner = me
-            del batch  # while nothing is due, nothing is held
+        while not self._is_closed and (batch := await self._next_batch()) is not None:
+            try:
+                poll = self._spawn(self._poll(batch, asyncio.get_running_loop().time()))
+            except BaseException:
+                self._limiter.release(Priority.POLL)
+                self._schedule.abandon(batch, self._clock.time())
+                raise
+            # Not in the coroutine, which does not run at all if its task is canceled at once.
+            poll.add_done_callback(functools.partial(self._on_poll_done, batch, self._single_polls.begin(batch)))
+            del batch, poll  # while nothing is due, nothing is held
         self._runner = None
 
     async def _next_batch(self) -> Batch | None:
-        """Wait for the next call: pass the gate first and compose then, so that no batch goes stale while it queues."""
+        """Wait for the next call: pass the limiter first and compose then, so that no batch gets old in its queue."""
         schedule = self._schedule
         while schedule:
             now = self._clock.time()
-            patience_ends = self._patience_ends()
-            if patience_ends <= now + TICK:
+            given_up_at = self._given_up_at()
+            if given_up_at <= now + TICK:
                 self._fail_region(self._outage())
                 continue
-            wake_at = min(schedule.wake_at(), patience_ends)
-            # While a budget runs out, each gap counts; else only one that outlasts the rest.
+            wake_at = min(schedule.wake_at(), given_up_at)
+            # While a budget runs out, each gap in which the loop did not run counts.
             with self._clock.watching() if schedule.outage_ends < math.inf else nullcontext():
                 if wake_at > now + TICK:
-                    await self._rest(wake_at)
+                    await self._sleep_until(wake_at)
                     continue
-                is_let_through = await self._pass_gate(patience_ends)
-            if is_let_through:
+                may_call = await self._pass_limiter(given_up_at)
+            if may_call:
                 batch = schedule.take(self._clock.time())
                 if batch is not None:
                     return batch
                 self._limiter.give_back(Priority.POLL)
         return None
 
-    def _patience_ends(self) -> float:
+    def _given_up_at(self) -> float:
         """When the region is given up; infinite while it answers, or while a call is under way that will decide."""
         ends = self._schedule.outage_ends
         if ends == math.inf or self._schedule.in_flight:
@@ -325,172 +307,144 @@ class RegionPoller:
         # The budget ends with a last try, which may have to wait for its turn but not for what the service asked.
         return ends if self._clock.at(self._limiter.blocked_until) > ends else ends + self._policy.call_timeout
 
-    async def _pass_gate(self, patience_ends: float) -> bool:
-        if patience_ends == math.inf:
+    async def _pass_limiter(self, given_up_at: float) -> bool:
+        if given_up_at == math.inf:
             await self._limiter.acquire(Priority.POLL)
             return True
         try:
-            async with asyncio.timeout_at(self._clock.on_loop(patience_ends)):
+            async with asyncio.timeout_at(self._clock.on_loop(given_up_at)):
                 await self._limiter.acquire(Priority.POLL)
         except TimeoutError:
             return False
         return True
 
-    async def _poll(self, batch: Batch) -> None:
-        """One call: its faults return the IDs to the schedule, which backs off."""
-        asked_at, failures_before = self._clock.time(), self._failures
-        self._tried_at = asked_at
-        single_polls = {entry.task_id: self._single_polls.pop(entry.task_id, []) for entry in batch.entries}
+    async def _poll(self, batch: Batch, granted_at: float) -> None:
+        """Make one call and apply what comes of it."""
+        if asyncio.get_running_loop().time() - granted_at > GAP:
+            # The loop was stopped since, and the limiter counts the call to the time before.
+            await self._limiter.pace(Priority.POLL)
+        self._tried_at, failures_before = batch.asked_at, self._failures
         self.polls += 1
         try:
             try:
-                # Within the block that puts the batch and the place back: a task cannot always be made.
-                self._hand_over()
-                if batch.prepared is None:
-                    batch.prepared = self._source.prepare(self._region_id, batch.task_ids)
                 with self._clock.watching():
-                    snapshot = await self._source.poll(
-                        self._region_id, batch.prepared, functools.partial(self._schedule.knows, batch)
-                    )
+                    answer = await self._client.poll_tasks(self._region_id, batch.task_ids)
             finally:
-                self._limiter.release(Priority.POLL)
                 if self._observer is not None:
-                    self._observer.served(subscriber for entry in batch.entries for subscriber in subscribers_of(entry))
-            self._take_in(batch, snapshot, self._clock.time())
+                    self._observer.served(one for entry in batch.entries for one in subscribers_of(entry))
+            self._apply(batch, answer, self._clock.time())
         except ApiError as error:
             if self._failures > failures_before:
-                # The region failed meanwhile: this says nothing of those who came since.
+                # The region failed meanwhile: this says nothing about IDs that came since.
                 self._schedule.returned(batch, self._clock.time())
             else:
-                self._take_in_fault(batch, error, asked_at, self._clock.time())
+                self._apply_fault(batch, error, self._clock.time())
         except EcsWaiterError as error:
             self._fail_region(error)
-        finally:
-            self._schedule.abandon(batch)
-            self._report_single_polls(batch, single_polls)
-        self._stir()
 
-    # -- what came of it ----------------------------------------------------------------------------------------------
+    def _on_poll_done(self, batch: Batch, single_polls: SinglePolls, _task: object) -> None:
+        try:
+            self._limiter.release(Priority.POLL)
+            self._schedule.abandon(batch, self._clock.time())
+            self._end_single_polls(batch, single_polls)
+        except Exception as error:  # noqa: BLE001 - the loop would only log it
+            self._die(error)
+        self._wake()
 
-    def _take_in(self, batch: Batch, snapshot: Snapshot | None, now: float) -> None:
+    # -- what a call brings -------------------------------------------------------------------------------------------
+
+    def _apply(self, batch: Batch, answer: PollAnswer, now: float) -> None:
         self._has_answered = True
-        if self._told_outage:
-            self._told_outage = False
-            logger.info("%s is responding again", self._region_id, extra={"region_id": self._region_id})
-        news = self._schedule.same_answer(batch, now) if snapshot is None else self._take_in_tasks(batch, snapshot, now)
-        self._check_strategy(news.error)
+        self._notifier.service_clock = answer.date
+        if self._outage_is_logged:
+            self._outage_is_logged = False
+            _log.info("%s is responding again", self._region_id, extra={"region_id": self._region_id})
+        result = self._schedule.answer(batch, answer, now)
+        try:
+            self._notifier.changed((entry, answer.task(entry.task_id), is_new) for entry, is_new in result.changes)
+            for entry in result.gone:
+                self._notifier.gone(entry)
+            for entry in result.unlisted:
+                self._notifier.error(entry, self._unlisted(entry.task_id))
+        except Exception as error:
+            # The schedule has forgotten these already, so that `_die` does not reach them.
+            self._details.give_up()
+            for entry in [*(entry for entry, _ in result.changes), *result.gone, *result.unlisted]:
+                if entry.task_id not in self._schedule:
+                    notify_failed(subscribers_of(entry), entry.task_id, self._died(error))
+            raise
+        self._check_strategy(result.error)
 
     def _check_strategy(self, error: Exception | None) -> None:
         if error is not None:
             self._fail_region(_caused(error, f"the wait strategy failed, so {self._region_id} is not polled"))
 
-    def _take_in_tasks(self, batch: Batch, snapshot: Snapshot, now: float) -> News:
-        self._teller.service_clock = snapshot.date
-        tasks = snapshot.tasks
-        news = self._schedule.answer(
-            batch,
-            [task.task_id for task in tasks],
-            [task.task_status for task in tasks],
-            total_count=snapshot.total_count,
-            unread=snapshot.unread,
-            fingerprint=snapshot.fingerprint,
-            age_of=lambda index: age_of(tasks[index], snapshot.date),
-            now=now,
-        )
-        try:
-            self._teller.changes(news.changes, tasks)
-            for entry in news.gone:
-                self._teller.gone(entry)
-            for entry in news.unlisted:
-                self._teller.error(entry, self._unlisted(entry))
-        except Exception as error:
-            self._tell_those_who_left(news, self._died(error))
-            raise
-        return news
-
-    def _tell_those_who_left(self, news: News, error: EcsWaiterError) -> None:
-        """The schedule has forgotten those who have settled already: whoever was not told yet is told of the error."""
-        self._reasons.give_up()
-        copies = Copies(error)
-        for entry in [*(entry for entry, _, _ in news.changes), *news.gone, *news.unlisted]:
-            if entry.task_id not in self._schedule:
-                self._teller.only(entry, copies)
-
-    def _take_in_fault(self, batch: Batch, error: ApiError, asked_at: float, now: float) -> None:
+    def _apply_fault(self, batch: Batch, error: ApiError, now: float) -> None:
         self._last_fault = error
+        asked_at = batch.asked_at
         if isinstance(error, AuthenticationError):
             self._fail_region(error)
             return
         if isinstance(error, ThrottledError):
             self.retried += 1
-            self._schedule.throttled(batch, asked_at=asked_at, retry_after=error.retry_after, now=now)
+            self._schedule.throttled(batch, retry_after=error.retry_after, now=now)
         elif isinstance(error, ServiceUnavailableError):
             self.retried += 1
-            verdict = self._schedule.fault(batch, asked_at=asked_at, now=now, retry_after=error.retry_after)
-            for entry in verdict.guilty:
-                self._teller.error(
-                    entry, self._unavailable(f"{self._region_id} keeps failing on {entry.task_id} alone")
-                )
+            decision = self._schedule.fault(batch, now=now, retry_after=error.retry_after)
+            if decision.culprit is not None:
+                what = f"{self._region_id} keeps failing on {decision.culprit.task_id} alone"
+                self._notifier.error(decision.culprit, self._unavailable(what))
         else:
-            verdict = self._schedule.rejected(batch, error, now)
-            for entry in verdict.guilty:
-                self._teller.error(entry, error)
-            for entry in verdict.gone:
-                self._teller.gone(entry)
-            if verdict.is_regional:
-                self._fail_region(error)
-            self._check_strategy(verdict.error)
+            self._apply_rejection(self._schedule.rejected(batch, error, now), error)
         if self._schedule.is_spent(now) and asked_at >= self._clock.gap_ended_at:
             self._fail_region(self._outage())
+        else:
+            self._log_outage(error, now)
+
+    def _apply_rejection(self, decision: Decision, error: ApiError) -> None:
+        if decision.culprit is not None:
+            self._notifier.error(decision.culprit, error)
+        for entry in decision.gone:
+            self._notifier.gone(entry)
+        if decision.is_regional:
+            self._fail_region(error)
+        self._check_strategy(decision.error)
+
+    def _log_outage(self, error: ApiError, now: float) -> None:
+        budget = self._policy.outage_budget
+        since = self._schedule.outage_ends - budget
+        if now < max(since + _LOG_OUTAGE_AFTER, self._outage_logged_at + _LOG_OUTAGE_EVERY):
             return
-        since = self._schedule.outage_ends - self._policy.outage_budget
-        if now >= max(since + _OUTAGE_TOLD_AFTER, self._outage_told_at + _OUTAGE_TOLD_EVERY):
-            self._told_outage, self._outage_told_at = True, now
-            budget = self._policy.outage_budget
-            logger.warning(
-                "no credentials for %s; retrying for %g s: %s"
-                if concerns_credentials(error)
-                else "%s is not responding; retrying for %g s: %s",
-                self._region_id,
-                budget,
-                error,
-                extra={"region_id": self._region_id},
-            )
+        self._outage_is_logged, self._outage_logged_at = True, now
+        what = "no credentials for %s" if concerns_credentials(error) else "%s is not responding"
+        fields = {"region_id": self._region_id}
+        _log.warning(f"{what}; retrying for %g s: %s", self._region_id, budget, error, extra=fields)
 
-    def _report_single_polls(self, batch: Batch, single_polls: dict[str, list[SinglePoll]]) -> None:
-        """Note which single polls this call has made; those that began during the call are made by the next one."""
+    def _end_single_polls(self, batch: Batch, single_polls: SinglePolls) -> None:
+        """Resolve the single polls that a call has made."""
         for entry in batch.entries:
-            polls = single_polls.get(entry.task_id, [])
-            if not polls:
-                continue
             is_waiting = self._schedule.find(entry.task_id) is entry
-            if is_waiting and self._schedule.is_hunted(entry):
+            if is_waiting and self._schedule.is_isolating(entry):
                 # A rejected batch is asked again in parts, whose answers count.
-                self._single_polls.setdefault(entry.task_id, []).extend(polls)
+                self._single_polls.put_back(entry.task_id, single_polls)
                 continue
-            # Without a grace, one whole answer that lacks the ID is all there is to wait for.
-            if is_waiting and self._policy.not_found_grace == 0 and entry.missing and entry.missing.is_absent:
-                error = TaskNotFoundError(entry.task_id, self._region_id, self._teller.last_known(entry))
-                for poll in polls:
-                    if poll.subscriber in subscribers_of(entry):
-                        self.discard(entry.task_id, poll.subscriber)
-                        poll.subscriber.task_failed(entry.task_id, error, is_regional=False)
-            for poll in polls:
-                poll.done()
-
-    def _end_single_polls(self, task_ids: Iterable[str]) -> None:
-        for task_id in task_ids if self._single_polls else ():
-            for poll in self._single_polls.pop(task_id, ()):
-                poll.done()
+            # Without a grace, one complete answer that lacks the ID is all there is to wait for.
+            if is_waiting and not self._policy.not_found_grace and entry.absence and entry.absence.is_certain:
+                error = TaskNotFoundError(entry.task_id, self._region_id, self._notifier.last_known(entry))
+                for subscriber in single_polls.subscribers(entry.task_id):
+                    if subscriber in subscribers_of(entry):
+                        self.discard(entry.task_id, subscriber)
+                        subscriber.task_failed(entry.task_id, error, is_regional=False)
+            single_polls.end(entry.task_id)
 
     # -- the end of a region's waits ----------------------------------------------------------------------------------
 
     def _fail_region(self, error: EcsWaiterError) -> None:
-        """End all waits of the region with one error: once for each of those who wait."""
+        """End all waits of the region with one error."""
         self._failures += 1
-        self._told_outage = False
-        self._teller.all_failed(self._schedule.clear(), error)
-        self._end_single_polls(tuple(self._single_polls))
+        self._outage_is_logged = False
+        self._notifier.all_failed(self._schedule.clear(), error)
+        self._single_polls.end_all()
 
     def _outage(self) -> ServiceUnavailableError:
         budget = self._policy.outage_budget
@@ -500,48 +454,24 @@ class RegionPoller:
 
     def _unavailable(self, what: str) -> ServiceUnavailableError:
         last = self._last_fault
-        error = ServiceUnavailableError(
-            last.code,
-            f"{what}; the last fault: {last.message}",
-            last.request_id,
-            last.http_status,
-            region_id=self._region_id,
-        )
+        words = f"{what}; the last fault: {last.message}"
+        error = ServiceUnavailableError(last.code, words, last.request_id, last.http_status, region_id=self._region_id)
         error.__cause__ = last
         return error
 
-    def _unlisted(self, entry: Entry) -> ServiceUnavailableError:
-        return ServiceUnavailableError(
-            None,
-            f"{self._region_id} counts {entry.task_id} but has not listed it for {self._policy.outage_budget:g} s",
-            region_id=self._region_id,
-        )
+    def _unlisted(self, task_id: str) -> ServiceUnavailableError:
+        budget = self._policy.outage_budget
+        what = f"{self._region_id} counts {task_id} but has not listed it for {budget:g} s"
+        return ServiceUnavailableError(None, what, region_id=self._region_id)
 
     def _die(self, cause: BaseException) -> None:
-        """Tell everyone: should our own code raise, nobody hangs."""
-        logger.error("polling %s ended by %s", self._region_id, type(cause).__name__)
-        self._reasons.give_up()
+        """Should our own code raise, every wait of the region gets that exception, and nobody hangs."""
+        _log.error("polling %s ended by %s", self._region_id, type(cause).__name__)
+        self._details.give_up()
         self._fail_region(self._died(cause))
 
     def _died(self, cause: BaseException) -> EcsWaiterError:
         return _caused(cause, f"polling {self._region_id} ended by an error in its own code")
-
-
-class SinglePoll:
-    """One poll of each of a subscriber's tasks: `future` resolves when none is left to poll."""
-
-    __slots__ = ("future", "left", "subscriber")
-
-    def __init__(self, subscriber: Subscriber) -> None:
-        self.subscriber = subscriber
-        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.left = 0
-
-    def done(self, tasks: int = 1) -> None:
-        """Note that so many tasks were polled or have ended."""
-        self.left -= tasks
-        if self.left <= 0 and not self.future.done():
-            self.future.set_result(None)
 
 
 def _caused(cause: BaseException, what: str) -> EcsWaiterError:

@@ -1,62 +1,137 @@
-"""BatchQueue: the batches that wait for their time, and who of them rides along in a call with room."""
+"""NewEntries and BatchQueue: the IDs to ask first, and the batches that wait for their time."""
 
 from __future__ import annotations
 
 import heapq
-import math
+from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from ecs_waiter.polling.outage import TICK
+from ecs_waiter.polling.batch import BATCH_SIZE, Batch
 
 if TYPE_CHECKING:
-    from ecs_waiter.polling.batch import Batch, Entry
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["BatchQueue"]
+    from ecs_waiter.polling.batch import Entry
+
+__all__ = ["BatchQueue", "NewEntries"]
+
+
+class NewEntries:
+    """Entries to ask before all that is due, in the order they came.
+
+    Args:
+        waiting: All entries that wait. An entry that has left is skipped when its turn comes.
+    """
+
+    def __init__(self, waiting: Mapping[str, Entry]) -> None:
+        self._waiting = waiting
+        self._line: deque[Entry] = deque()
+        self._count = 0
+        # Of IDs that were polled before: how often, and when they were answered last.
+        self._history: dict[str, tuple[int, float]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Add entries."""
+        self._line.extend(entries)
+        self._count += len(entries)
+
+    def add_again(self, entry: Entry, batch: Batch) -> None:
+        """Add an entry that was in a batch before."""
+        self._history[entry.task_id] = batch.polls, batch.answered
+        self.extend((entry,))
+
+    def remove(self, entry: Entry) -> None:
+        """Note that an entry of the line has left."""
+        self._count -= 1
+        self._history.pop(entry.task_id, None)
+        if not self._count or len(self._line) > 2 * self._count + BATCH_SIZE:
+            self._line = deque(filter(self._is_waiting, self._line))
+
+    def pop(self, now: float, answered: float) -> Batch:
+        """Take out a batch; `answered` is when new IDs count as answered last."""
+        # `popleft` would raise at the end, which `_count` keeps it from.
+        in_turn = iter(self._line.popleft, None)
+        waiting = in_turn if len(self._line) == self._count else filter(self._is_waiting, in_turn)
+        entries = list(islice(waiting, min(BATCH_SIZE, self._count)))
+        self._count -= len(entries)
+        # IDs that were polled before are not new to the strategy, nor to the clock of their grace.
+        history = [self._history.pop(entry.task_id) for entry in entries if entry.task_id in self._history]
+        polls = min(polls for polls, _ in history) if len(history) == len(entries) else 0
+        return Batch(entries, due=now, polls=polls, answered=min((at for _, at in history), default=answered))
+
+    def _is_waiting(self, entry: Entry) -> bool:
+        return self._waiting.get(entry.task_id) is entry
 
 
 class BatchQueue:
-    """Batches by due time; those that go alone are kept apart, so that nobody looks for riders among them."""
+    """Batches by due time. Exclusive ones are kept apart, for no ID of theirs fills up other calls."""
 
     def __init__(self) -> None:
         self._ordinary: list[Batch] = []
-        self._alone: list[Batch] = []
+        self._exclusive: list[Batch] = []
 
     def push(self, batch: Batch) -> None:
         """Add a batch, to be asked when it is due."""
-        heapq.heappush(self._alone if batch.alone else self._ordinary, batch)
+        heapq.heappush(self._exclusive if batch.exclusive else self._ordinary, batch)
 
-    def due_at(self) -> float:
-        """When the first batch is due; infinite if there is none."""
-        return min((heap[0].due for heap in (self._ordinary, self._alone) if _has_any(heap)), default=math.inf)
+    def first(self, *, is_silent: bool = False) -> Batch | None:
+        """Return the batch to ask next: the one that is due first.
 
-    def pop(self, now: float) -> Batch | None:
-        """Take out the batch that is due first, if it is due."""
-        due = [heap for heap in (self._alone, self._ordinary) if _has_any(heap) and heap[0].due <= now + TICK]
-        if not due:
+        While the region answers nothing, retries go to one batch and its halves, so that a good ID is found soon: first
+        comes the batch with the most faults; IDs that stand alone come last.
+        """
+        if is_silent and _has_live(self._exclusive):
+            return min((batch for batch in self._exclusive if batch.live), key=_by_trouble)
+        heads = [heap[0] for heap in (self._exclusive, self._ordinary) if _has_live(heap)]
+        return min(heads, default=None)
+
+    def pop(self, *, is_silent: bool = False) -> Batch | None:
+        """Take out the batch to ask next."""
+        batch = self.first(is_silent=is_silent)
+        if batch is None:
             return None
-        batch = heapq.heappop(min(due, key=lambda heap: heap[0].due))
-        batch.drop_those_who_left()
+        heap = self._exclusive if batch.exclusive else self._ordinary
+        if batch is heap[0]:
+            heapq.heappop(heap)
+        else:
+            heap.remove(batch)
+            heapq.heapify(heap)
+        batch.drop_left()
         return batch
 
-    def pop_riders(self, room: int) -> tuple[list[Entry], list[Batch]]:
+    def pop_next(self, room: int) -> tuple[list[Entry], list[Batch]]:
         """Take out up to `room` entries that are due next, and the batches that they came from."""
-        riders: list[Entry] = []
+        entries: list[Entry] = []
         sources: list[Batch] = []
-        while len(riders) < room and _has_any(self._ordinary):
+        while len(entries) < room and _has_live(self._ordinary):
             source = self._ordinary[0]
-            source.drop_those_who_left()
+            source.drop_left()
             sources.append(source)
-            left = room - len(riders)
-            riders += source.entries[:left]
+            left = room - len(entries)
+            entries += source.entries[:left]
             if source.live <= left:
                 heapq.heappop(self._ordinary)
             else:
-                heapq.heapreplace(self._ordinary, source.part(source.entries[left:], due=source.due))
-        return riders, sources
+                heapq.heapreplace(self._ordinary, source.part(source.entries[left:]))
+        return entries, sources
+
+    def exclusive(self) -> list[Batch]:
+        """Return the exclusive batches."""
+        return [batch for batch in self._exclusive if batch.live]
 
 
-def _has_any(heap: list[Batch]) -> bool:
-    """Whether a heap holds a batch; those that everybody left are dropped from its top."""
+def _by_trouble(batch: Batch) -> tuple[bool, int, float]:
+    faults = 0 if batch.trouble is None else batch.trouble.faults
+    is_lone = batch.live == 1 and faults > 0
+    return is_lone, 0 if is_lone else -faults, batch.due
+
+
+def _has_live(heap: list[Batch]) -> bool:
+    """Whether a heap holds a batch; those whose IDs have all left are dropped from its top."""
     while heap and not heap[0].live:
         heapq.heappop(heap)
     return bool(heap)

@@ -1,4 +1,4 @@
-"""Subscriber: what waits for tasks, as the poller sees it."""
+"""Subscriber and Observer: what a poller reports to - waits for tasks, and telemetry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ecs_waiter.models import Task
     from ecs_waiter.polling.batch import Entry
 
-__all__ = ["Copies", "Subscriber", "attach", "detach", "subscribers_of"]
+__all__ = ["Observer", "Subscriber", "attach", "detach", "notify_failed", "subscribers_of"]
 
 
 class Subscriber(Protocol):
@@ -37,12 +37,39 @@ class Subscriber(Protocol):
         ...
 
     def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool) -> None:
-        """The task has ended otherwise, or the wait for it has; `is_regional` if that ended all of the region's."""
+        """The task has failed, or the wait for it has; `is_regional` if the error ended all waits of the region."""
+        ...
+
+
+class Observer(Protocol):
+    """Telemetry, called in the poller's own tasks. Nothing here may raise or call back into the poller."""
+
+    def served(self, subscribers: Iterable[Subscriber]) -> None:
+        """A call made for these has ended in the running task, and none of them was notified so far."""
+        ...
+
+    def settled(
+        self,
+        region_id: str,
+        outcome: str,
+        tasks: Sequence[Task | None],
+        watched: Sequence[float],
+        date: float | None,
+    ) -> None:
+        """Tasks have ended.
+
+        Args:
+            region_id: Their region.
+            outcome: finished, failed, canceled, not_found, or error where the service rejected an ID.
+            tasks: The last state of each, where it is known.
+            watched: For how many seconds each was waited for; infinite for one that was seen running.
+            date: The service's clock in that answer, in seconds since the epoch; None without a `Date`.
+        """
         ...
 
 
 def attach(entry: Entry, subscriber: Subscriber) -> None:
-    """Have a subscriber told about an entry. Most entries have one: an ordered set is made for the second only."""
+    """Have a subscriber notified about an entry. Most entries have one: only the second makes an ordered set."""
     held = entry.subscribers
     if held is None:
         entry.subscribers = subscriber
@@ -53,7 +80,7 @@ def attach(entry: Entry, subscriber: Subscriber) -> None:
 
 
 def detach(entry: Entry, subscriber: Subscriber) -> bool:
-    """Have a subscriber told no more; whether nobody is left."""
+    """Stop notifying a subscriber; return whether no subscriber is left."""
     held = entry.subscribers
     if held is subscriber:
         entry.subscribers = None
@@ -62,24 +89,33 @@ def detach(entry: Entry, subscriber: Subscriber) -> bool:
     return not entry.subscribers
 
 
-def subscribers_of(entry: Entry) -> Iterable[Subscriber]:
-    """Those who are told about an entry, as of now."""
+def subscribers_of(entry: Entry) -> Sequence[Subscriber]:
+    """Return the subscribers of an entry."""
     held = entry.subscribers
     if held is None:
         return ()
     return tuple(held) if isinstance(held, dict) else (held,)
 
 
-class Copies:
-    """Copies of one error, one for each subscriber, so that each has its own traceback."""
+def notify_failed(
+    subscribers: Iterable[Subscriber],
+    task_id: str,
+    error: EcsWaiterError,
+    *,
+    is_regional: bool = False,
+    copies: dict[int, EcsWaiterError] | None = None,
+) -> None:
+    """Report an error to subscribers, each of which gets a copy, so that tracebacks do not grow in a shared one.
 
-    def __init__(self, error: EcsWaiterError) -> None:
-        self._error = error
-        self._copies: dict[int, EcsWaiterError] = {}
-
-    def copy_for(self, subscriber: Subscriber) -> EcsWaiterError:
-        """The copy that is this subscriber's, the same for each of its tasks."""
-        key = id(subscriber)
-        if key not in self._copies:
-            self._copies[key] = copy.copy(self._error)
-        return self._copies[key]
+    Args:
+        subscribers: Who is notified.
+        task_id: The task.
+        error: Its error.
+        is_regional: Whether the error ended all waits of the region.
+        copies: The copies made for earlier tasks, by the `id` of their subscriber.
+    """
+    copies = {} if copies is None else copies
+    for subscriber in subscribers:
+        if id(subscriber) not in copies:
+            copies[id(subscriber)] = copy.copy(error)
+        subscriber.task_failed(task_id, copies[id(subscriber)], is_regional=is_regional)

@@ -13,10 +13,12 @@ from support.answering import answered
 from tenacity import wait_fixed
 
 from ecs_waiter import ApiError, PollPolicy
-from ecs_waiter.polling.schedule import News, PollSchedule, is_settled
+from ecs_waiter.api.tasks import FINAL_STATUSES
+from ecs_waiter.polling.schedule import PollResult, PollSchedule
 
 if TYPE_CHECKING:
     from ecs_waiter.polling.batch import Batch
+    from ecs_waiter.polling.isolation import Decision
 
 PACE = 10.0
 GRACE = 60.0
@@ -110,9 +112,9 @@ class ScheduleMachine(RuleBasedStateMachine):
         )
         self.check_news(batch, dict(listed), news)
 
-    def check_news(self, batch: Batch, rows: dict[str, str], news: News) -> None:
+    def check_news(self, batch: Batch, rows: dict[str, str], news: PollResult) -> None:
         """Each change is told once; an ID is gone only after the grace, counted from an answer that lacked it."""
-        told = {entry.task_id: rows[entry.task_id] for entry, _, is_new in news.changes if is_new}
+        told = {entry.task_id: rows[entry.task_id] for entry, is_new in news.changes if is_new}
         gone = {entry.task_id for entry in news.gone}
         for task_id in batch.task_ids:
             known = self.waiting.get(task_id)
@@ -120,7 +122,7 @@ class ScheduleMachine(RuleBasedStateMachine):
                 assert task_id not in told
                 assert task_id not in gone
                 continue
-            status = rows.get(task_id)
+            status = rows.get(task_id) or None  # a row without a status says nothing
             if status is None:
                 assert task_id not in told
                 if task_id in gone:
@@ -136,7 +138,7 @@ class ScheduleMachine(RuleBasedStateMachine):
             else:
                 assert task_id not in told
             known.told, known.absent_since = status, None
-            if is_settled(status):
+            if status in FINAL_STATUSES:
                 del self.waiting[task_id]
 
     @rule(
@@ -148,10 +150,9 @@ class ScheduleMachine(RuleBasedStateMachine):
         """A call fails in passing."""
         self.in_flight.remove(batch)
         if kind == "fault":
-            for entry in self.schedule.fault(batch, asked_at=self.now, now=self.now).guilty:
-                del self.waiting[entry.task_id]
+            self.blame(self.schedule.fault(batch, now=self.now))
         elif kind == "throttle":
-            self.schedule.throttled(batch, asked_at=self.now, retry_after=wait, now=self.now)
+            self.schedule.throttled(batch, retry_after=wait, now=self.now)
         else:
             self.schedule.returned(batch, self.now)
 
@@ -161,12 +162,16 @@ class ScheduleMachine(RuleBasedStateMachine):
     def refuse(self, batch: Batch, code: str) -> None:
         """A call is refused: for an ID, for the region, or in words that do not tell."""
         self.in_flight.remove(batch)
-        verdict = self.schedule.rejected(batch, ApiError(code, "no"), self.now)
-        for entry in verdict.guilty:
-            del self.waiting[entry.task_id]
-        if verdict.is_regional:
+        decision = self.schedule.rejected(batch, ApiError(code, "no"), self.now)
+        self.blame(decision)
+        if decision.is_regional:
             assert self.schedule.clear().keys() == self.waiting.keys()
             self.waiting.clear()
+
+    def blame(self, decision: Decision) -> None:
+        """The culprit leaves."""
+        if decision.culprit is not None:
+            del self.waiting[decision.culprit.task_id]
 
     @invariant()
     def the_same_ids_wait(self) -> None:

@@ -24,8 +24,8 @@ from ecs_waiter import (
     wait_for_task,
     wait_for_tasks,
 )
+from ecs_waiter.polling.notifier import Notifier
 from ecs_waiter.polling.poller import RegionPoller
-from ecs_waiter.polling.telling import Teller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +113,7 @@ async def test_errors_nobody_looks_at(virtual_ecs: EcsEmulator, all_logs: io.Str
 
 @pytest.mark.parametrize(
     ("of", "place"),
-    [(RegionPoller, "_take_in"), (RegionPoller, "_take_in_fault"), (RegionPoller, "_pass_gate"), (Teller, "changes")],
+    [(RegionPoller, "_apply"), (RegionPoller, "_apply_fault"), (RegionPoller, "_pass_limiter"), (Notifier, "changed")],
 )
 async def test_a_poller_that_crashes(virtual_ecs: EcsEmulator, all_logs: io.StringIO, of: type, place: str) -> None:
     """Should our own code raise, its traceback and its log hold no secret, and the wait ends."""

@@ -45,32 +45,33 @@ def _mutation(function: Callable[..., Any]) -> Callable[..., Any]:
 @_mutation
 def _remove_nothing_from_its_batch(self: Any, entry: Any) -> None:
     del self._entries[entry.task_id]
-    self._new_count -= entry.batch is None
+    if entry.batch is None:
+        self._new.remove(entry)
 
 
 @_mutation
 def _lose_the_rest(self: Any, room: int) -> tuple[list[Any], list[Any]]:
-    riders: list[Any] = []
+    entries: list[Any] = []
     sources: list[Any] = []
-    while len(riders) < room and any(batch.entries for batch in self._ordinary):
+    while len(entries) < room and any(batch.entries for batch in self._ordinary):
         source = heapq.heappop(self._ordinary)
-        source.drop_those_who_left()
+        source.drop_left()
         sources.append(source)
-        riders += source.entries[: room - len(riders)]
-    return riders, sources
+        entries += source.entries[: room - len(entries)]
+    return entries, sources
 
 
 @_mutation
-def _lose_what_failed(self: Any, verdict: Any, now: float) -> Any:
-    self._forget_landed(verdict.guilty)
-    return verdict
+def _lose_what_failed(self: Any, decision: Any, now: float) -> Any:
+    self._forget_landed([decision.culprit] if decision.culprit else [])
+    return decision
 
 
 @_mutation
-def _blame_all(self: Any, batch: Any, *_rest: Any, only: bool) -> Any:
-    from ecs_waiter.polling.suspicion import Verdict  # noqa: PLC0415 - a name that may be gone, for this mutant alone
+def _blame_the_first(self: Any, batch: Any, *_rest: Any, **_named: Any) -> Any:
+    from ecs_waiter.polling.isolation import Decision  # noqa: PLC0415 - a name that may be gone, for this mutant alone
 
-    return Verdict(guilty=list(batch.entries))
+    return Decision(culprit=batch.entries[0])
 
 
 @_mutation
@@ -82,18 +83,15 @@ def _five_times_too_slow(*args: Any, **kwargs: Any) -> float:
 def _all_reported_again() -> Iterator[None]:
     from ecs_waiter.polling.schedule import PollSchedule  # noqa: PLC0415 - as above
 
-    sort_out = PollSchedule._sort_out
+    answer = PollSchedule.answer
 
     @_mutation
-    def forget_what_was_reported(self: Any, news: Any, batch: Any, *rest: Any, is_cut: bool) -> None:
+    def forget_what_was_reported(self: Any, batch: Any, *rest: Any) -> Any:
         for entry in batch.entries:
             entry.seen = None
-        sort_out(self, news, batch, *rest, is_cut=is_cut)
+        return answer(self, batch, *rest)
 
-    with (
-        mock.patch.object(PollSchedule, "_sort_out", forget_what_was_reported),
-        mock.patch.object(PollSchedule, "knows", return_value=False),
-    ):
+    with mock.patch.object(PollSchedule, "answer", forget_what_was_reported):
         yield
 
 
@@ -103,16 +101,16 @@ def _patch(name: str, *new: Any, **kwargs: Any) -> contextlib.AbstractContextMan
 
 
 MUTANTS = {
-    "more than a hundred IDs to a call": _patch("polling.schedule.BATCH_SIZE", 130),
-    "canceled tasks go on": _patch("polling.schedule._SETTLED", frozenset({"Finished", "Failed"})),
+    "more than a hundred IDs to a call": _patch("polling.queue.BATCH_SIZE", 130),
+    "canceled tasks go on": _patch("polling.schedule.FINAL_STATUSES", frozenset({"Finished", "Failed"})),
     "gone at the first absence": _patch("polling.schedule.PollSchedule._is_over", return_value=True),
     "never gone": _patch("polling.schedule.PollSchedule._is_over", return_value=False),
     "an endless outage budget": _patch("polling.outage.Outage.ends", float("inf")),
     "removed IDs are still polled": _patch("polling.schedule.PollSchedule.remove", _remove_nothing_from_its_batch),
-    "the rest of a split batch is lost": _patch("polling.queue.BatchQueue.pop_riders", _lose_the_rest),
+    "the rest of a split batch is lost": _patch("polling.queue.BatchQueue.pop_next", _lose_the_rest),
     "batches that failed are lost": _patch("polling.schedule.PollSchedule._carry_out", _lose_what_failed),
-    "all in a refused batch are blamed": _patch("polling.suspicion.Suspicion.rejected", _blame_all),
-    "a fault blames all": _patch("polling.suspicion.Suspicion.fault", _blame_all),
+    "the first of a rejected batch is blamed": _patch("polling.isolation.Isolation.rejected", _blame_the_first),
+    "a fault blames the first": _patch("polling.isolation.Isolation.fault", _blame_the_first),
     "a slow cadence": _patch("polling.schedule.ask", _five_times_too_slow),
     "no rate limit": _patch("api.quotas.CallLog.next_at", return_value=float("-inf")),
     "budgets run on in gaps": _patch("running_clock.GAP", float("inf")),

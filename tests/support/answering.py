@@ -1,16 +1,21 @@
-"""Answers to a PollSchedule's batches, taken in as the poller takes them in."""
+"""Answers to a PollSchedule's batches."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from ecs_waiter.api.tasks import PollAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ecs_waiter.polling.batch import Batch
-    from ecs_waiter.polling.schedule import News, PollSchedule
+    from ecs_waiter.polling.schedule import PollResult, PollSchedule
 
 __all__ = ["answered"]
+
+_DATE = 1_700_000_000.0
 
 
 def answered(
@@ -22,17 +27,14 @@ def answered(
     total_count: int | None,
     age_of: Callable[[int], float | None],
     now: float,
-) -> News:
-    """Have a batch answered by these rows; the same rows as the last time are not even looked at."""
-    fingerprint = hash((tuple(task_ids), tuple(statuses), total_count))
-    if schedule.knows(batch, fingerprint):
-        return schedule.same_answer(batch, now)
-    return schedule.answer(
-        batch,
-        list(task_ids),
-        list(statuses),
-        total_count=total_count,
-        fingerprint=fingerprint,
-        age_of=age_of,
-        now=now,
-    )
+) -> PollResult:
+    """Have a batch answered by these rows; one with an empty status is unreadable."""
+    rows = [
+        {"TaskId": task_id, "TaskStatus": status, "CreationTime": _created(age_of(index))}
+        for index, (task_id, status) in enumerate(zip(task_ids, statuses, strict=True))
+    ]
+    return schedule.answer(batch, PollAnswer("cn-hangzhou", rows, total_count=total_count, date=_DATE), now)
+
+
+def _created(age: float | None) -> str | None:
+    return None if age is None else datetime.fromtimestamp(_DATE - age, UTC).isoformat()

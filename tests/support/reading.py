@@ -21,7 +21,6 @@ from ecs_waiter.errors import ServiceUnavailableError
 from ecs_waiter.polling.schedule import PollSchedule
 from ecs_waiter.printable import printable
 from ecs_waiter.slices import at_once
-from support.answering import answered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,22 +89,13 @@ def _poll(response: ApiResponse) -> None:
         answer = poll_answer(REGION, response)
     except ServiceUnavailableError as error:
         _check_error(error)
-        schedule.fault(batch, asked_at=0, now=1)
+        schedule.fault(batch, now=1)
         return
-    task_ids = list(answer.statuses)
-    news = answered(
-        schedule,
-        batch,
-        task_ids,
-        list(answer.statuses.values()),
-        total_count=answer.total_count,
-        age_of=lambda index: answer.age_of(task_ids[index]),
-        now=1,
-    )
-    assert news.error is None
-    for _, index, _ in news.changes:
-        assert task_ids[index] in ASKED
-        _check_task(answer.task(task_ids[index]))
+    result = schedule.answer(batch, answer, 1)
+    assert result.error is None
+    for entry, _ in result.changes:
+        assert entry.task_id in ASKED
+        _check_task(answer.task(entry.task_id))
 
 
 def _list(response: ApiResponse) -> None:

@@ -67,7 +67,8 @@ async def _nothing_left(waiter: TaskWaiter) -> None:
     for poller in waiter._pollers.values():
         schedule = poller._schedule
         assert poller.waiting == 0
-        assert not poller._teller
+        assert not poller._notifier._late
+        assert not poller._notifier._last_seen
         assert not schedule._new
         # A closed waiter forgets its calls under way, and is forgotten itself.
         assert waiter._is_closed or not schedule._left_in_flight

@@ -1,4 +1,4 @@
-"""Reasons: why a task failed, looked up once per task and never at the expense of the polls."""
+"""FailureDetails: why a task failed, looked up once per task and never at the expense of the polls."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.errors import TaskFailedError
 from ecs_waiter.polling.outage import TICK
-from ecs_waiter.polling.subscribers import Copies, Subscriber
+from ecs_waiter.polling.subscribers import notify_failed
 from ecs_waiter.slices import do_in_slices, in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 
+    from ecs_waiter.api.client import EcsClient
     from ecs_waiter.models import Task, TaskDetail
-    from ecs_waiter.polling.observer import Observer
-    from ecs_waiter.polling.source import TaskSource
+    from ecs_waiter.polling.subscribers import Observer, Subscriber
     from ecs_waiter.running_clock import RunningClock
 
-__all__ = ["REASON_WITHIN", "Reasons"]
+__all__ = ["FailureDetails"]
 
-REASON_WITHIN = 30.0
-"""Seconds that a failure is held back at most while its reason is looked up."""
+_LONGEST = 30.0
+"""Seconds that a failure is held back at most while its details are looked up."""
 
 _AT_ONCE = 4
 """Look-ups of a region under way at the same time; the limiter decides how many of them may be calls."""
@@ -32,8 +32,8 @@ _AT_ONCE = 4
 logger = logging.getLogger("ecs_waiter.polling")
 
 
-class Failure:
-    """A task that is known to have failed, and who waits to be told why."""
+class _Failure:
+    """A failed task, the subscribers that wait for its details, and until when they do."""
 
     __slots__ = ("subscribers", "task", "until")
 
@@ -43,54 +43,53 @@ class Failure:
         self.until = until
 
 
-class Reasons:
-    """The failures of one region whose reasons are being looked up, oldest first.
+class FailureDetails:
+    """The failed tasks of one region whose details are being looked up, oldest first.
 
     Args:
         region_id: The region.
-        source: Who is asked.
+        client: Makes the calls.
         spawn: Starts a coroutine as a task that its owner keeps and ends.
         clock: Times the look-ups.
-        observer: Told of each look-up.
+        observer: Gets each look-up.
     """
 
     def __init__(
         self,
         region_id: str,
-        source: TaskSource,
+        client: EcsClient,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         clock: RunningClock,
         observer: Observer | None = None,
     ) -> None:
         self._region_id = region_id
-        self._source = source
+        self._client = client
         self._spawn = spawn
         self._clock = clock
         self._observer = observer
-        self._failures: dict[str, Failure] = {}
-        self._queue: deque[Failure] = deque()
+        self._failures: dict[str, _Failure] = {}
+        self._queue: deque[_Failure] = deque()
         self._workers = 0
 
     def __len__(self) -> int:
         return len(self._failures)
 
     def add(self, task: Task, subscribers: Iterable[Subscriber]) -> None:
-        """Tell these of a failure: at once those who need no reason, the others with it."""
+        """Report a failure: at once to subscribers that need no details, to the others with them."""
         waiting = [subscriber for subscriber in subscribers if subscriber.needs_detail]
-        at_once = [subscriber for subscriber in subscribers if not subscriber.needs_detail]
-        _tell(Failure(task, at_once, 0.0), None)
+        _report(task, [subscriber for subscriber in subscribers if not subscriber.needs_detail])
         if not waiting:
             return
-        until = self._clock.time() + REASON_WITHIN
-        failure = self._failures[task.task_id] = Failure(task, waiting, until)
+        until = self._clock.time() + _LONGEST
+        failure = self._failures[task.task_id] = _Failure(task, waiting, until)
         self._queue.append(failure)
         if self._workers < _AT_ONCE:
-            # Counted once it is there: a task that cannot be made would take a worker's place for ever.
+            # Counted after it started: a task that cannot be made would take a worker's place forever.
             self._spawn(self._work())
             self._workers += 1
 
     def join(self, task_id: str, subscriber: Subscriber) -> bool:
-        """Have one more told of a failure that is known already; False if it is not."""
+        """Add a subscriber to a task that is known to have failed; False if it is not."""
         failure = self._failures.get(task_id)
         if failure is None:
             return False
@@ -99,11 +98,11 @@ class Reasons:
         if subscriber.needs_detail:
             failure.subscribers[subscriber] = None
         else:
-            _tell(Failure(failure.task, [subscriber], 0.0), None)
+            _report(failure.task, [subscriber])
         return True
 
     def discard(self, task_id: str, subscriber: Subscriber) -> None:
-        """A subscriber loses interest; without any the look-up is not made."""
+        """Remove a subscriber; without any the look-up is not made."""
         failure = self._failures.get(task_id)
         if failure is not None:
             failure.subscribers.pop(subscriber, None)
@@ -111,12 +110,12 @@ class Reasons:
                 del self._failures[task_id]
 
     def known_failures(self, task_ids: Sequence[str], subscriber: Subscriber) -> Iterator[Task]:
-        """Those of a subscriber's tasks that have failed, while their reasons are being looked up.
+        """Yield a subscriber's tasks that have failed and whose details are being looked up.
 
         Meanwhile they may be reported, and subscribers may leave.
         """
         if len(task_ids) > len(self._failures):
-            known: Iterable[Failure | None] = tuple(self._failures.values())
+            known: Iterable[_Failure | None] = tuple(self._failures.values())
         else:
             known = map(self._failures.get, task_ids)
         for failure in known:
@@ -124,22 +123,22 @@ class Reasons:
                 yield failure.task
 
     def give_up(self) -> None:
-        """Report every failure without its reason: the latest now, and large numbers in slices."""
+        """Report every failure without details: the latest now, and large numbers in slices."""
         self._queue.clear()
         do_in_slices(reversed(tuple(self._failures.values())), self._settle_all)
 
     async def aclose(self) -> None:
-        """Report every failure without its reason."""
+        """Report every failure without details."""
         self._queue.clear()
         async for failures in in_slices(tuple(self._failures.values())):
             self._settle_all(failures)
 
-    def _settle_all(self, failures: list[Failure]) -> None:
+    def _settle_all(self, failures: list[_Failure]) -> None:
         for failure in failures:
             self._settle(failure, None)
 
     def forget(self) -> None:
-        """Nobody waits for these any more."""
+        """Forget all failures."""
         for failure in self._failures.values():
             failure.subscribers = {}
         self._failures = {}
@@ -153,38 +152,36 @@ class Reasons:
         finally:
             self._workers -= 1
 
-    async def _look_up(self, failure: Failure) -> TaskDetail | None:
+    async def _look_up(self, failure: _Failure) -> TaskDetail | None:
         with self._clock.watching():
             while (left := failure.until - self._clock.time()) > TICK:
                 try:
                     async with asyncio.timeout(left) as limit:
                         return await self._described(failure)
-                except Exception as error:  # noqa: BLE001 - the failure itself is known, with or without its reason
+                except Exception as error:  # noqa: BLE001 - the failure is known, with or without details
                     if not limit.expired():
-                        logger.debug("no reason for a failed task in %s: %s", self._region_id, type(error).__name__)
+                        logger.debug("no details of a failed task in %s: %s", self._region_id, type(error).__name__)
                         return None
-                    # Once more, if the time has passed in a gap in which the loop did not run.
+                    # Once more, if the time passed while the loop did not run.
         return None
 
-    async def _described(self, failure: Failure) -> TaskDetail:
+    async def _described(self, failure: _Failure) -> TaskDetail:
         try:
-            return await self._source.describe_task_attribute(
+            return await self._client.describe_task_attribute(
                 self._region_id, failure.task.task_id, priority=Priority.LOOKUP
             )
         finally:
             if self._observer is not None:
                 self._observer.served(failure.subscribers)
 
-    def _settle(self, failure: Failure, detail: TaskDetail | None) -> None:
+    def _settle(self, failure: _Failure, detail: TaskDetail | None) -> None:
         if self._failures.get(failure.task.task_id) is failure:
             del self._failures[failure.task.task_id]
-        _tell(failure, detail)
+        _report(failure.task, failure.subscribers, detail)
         failure.subscribers = {}
 
 
-def _tell(failure: Failure, detail: TaskDetail | None) -> None:
-    if not failure.subscribers:
-        return
-    copies = Copies(TaskFailedError(failure.task, detail))
-    for subscriber in tuple(failure.subscribers):
-        subscriber.task_failed(failure.task.task_id, copies.copy_for(subscriber), is_regional=False)
+def _report(task: Task, subscribers: Iterable[Subscriber], detail: TaskDetail | None = None) -> None:
+    # A copy, because subscribers may leave while they are notified.
+    if subscribers := tuple(subscribers):
+        notify_failed(subscribers, task.task_id, TaskFailedError(task, detail))
