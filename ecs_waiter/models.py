@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
 
-__all__ = ["LONGEST", "OperationProgress", "Task", "TaskDetail", "TaskPage", "TaskStatus", "flag_in", "moment_in"]
+__all__ = ["OperationProgress", "Task", "TaskDetail", "TaskPage", "TaskStatus"]
 
 
 class TaskStatus(StrEnum):
@@ -57,40 +57,34 @@ def _text(value: object) -> str:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
-LONGEST = 40
-"""Characters of a time or a flag. Longer text is neither, and is not cached."""
+_MAX_TIME = 40
+"""Characters of a time. Longer text is not parsed, so that the cache holds no large keys."""
+
+
+def _time(value: object) -> datetime | None:
+    if isinstance(value, str):
+        return _parsed_time(value) if len(value) <= _MAX_TIME else None
+    return _in_utc(value) if isinstance(value, datetime) else None
 
 
 @lru_cache(maxsize=1024)  # tasks that begin in the same second share one datetime
-def moment_in(text: str) -> datetime | None:
-    """Return the time that a text of at most `LONGEST` characters says, in UTC; None if it is not a time."""
+def _parsed_time(text: str) -> datetime | None:
     try:
-        return _utc(datetime.fromisoformat(text.strip()))
+        return _in_utc(datetime.fromisoformat(text.strip()))
     except ValueError:
         return None
 
 
-def _utc(time: datetime) -> datetime | None:
+def _in_utc(time: datetime) -> datetime | None:
     try:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except OverflowError:
         return None
 
 
-def _time(value: object) -> datetime | None:
-    if isinstance(value, str):
-        return moment_in(value) if len(value) <= LONGEST else None
-    return _utc(value) if isinstance(value, datetime) else None
-
-
-def flag_in(text: str) -> bool | None:
-    """Return the flag that a text says; None if it is neither true nor false."""
-    return {"true": True, "false": False}.get(text.strip().lower())
-
-
 def _flag(value: object) -> bool | None:
     if isinstance(value, str):
-        return flag_in(value)
+        return {"true": True, "false": False}.get(value.strip().lower())
     return value if isinstance(value, bool) else None
 
 

@@ -156,10 +156,6 @@ class StaticCredentials(_Secretive):
         """Return the credentials given."""
         return self._credentials
 
-    def at_hand(self) -> Credentials:
-        """Return the credentials given, without a coroutine."""
-        return self._credentials
-
     def _values(self) -> tuple[str, str, str | None]:
         given = self._credentials
         return given.access_key_id, given.access_key_secret, given.security_token
@@ -234,11 +230,6 @@ class DefaultCredentials:
                 answer = held.credentials
                 self._held = _Held(answer, mark, now, now + _REFRESH)
             return answer
-
-    def at_hand(self) -> Credentials | None:
-        """Return the credentials if they need not be fetched, without a coroutine."""
-        held = self._held_for((_environment(), self._generation))
-        return held.credentials if held is not None and held.since <= self._clock() < held.until else None
 
     def _held_for(self, mark: _Mark) -> _Held | None:
         held = self._held

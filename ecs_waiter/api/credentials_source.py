@@ -6,7 +6,7 @@ import asyncio
 import copy
 import inspect
 import logging
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ecs_waiter.api.credentials import Credentials, DefaultCredentials, StaticCredentials
 from ecs_waiter.errors import AuthenticationError, ServiceUnavailableError, ThrottledError
@@ -31,9 +31,8 @@ class CredentialsSource:
     def __init__(self, provider: CredentialsProvider, call_timeout: float) -> None:
         self._provider = provider
         self._call_timeout = call_timeout
-        # Only exactly these types: a subclass may override `get_credentials`.
-        is_ours = type(provider) in {StaticCredentials, DefaultCredentials}
-        self._at_hand = cast("DefaultCredentials", provider).at_hand if is_ours else None
+        # Exactly these types, because a subclass may override `get_credentials`.
+        self._is_ours = type(provider) in {StaticCredentials, DefaultCredentials}
         # Calls of the provider that were canceled and still run, each with the timer that gives it up.
         self._canceled: dict[asyncio.Task[Credentials], asyncio.TimerHandle] = {}
 
@@ -51,9 +50,14 @@ class CredentialsSource:
             AuthenticationError: There are none.
             ServiceUnavailableError: The provider could not be asked, or took too long.
         """
-        # Without a task, which would make each poll cost a tenth more CPU.
-        if self._at_hand is not None and (at_hand := self._at_hand()) is not None:
-            return at_hand
+        if self._is_ours:
+            # Without a task, with which a poll would cost a tenth more CPU. They end when they are canceled, and raise
+            # only errors of this library.
+            try:
+                async with asyncio.timeout(self._call_timeout):
+                    return await self._provider.get_credentials()
+            except TimeoutError:
+                raise self._timed_out() from None
         # A task can be left behind if the provider ignores its cancellation.
         call = asyncio.get_running_loop().create_task(self._ask())
         try:
@@ -63,9 +67,7 @@ class CredentialsSource:
             raise
         if not done:
             self._cancel(call)
-            raise ServiceUnavailableError(
-                None, f"the credentials provider gave nothing within {self._call_timeout:g} s", sent=False
-            )
+            raise self._timed_out()
         if not call.cancelled() and isinstance(rejection := call.exception(), AuthenticationError):
             # A copy, because a provider may raise the same object for several regions, and each call notes its region
             # in it. Outside of an except block, so that the frames of the original, which may hold secrets, are not in
@@ -74,9 +76,7 @@ class CredentialsSource:
         try:
             return call.result()
         except (Exception, asyncio.CancelledError) as error:
-            if self._at_hand is not None and isinstance(error, ServiceUnavailableError):
-                raise
-            # The text of other errors may hold a secret.
+            # The text of an error of a provider may hold a secret.
             raise ServiceUnavailableError(
                 None,
                 f"the credentials provider raised {type(error).__name__} (see the cause)",
@@ -100,6 +100,10 @@ class CredentialsSource:
         if credentials == rejected:
             raise rejection
         return credentials
+
+    def _timed_out(self) -> ServiceUnavailableError:
+        message = f"the credentials provider gave nothing within {self._call_timeout:g} s"
+        return ServiceUnavailableError(None, message, sent=False)
 
     async def _ask(self) -> Credentials:
         answer: object = self._provider.get_credentials()
