@@ -7,20 +7,20 @@ import json
 import math
 import sys
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from support.crowds import REGION, Crowd
+from support.crowds import REGION, Crowd, answer
 from tenacity import wait_random
 
 from benchmarks.figures import Goal, Line, Plot, Result, of
 from benchmarks.processes import measured_once
-from ecs_waiter import PollPolicy, Task, TaskStatus
-from ecs_waiter.api.answers import Snapshot
+from ecs_waiter import PollPolicy
 from ecs_waiter.testing.virtual_time import virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+
+    from ecs_waiter.api.tasks import PollAnswer
 
 __all__ = ["measure"]
 
@@ -30,7 +30,6 @@ _POLLS = 1_000
 _ROUNDS = 8
 _BATCH = 100
 _PAUSE = 30.0
-_CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 _DATE = 1_767_225_600.0
 
 
@@ -70,16 +69,8 @@ def _run(way: str, count: int) -> list[float]:
 class _Unchanging(Crowd):
     """A service whose tasks never end, and that costs next to nothing."""
 
-    async def poll(self, region_id: str, task_ids: Sequence[str], is_known: Callable[[int], bool]) -> Snapshot | None:
-        # One list of IDs is made for a batch while it stays the same, and so is its answer.
-        fingerprint = id(task_ids)
-        if is_known(fingerprint):
-            return None
-        tasks = [
-            Task(region_id=region_id, task_id=task_id, task_status=TaskStatus.PROCESSING, creation_time=_CREATED)
-            for task_id in task_ids
-        ]
-        return Snapshot(tasks, len(tasks), _DATE, fingerprint)
+    async def poll(self, region_id: str, task_ids: Sequence[str]) -> PollAnswer:
+        return answer(region_id, dict.fromkeys(task_ids, "Processing"), date=_DATE)
 
 
 async def _ours(count: int) -> list[float]:

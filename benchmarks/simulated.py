@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from support.crowds import REGION, Crowd
 
-from ecs_waiter import Task, TaskStatus
-from ecs_waiter.api.answers import Snapshot
+from ecs_waiter import TaskStatus
+from ecs_waiter.api.tasks import PollAnswer
 from ecs_waiter.chance import CHANCE
 from ecs_waiter.testing.virtual_time import virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from benchmarks.lives import Life
     from ecs_waiter import PollPolicy
@@ -51,21 +51,18 @@ class _Service(Crowd):
         self.played = Played()
         self._lives = {life.task_id: (life.ends, datetime.fromtimestamp(_DATE + life.created, UTC)) for life in lives}
 
-    async def poll(self, region_id: str, task_ids: Sequence[str], is_known: Callable[[int], bool]) -> Snapshot | None:
+    async def poll(self, region_id: str, task_ids: Sequence[str]) -> PollAnswer:
         now = asyncio.get_running_loop().time() - self._began
         self.played.calls += 1
         self.played.looks += len(task_ids)
-        tasks: list[Task] = []
-        ended = 0
+        rows = []
         for task_id in task_ids:
             ends, created = self._lives[task_id]
             status = _RUNS if ends > now else _ENDED
-            tasks.append(Task(region_id=region_id, task_id=task_id, task_status=status, creation_time=created))
+            rows.append({"TaskId": task_id, "TaskStatus": status, "CreationTime": created})
             if status is _ENDED:
-                ended += 1
                 self.played.lateness[task_id] = now - ends
-        fingerprint = hash((*task_ids, ended))
-        return None if is_known(fingerprint) else Snapshot(tasks, len(tasks), _DATE + now, fingerprint)
+        return PollAnswer(region_id, rows, total_count=len(rows), date=_DATE + now)
 
 
 def play(policy: PollPolicy, lives: Sequence[Life], *, seed: int) -> Played:

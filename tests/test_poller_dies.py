@@ -32,7 +32,7 @@ PLACES = [
     "ecs_waiter.polling.notifier.Notifier.changed",
     "ecs_waiter.polling.failure_details.FailureDetails.add",
     "ecs_waiter.polling.notifier.UnknownStatuses.note",
-    "ecs_waiter.api.client.EcsClient.poll_tasks",
+    "ecs_waiter.api.client.EcsClient.poll",
     "ecs_waiter.api.client.poll_answer",
     "ecs_waiter.api.limiter.RegionLimiter.acquire",
     "ecs_waiter.api.limiter.RegionLimiter.release",

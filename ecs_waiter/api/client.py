@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import aiohttp
 
-from ecs_waiter.api.answers import Snapshot
 from ecs_waiter.api.call_policy import CallPolicy
 from ecs_waiter.api.credentials import check_provider
 from ecs_waiter.api.endpoints import base_url, resolve_endpoint
@@ -155,23 +154,7 @@ class EcsClient:
         """Wrap every attempt at a call by `around`."""
         self._transport.observe(around)
 
-    def prepare(self, _region_id: str, task_ids: Sequence[str]) -> tuple[str, ...]:
-        """Return the IDs."""
-        return tuple(task_ids)
-
-    async def poll(
-        self, region_id: str, task_ids: Sequence[str], is_known: Callable[[int], bool] | None = None
-    ) -> Snapshot | None:
-        """Do what `poll_tasks` does, in the form that the poller uses today."""
-        answer = await self.poll_tasks(region_id, task_ids)
-        fingerprint = hash((tuple(answer.statuses.items()), answer.row_count, answer.unread, answer.total_count))
-        if is_known is not None and is_known(fingerprint):
-            return None
-        tasks = [answer.task(task_id) for task_id in answer.statuses]
-        tasks += tasks[:1] * (answer.row_count - len(tasks))
-        return Snapshot(tasks, answer.total_count, answer.date, fingerprint, answer.unread)
-
-    async def poll_tasks(self, region_id: str, task_ids: Sequence[str]) -> PollAnswer:
+    async def poll(self, region_id: str, task_ids: Sequence[str]) -> PollAnswer:
         """Make one attempt at DescribeTasks for up to 100 IDs. The caller holds a place of the region's limiter.
 
         Nothing is retried: the poller decides when it asks again.

@@ -6,8 +6,6 @@ import asyncio
 from copy import copy
 from typing import TYPE_CHECKING, TypeVar
 
-from tenacity.wait import wait_base
-
 from ecs_waiter.chance import CHANCE
 from ecs_waiter.errors import ApiError, ServiceUnavailableError, ThrottledError
 from ecs_waiter.printable import printable
@@ -16,11 +14,9 @@ from ecs_waiter.running_clock import RunningClock
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tenacity import RetryCallState
-
     from ecs_waiter.api.call_policy import CallPolicy
 
-__all__ = ["Attempts", "backoff", "is_transient", "retry", "wait_backoff"]
+__all__ = ["Attempts", "backoff", "is_transient", "retry"]
 
 _FIRST = 0.5
 _LONGEST = 20.0
@@ -64,14 +60,6 @@ def backoff(faults: int, error: BaseException | None = None, *, draw: Callable[[
     wait = min(_FIRST * 2.0 ** min(faults - 1, 16), _LONGEST) * (1 + draw()) / 2
     asked = error.retry_after if isinstance(error, ThrottledError | ServiceUnavailableError) else None
     return wait if asked is None else max(wait, asked)
-
-
-class wait_backoff(wait_base):  # noqa: N801 - tenacity's strategies are named like functions
-    """`backoff` as a tenacity wait strategy."""
-
-    def __call__(self, retry_state: RetryCallState) -> float:
-        """Return the seconds to wait."""
-        return backoff(retry_state.attempt_number)
 
 
 async def retry(  # noqa: PLR0913 - each is one property of the call

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.limiter import Priority
-from ecs_waiter.api.retry import wait_backoff
+from ecs_waiter.api.retry import backoff
 from ecs_waiter.api.service_errors import concerns_credentials
 from ecs_waiter.errors import (
     ApiError,
@@ -24,7 +24,6 @@ from ecs_waiter.errors import (
 from ecs_waiter.polling.failure_details import FailureDetails
 from ecs_waiter.polling.notifier import Notifier
 from ecs_waiter.polling.outage import TICK
-from ecs_waiter.polling.policy import ask
 from ecs_waiter.polling.schedule import PollSchedule
 from ecs_waiter.polling.single_polls import SinglePolls
 from ecs_waiter.polling.subscribers import notify_failed, subscribers_of
@@ -54,12 +53,6 @@ _LOG_OUTAGE_EVERY = 300.0
 _SLOW = 5.0
 """Seconds after which a call under way is given as the reason of a timeout, if the region has answered before."""
 
-_backoff = wait_backoff()
-
-
-def _backoff_after(faults: int) -> float:
-    return ask(_backoff, polls=faults, age=0.0)
-
 
 class RegionPoller:
     """Polls one region's tasks, and notifies their subscribers.
@@ -82,7 +75,7 @@ class RegionPoller:
         self._policy = policy
         self._observer = observer
         self._clock = RunningClock()
-        self._schedule = PollSchedule(policy, _backoff_after)
+        self._schedule = PollSchedule(policy, backoff)
         self._details = FailureDetails(region_id, client, self._spawn, self._clock, observer)
         self._notifier = Notifier(region_id, self._details, self._clock, unknown_statuses, observer)
         self._single_polls = SinglePolls()
@@ -328,7 +321,7 @@ class RegionPoller:
         try:
             try:
                 with self._clock.watching():
-                    answer = await self._client.poll_tasks(self._region_id, batch.task_ids)
+                    answer = await self._client.poll(self._region_id, batch.task_ids)
             finally:
                 if self._observer is not None:
                     self._observer.served(one for entry in batch.entries for one in subscribers_of(entry))

@@ -398,19 +398,19 @@ class TestCall:
 
 @pytest.mark.asyncio
 class TestPoll:
-    async def test_poll_tasks(self, wire: Wire) -> None:
+    async def test_one_attempt_at_a_poll(self, wire: Wire) -> None:
         """It is one attempt, in the place its caller holds; an unreadable row affects no other."""
         wire.answer(page(row(1), 7, None, total=9), headers={"Date": "Thu, 01 Jan 1970 00:01:40 GMT"})
         wire.answer(status=500)
         async with client() as ecs:
-            answer = await ecs.poll_tasks(REGION, ["t-002", "t-001"])
+            answer = await ecs.poll(REGION, ["t-002", "t-001"])
             asked = {"PageNumber": "1", "PageSize": "2", "RegionId": REGION, "TaskIds": "t-001,t-002"}
             assert wire.sent[0].query == asked
             assert answer.task("t-001").region_id == REGION
             assert (list(answer.statuses), answer.row_count, answer.unread) == (["t-001"], 1, 2)
             assert (answer.total_count, answer.date) == (9, 100.0)
             with pytest.raises(ServiceUnavailableError) as failed:
-                await ecs.poll_tasks(REGION, ["t-001"])
+                await ecs.poll(REGION, ["t-001"])
             assert failed.value.region_id == REGION
             assert (ecs.counters(REGION).calls, ecs.limiter(REGION).in_flight) == (2, 0)
 
@@ -429,7 +429,7 @@ class TestPoll:
         wire.answer(body, status=status)
         async with client() as ecs:
             with pytest.raises(error):
-                await ecs.poll_tasks(REGION, ["t-001"])
+                await ecs.poll(REGION, ["t-001"])
             assert ecs.counters(REGION).calls == 1
 
 

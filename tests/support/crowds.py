@@ -7,21 +7,20 @@ import contextlib
 import gc
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from ecs_waiter import AuthenticationError, PollPolicy, Task, TaskDetail, TaskWaiter, waiter
-from ecs_waiter.api.answers import Snapshot
+from ecs_waiter import AuthenticationError, PollPolicy, TaskDetail, TaskWaiter, waiter
 from ecs_waiter.api.limiter import RegionLimiter
+from ecs_waiter.api.tasks import PollAnswer
 from ecs_waiter.api.transport import Counters
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from ecs_waiter.api.limiter import Priority
 
-__all__ = ["REGION", "REGIONS", "Crowd", "Holds", "aside", "ids", "measured", "ours_is_over"]
+__all__ = ["REGION", "REGIONS", "Crowd", "Holds", "answer", "aside", "ids", "measured", "ours_is_over"]
 
 REGION = "cn-hangzhou"
 REGIONS = tuple(f"cn-region-{number}" for number in range(20))
@@ -29,12 +28,18 @@ REGIONS = tuple(f"cn-region-{number}" for number in range(20))
 _LATENCY = 0.05
 _FOREVER = 1e9
 _DATE = 1_767_225_600.0
-_CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+_CREATED = "2026-01-01T00:00:00Z"
 
 
 def ids(count: int, region: int = 0) -> list[str]:
     """IDs of one region."""
     return [f"t-{region:02}-{number:06}" for number in range(count)]
+
+
+def answer(region_id: str, statuses: Mapping[str, str], *, date: float, created: str = _CREATED) -> PollAnswer:
+    """An answer that lists these tasks."""
+    rows = [{"TaskId": i, "TaskStatus": status, "CreationTime": created} for i, status in statuses.items()]
+    return PollAnswer(region_id, rows, total_count=len(rows), date=date)
 
 
 class Crowd:
@@ -80,26 +85,14 @@ class Crowd:
         """As EcsClient's."""
         return self._counters
 
-    def prepare(self, _region_id: str, task_ids: Sequence[str]) -> Sequence[str]:
-        """As EcsClient's."""
-        return task_ids
-
-    async def poll(self, region_id: str, task_ids: Sequence[str], is_known: Callable[[int], bool]) -> Snapshot | None:
+    async def poll(self, region_id: str, task_ids: Sequence[str]) -> PollAnswer:
         """As EcsClient's."""
         await asyncio.sleep(_LATENCY)
         self.counters(region_id).calls += 1
         if self.refuses:
             raise AuthenticationError("Forbidden.RAM", "no")
         age = asyncio.get_running_loop().time() - self._began
-        statuses = [self._status(task_id, age) for task_id in task_ids]
-        fingerprint = hash((*task_ids, *statuses))
-        if is_known(fingerprint):
-            return None
-        tasks = [
-            Task(region_id=region_id, task_id=task_id, task_status=status, creation_time=_CREATED)
-            for task_id, status in zip(task_ids, statuses, strict=True)
-        ]
-        return Snapshot(tasks, len(tasks), _DATE + age, fingerprint)
+        return answer(region_id, {i: self._status(i, age) for i in task_ids}, date=_DATE + age)
 
     def _status(self, task_id: str, age: float) -> str:
         if self.fails:
