@@ -125,12 +125,23 @@ class _Source:
         name: The name of the source in messages.
         make: Makes the provider.
         file: The file that the provider reads once.
+        reason: Returns the message for an error of the provider, free of secrets. It begins with `name` by default.
+        may_be_absent: Whether silence means that there is no such source, unless it has answered before.
     """
 
-    def __init__(self, name: str, make: Callable[[], Any], file: str | None = None) -> None:
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[], Any],
+        file: str | None = None,
+        *,
+        reason: Callable[[Exception], str] | None = None,
+        may_be_absent: bool = False,
+    ) -> None:
         self.make = make
-        self.file = file
+        self.reason = reason or (lambda error: f"{name}: {_reason(error)}")
+        self._key = name, file
+        self._may_be_absent = may_be_absent
         self._provider: Any = None
         self._digest: bytes | None = None
 
@@ -146,80 +157,25 @@ class _Source:
             # The package writes the output of the command into the file, which must not run the command again.
             self._digest = self._file_digest()
         answer = found.get_access_key_id(), found.get_access_key_secret(), found.get_security_token()
-        _known.add((self.name, self.file))
+        _known.add(self._key)
         return answer
 
     def _file_digest(self) -> bytes | None:
         """Return what changes with the file. Its time may stay the same for two writes."""
+        _, file = self._key
         try:
-            return None if self.file is None else hashlib.sha256(Path(self.file).read_bytes()).digest()
+            return None if file is None else hashlib.sha256(Path(file).read_bytes()).digest()
         except OSError:
             return None
 
     def is_transient(self, error: Exception) -> bool:
         """Whether this failure is transient; False if the source has no credentials."""
+        if self._may_be_absent and _status(error) in _TRANSIENT_STATUSES:
+            _known.add(self._key)
+        if is_transient(error):
+            return not self._may_be_absent or self._key in _known
         # The failure of a command does not say which. A command that has worked before is expected to work again.
-        return is_transient(error) or (self.is_known and _EXIT_STATUS.search(_own_words(error)) is not None)
-
-    @property
-    def is_known(self) -> bool:
-        return (self.name, self.file) in _known
-
-    def reason(self, error: Exception) -> str:
-        """Return why there are no credentials, free of secrets."""
-        return f"{self.name}: {_reason(error)}"
-
-
-class _Profile(_Source):
-    """The profiles of the official command line."""
-
-    def __init__(self, make: Callable[[], Any], file: str, profile: str | None) -> None:
-        super().__init__("profile of the command line", make, file)
-        self._profile = profile
-
-    def reason(self, error: Exception) -> str:
-        if "disabled" in str(error):
-            return super().reason(error)
-        name, words = _described(str(self.file), self._profile)
-        if words is None:
-            words = _reason(error)
-            if words.startswith("unsupported profile mode"):
-                words = f"this mode is not supported: use one of {', '.join(_MODES)}"
-            elif isinstance(error, AttributeError | KeyError | TypeError):
-                words = f"the profile is incomplete or malformed ({type(error).__name__}): run `aliyun configure`"
-        return f"{name}: {words}"
-
-
-class _ProfileFile(_Source):
-    """The official profile file."""
-
-    def __init__(self, make: Callable[[], Any], file: str, section: str) -> None:
-        super().__init__("profile file", make, file)
-        self._section = section
-
-    def reason(self, error: Exception) -> str:
-        if not Path(str(self.file)).exists():
-            return f"{self.file}: does not exist"
-        if str(error).startswith("failed to get credential from"):
-            return f"{self.file}: has no section [{printable(self._section)}]"
-        return f"{self.file}: {_reason(error)}"
-
-
-class _Metadata(_Source):
-    """The RAM role of the instance, if this machine is one.
-
-    If the metadata service does not answer, this machine is not an instance, unless the service has answered before or
-    the environment names the role.
-    """
-
-    def __init__(self, make: Callable[[], Any], role: str | None) -> None:
-        super().__init__("RAM role of the instance", make)
-        self._is_named = bool(role)
-
-    def is_transient(self, error: Exception) -> bool:
-        if _status(error) in _TRANSIENT_STATUSES:
-            _known.add((self.name, self.file))
-        return super().is_transient(error) and (self._is_named or self.is_known)
+        return self._key in _known and _EXIT_STATUS.search(_own_words(error)) is not None
 
 
 def _present_sources() -> list[_Source]:
@@ -233,18 +189,45 @@ def _present_sources() -> list[_Source]:
         sources.append(_Source("OIDC token (ALIBABA_CLOUD_OIDC_TOKEN_FILE)", provider.OIDCRoleArnCredentialsProvider))
     config = str(Path(auth_constant.HOME, ".aliyun", "config.json"))
     make = partial(provider.CLIProfileCredentialsProvider, profile_file=config)
-    sources.append(_Profile(make, config, auth_util.environment_profile_name))
+    reason = partial(_config_reason, config, auth_util.environment_profile_name)
+    sources.append(_Source("profile of the command line", make, config, reason=reason))
     file = auth_util.environment_credentials_file or str(Path(auth_constant.HOME, ".alibabacloud", "credentials.ini"))
     if file != os.devnull:
         make = partial(provider.ProfileCredentialsProvider, profile_file=file)
-        sources.append(_ProfileFile(make, file, auth_util.client_type))
+        reason = partial(_profile_file_reason, file, auth_util.client_type)
+        sources.append(_Source("profile file", make, file, reason=reason))
     if auth_util.environment_ecs_metadata_disabled.lower() != "true":
         # Without its background refresh, which starts a scheduler thread.
         make = partial(provider.EcsRamRoleCredentialsProvider, async_update_enabled=False)
-        sources.append(_Metadata(make, auth_util.environment_ecs_metadata))
+        # This machine is an instance if the environment names a role or the metadata service has answered before.
+        is_named = bool(auth_util.environment_ecs_metadata)
+        sources.append(_Source("RAM role of the instance", make, may_be_absent=not is_named))
     if auth_util.environment_credentials_uri:
         sources.append(_Source("ALIBABA_CLOUD_CREDENTIALS_URI", provider.URLCredentialsProvider))
     return sources
+
+
+def _config_reason(file: str, profile: str | None, error: Exception) -> str:
+    """Return why the official command line's configuration has no credentials."""
+    if "disabled" in str(error):
+        return f"profile of the command line: {_reason(error)}"
+    name, trouble = _described(file, profile)
+    if trouble is None:
+        trouble = _reason(error)
+        if trouble.startswith("unsupported profile mode"):
+            trouble = f"this mode is not supported: use one of {', '.join(_MODES)}"
+        elif isinstance(error, AttributeError | KeyError | TypeError):
+            trouble = f"the profile is incomplete or malformed ({type(error).__name__}): run `aliyun configure`"
+    return f"{name}: {trouble}"
+
+
+def _profile_file_reason(file: str, section: str, error: Exception) -> str:
+    """Return why the official profile file has no credentials."""
+    if not Path(file).exists():
+        return f"{file}: does not exist"
+    if str(error).startswith("failed to get credential from"):
+        return f"{file}: has no section [{printable(section)}]"
+    return f"{file}: {_reason(error)}"
 
 
 def _quietly_imported() -> tuple[Any, Any, Any]:

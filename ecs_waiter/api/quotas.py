@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
-from weakref import WeakSet, WeakValueDictionary, ref
+from weakref import WeakSet, ref
 
 from ecs_waiter.api.credentials import StaticCredentials
 
@@ -89,7 +89,7 @@ class Quota:
         users: The limiters that count by it.
     """
 
-    __slots__ = ("__weakref__", "_halved_at", "_last_change", "_pause_begins", "_pause_ends", "calls", "rate", "users")
+    __slots__ = ("_halved_at", "_last_change", "_pause_begins", "_pause_ends", "calls", "rate", "users")
 
     def __init__(self) -> None:
         self.rate = math.inf
@@ -134,15 +134,15 @@ class Quota:
 class Quotas:
     """The quotas of one event loop, by account, endpoint, region and operation.
 
-    What a limiter uses stays. A thousand of the others stay: those that throttling changed last, then those used last.
+    Of more than a thousand it keeps those that a limiter uses, then those that throttling changed last, then those that
+    were used last.
     """
 
     def __init__(self) -> None:
-        self._used: WeakValueDictionary[Hashable, Quota] = WeakValueDictionary()
-        self._kept: OrderedDict[Hashable, Quota] = OrderedDict()
+        self._quotas: OrderedDict[Hashable, Quota] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._quotas)
 
     def of(self, provider: CredentialsProvider, endpoint: str | None, region_id: str) -> Callable[[str], Quota]:
         """Return what finds the quota of an operation, by its name."""
@@ -150,16 +150,13 @@ class Quotas:
         return lambda operation: self._find((account, endpoint, region_id, operation))
 
     def _find(self, key: Hashable) -> Quota:
-        quota = self._used.get(key)
-        if quota is None:
-            quota = self._used[key] = Quota()
-        self._kept[key] = quota
-        self._kept.move_to_end(key)
-        if len(self._kept) > _MAX_QUOTAS:
+        quota = self._quotas.setdefault(key, Quota())
+        self._quotas.move_to_end(key)
+        if len(self._quotas) > _MAX_QUOTAS:
             # A tenth at once, because all are sorted for it. The sort is stable: it keeps the order of use.
-            least = sorted(self._kept, key=lambda each: self._kept[each].changed_at())
-            for each in islice(least, _MAX_QUOTAS // 10):
-                del self._kept[each]
+            least = sorted(self._quotas.items(), key=lambda item: (len(item[1].users) > 0, item[1].changed_at()))
+            for each, _ in islice(least, _MAX_QUOTAS // 10):
+                del self._quotas[each]
         return quota
 
 
