@@ -135,12 +135,12 @@ class ApiError(EcsWaiterError):
         self.args = (self._text(), *self.args[1:])
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """The code, if there is one, and the message."""
         return f"{self.code}: {self.message}" if self.code else self.message
 
     def _text(self) -> str:
-        text = self.said
+        text = self.summary
         # The message of an error of a whole region names the region already.
         region = self.region_id if self.region_id and self.region_id not in text else None
         notes = [region, f"request ID {self.request_id}" if self.request_id else None]
@@ -285,7 +285,7 @@ class WaitTimeoutError(EcsWaiterError, TimeoutError):
         if unlisted := [task_id for task_id, task in last.items() if task is None]:
             more = f" (no call asked for {unasked} of them yet)" if unasked else ""
             parts.append(f"never listed by the service: {few(unlisted)}{more}")
-        parts += [f"{region_id} is failing: {fault.said}" for region_id, fault in islice(faults.items(), _NAMED_IDS)]
+        parts += [f"{region_id} is failing: {fault.summary}" for region_id, fault in islice(faults.items(), _NAMED_IDS)]
         return cls("; ".join(parts), pending=list(last), results=results, last=last, faults=faults)
 
 

@@ -88,7 +88,7 @@ class Start:
     def cut_off(self, attempts: Attempts) -> str:
         """What to say if the call was cut off: whether the operation may have started, and the last fault."""
         words = self.doubt if attempts.may_have_arrived else NOT_SENT
-        return words if attempts.fault is None else f"{words}; the last fault: {attempts.fault.said}"
+        return words if attempts.fault is None else f"{words}; the last fault: {attempts.fault.summary}"
 
     def is_in_doubt(self, error: ApiError) -> bool:
         """Whether the operation may have started although the call ended with this error."""

@@ -179,8 +179,8 @@ def _loop_time() -> float:
 class DefaultCredentials:
     """A provider that looks where the official tools look: the environment, profiles, the instance's RAM role, ...
 
-    The environment's access key counts as it is at each call. Everything else is fetched in a thread, one fetch at a
-    time for all callers of all loops, and held for a minute. If a fetch fails, what is held stays in use.
+    The environment's access key is read at each call. All other sources are asked in a thread, one fetch at a time for
+    all callers of all loops, and what they give is held for a minute. If a fetch fails, what is held stays in use.
     """
 
     def __init__(self, *, clock: Callable[[], float] = _loop_time, chain: Callable[[], _Chain] = OfficialChain) -> None:
@@ -226,7 +226,7 @@ class DefaultCredentials:
             if isinstance(answer, ApiError):
                 if held is None or self._generation is not mark[1]:
                     raise copy.copy(answer)
-                # The service will say so if these have expired.
+                # If these have expired, the service rejects them.
                 answer = held.credentials
                 self._held = _Held(answer, mark, now, now + _REFRESH)
             return answer
@@ -259,7 +259,7 @@ class DefaultCredentials:
 
     def _ask(self, mark: _Mark) -> Credentials | ApiError:
         try:
-            # A chain remembers which source answered, what it said, and the environment it was made in.
+            # A chain remembers which source answered, what it gave, and the environment it was made in.
             if self._chain is None or self._chain[0] != mark:
                 self._chain = mark, self._new_chain()
             found = self._chain[1].fetch()
@@ -286,18 +286,20 @@ def _failure(error: BaseException) -> ApiError:
     return _none_found(EcsWaiterError(kind), kind)
 
 
-def _none_found(cause: Exception, words: str) -> AuthenticationError:
+def _none_found(cause: Exception, message: str) -> AuthenticationError:
     key_id, secret = _environment()[:2]
     if bool(key_id) != bool(secret):
-        words = f"{'ALIBABA_CLOUD_ACCESS_KEY_SECRET' if key_id else 'ALIBABA_CLOUD_ACCESS_KEY_ID'} is not set; {words}"
-    error = AuthenticationError(None, f"no credentials found: {words}. To fix it, {SET_CREDENTIALS}")
+        message = (
+            f"{'ALIBABA_CLOUD_ACCESS_KEY_SECRET' if key_id else 'ALIBABA_CLOUD_ACCESS_KEY_ID'} is not set; {message}"
+        )
+    error = AuthenticationError(None, f"no credentials found: {message}. To fix it, {SET_CREDENTIALS}")
     error.__cause__ = cause.with_traceback(None)
     return error
 
 
 def _not_now(error: BaseException) -> ServiceUnavailableError:
-    words = f"the credentials cannot be fetched now: {type(error).__name__}"
-    return ServiceUnavailableError(None, words, sent=False)
+    message = f"the credentials cannot be fetched now: {type(error).__name__}"
+    return ServiceUnavailableError(None, message, sent=False)
 
 
 def _environment() -> tuple[str | None, ...]:

@@ -208,7 +208,7 @@ class RegionLimiter:
         self._region.retire()
 
     def throttled(self, retry_after: float | None = None, *, sent_at: float | None = None) -> None:
-        """Slow down: the service said that there are too many calls of this operation.
+        """Slow down, because a call was throttled.
 
         Args:
             retry_after: The seconds that the service asked to wait; no call goes out until then.

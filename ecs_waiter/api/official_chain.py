@@ -47,14 +47,14 @@ _STATUS = re.compile(r"(?:http_?code|status code)\W{1,2}(\d{3})\b", re.IGNORECAS
 _CODE = re.compile(r'"Code"\s*:\s*"([A-Za-z]{1,40}(?:\.[A-Za-z]{1,40}){0,3})"')
 _EXIT_STATUS = re.compile(r"exit status (-?\d+)")
 _TRANSIENT_CODES = ("throttling", "serviceunavailable", "internalerror", "unknownerror", "signaturenonceused")
-_TRANSIENT_WORDS = ("command process timed out", "No cached value was found")
+_TRANSIENT_MESSAGES = ("command process timed out", "No cached value was found")
 _TRANSIENT_STATUSES = frozenset({408, 429, *range(500, 600)})
 # The part of an error of `requests` that does not quote a URL.
 _CONNECTION = re.compile(
     r"Connection refused|Connection reset by peer|Connection aborted|timed out|Network is unreachable|No route to host"
     r"|Name or service not known|Temporary failure in name resolution|certificate verify failed|Cannot connect to proxy"
 )
-# Where the package's own words end and a quotation begins: an answer, the rest of a URL, the output of a command.
+# Where the package's own text ends and a quotation begins: an answer, the rest of a URL, the output of a command.
 _QUOTED = re.compile(r":|,? +(?:http_?code|status code)|\.? HttpCode| result", re.IGNORECASE)
 _REWORDED = {
     "CloudSSO access token is empty or expired, please re-login with cli": (
@@ -112,10 +112,10 @@ class OfficialChain:
                         self._sources = [source]
                     return answer
         # Outside of the handler, so that the package's error does not become the context of this one.
-        words = "; ".join(reasons)
+        message = "; ".join(reasons)
         if is_any_transient:
-            raise ServiceUnavailableError(None, f"the credentials cannot be fetched now: {words}", sent=False)
-        raise EcsWaiterError(words)
+            raise ServiceUnavailableError(None, f"the credentials cannot be fetched now: {message}", sent=False)
+        raise EcsWaiterError(message)
 
 
 class _Source:
@@ -175,7 +175,7 @@ class _Source:
         if is_transient(error):
             return not self._may_be_absent or self._key in _known
         # The failure of a command does not say which. A command that has worked before is expected to work again.
-        return self._key in _known and _EXIT_STATUS.search(_own_words(error)) is not None
+        return self._key in _known and _EXIT_STATUS.search(_message_of(error)) is not None
 
 
 def _present_sources() -> list[_Source]:
@@ -257,32 +257,32 @@ def is_transient(error: BaseException) -> bool:
         return True
     if isinstance(error, RuntimeError):
         return _NO_THREAD.search(str(error)) is not None
-    words = _own_words(error)
+    message = _message_of(error)
     origin = error.__context__
     return (
         (isinstance(origin, OSError) and origin.errno in _SHORTAGES)
-        or words.startswith(_TRANSIENT_WORDS)
+        or message.startswith(_TRANSIENT_MESSAGES)
         or _status(error) in _TRANSIENT_STATUSES
-        or any(code.lower().startswith(_TRANSIENT_CODES) for code in _CODE.findall(words))
+        or any(code.lower().startswith(_TRANSIENT_CODES) for code in _CODE.findall(message))
     )
 
 
-def _own_words(error: BaseException) -> str:
+def _message_of(error: BaseException) -> str:
     """Return the message of an error without the output of a command."""
     return str(error).partition("\nstderr")[0]
 
 
 def _status(error: BaseException) -> int | None:
-    found = _STATUS.search(_own_words(error))
+    found = _STATUS.search(_message_of(error))
     return int(found[1]) if found else None
 
 
 def _reason(error: BaseException) -> str:
     """Return the message of an error without what may hold a secret."""
     kind = type(error).__name__
-    words = _own_words(error)
+    message = _message_of(error)
     if kind == "RetryError":
-        found = _CONNECTION.search(words)
+        found = _CONNECTION.search(message)
         return f"cannot be reached ({found[0] if found else kind})"
     if isinstance(error, OSError) and error.strerror and not isinstance(error.filename, bytes):
         return printable(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
@@ -293,23 +293,23 @@ def _reason(error: BaseException) -> str:
         return f"is not a profile file ({kind})"
     if kind not in {"CredentialException", "ValueError"}:
         return kind
-    # Quotations stand behind the package's own words.
-    head = re.sub(r" from https?$", "", _QUOTED.split(words, maxsplit=1)[0]).rstrip(" .,")
-    details = _details(error, words)
+    # Quotations stand after the package's own text.
+    head = re.sub(r" from https?$", "", _QUOTED.split(message, maxsplit=1)[0]).rstrip(" .,")
+    details = _details(error, message)
     shown = f" ({', '.join(details)})" if details else ""
     reworded = _REWORDED.get(head)
     text = f"{head}{shown}" if reworded is None else reworded.format(details=shown)
     return printable(text[:_MAX_REASON])
 
 
-def _details(error: BaseException, words: str) -> list[str]:
-    details = [f"exit status {found[1]}" for found in _EXIT_STATUS.finditer(words)][:1]
+def _details(error: BaseException, message: str) -> list[str]:
+    details = [f"exit status {found[1]}" for found in _EXIT_STATUS.finditer(message)][:1]
     origin = error.__context__
     if not details and isinstance(origin, OSError) and origin.strerror and origin.errno:
         details.append(os.strerror(origin.errno))
     if (status := _status(error)) is not None:
         details.append(f"HTTP status {status}")
-    return details + [code for code in _CODE.findall(words) if code != "Success"][:1]
+    return details + [code for code in _CODE.findall(message) if code != "Success"][:1]
 
 
 def read_profiles(file: str) -> tuple[dict[str, Any], str | None]:

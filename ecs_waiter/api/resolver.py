@@ -1,8 +1,8 @@
 """Resolver: addresses of host names, looked up by the operating system in daemon threads.
 
-aiohttp looks names up in the default executor of the loop. A few names whose servers do not answer fill it: nothing
-else of the program runs in it then, and `asyncio.run` waits for it at the end. An asynchronous resolver would not
-block, but it does not see all that the operating system sees, such as a VPN's names or mDNS.
+aiohttp looks names up in the default executor of the loop. A few names whose servers do not answer occupy all of its
+threads: the program cannot use it, and `asyncio.run` waits for it at the end. An asynchronous resolver does not block,
+but it lacks names that the operating system resolves, such as those of a VPN or of mDNS.
 """
 
 from __future__ import annotations
