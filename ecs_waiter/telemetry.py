@@ -75,7 +75,7 @@ class Meters:
     def __init__(self, meter: Meter) -> None:
         self._lock = threading.Lock()
         self._open: WeakSet[Telemetry] = WeakSet()
-        self._closed: Counter[tuple[str, str]] = Counter()
+        self._closed: dict[str, Counter[str]] = {field: Counter() for field, *_ in _COUNTED}
         for field, name, unit, description in _COUNTED:
             meter.create_observable_counter(name, [partial(self._read, field)], unit, description)
         waiting = [partial(self._read, "waiting")]
@@ -108,14 +108,14 @@ class Meters:
             if waiter in self._open:
                 self._open.discard(waiter)
                 for region_id, counted in waiter.counts().items():
-                    for field, *_ in _COUNTED:
-                        self._closed[field, region_id] += getattr(counted, field)
+                    for field, counts in self._closed.items():
+                        counts[region_id] += getattr(counted, field)
 
     def _read(self, field: str, _options: object) -> Iterable[Observation]:
         from opentelemetry.metrics import Observation  # noqa: PLC0415 - see `_shared`
 
         with self._lock:
-            sums = Counter({region_id: count for (kept, region_id), count in self._closed.items() if kept == field})
+            sums = Counter(self._closed.get(field))
             for waiter in tuple(self._open):
                 for region_id, counted in waiter.counts().items():
                     sums[region_id] += getattr(counted, field)

@@ -289,9 +289,7 @@ def _failure(error: BaseException) -> ApiError:
 def _none_found(cause: Exception, message: str) -> AuthenticationError:
     key_id, secret = _environment()[:2]
     if bool(key_id) != bool(secret):
-        message = (
-            f"{'ALIBABA_CLOUD_ACCESS_KEY_SECRET' if key_id else 'ALIBABA_CLOUD_ACCESS_KEY_ID'} is not set; {message}"
-        )
+        message = f"ALIBABA_CLOUD_ACCESS_KEY_{'SECRET' if key_id else 'ID'} is not set; {message}"
     error = AuthenticationError(None, f"no credentials found: {message}. To fix it, {SET_CREDENTIALS}")
     error.__cause__ = cause.with_traceback(None)
     return error
