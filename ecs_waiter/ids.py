@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TypeAlias
 
-from ecs_waiter.printable import is_printable
 from ecs_waiter.slices import SLICE, slices
 
 __all__ = [
@@ -146,7 +145,7 @@ def several(name: str, values: object) -> Iterable[object]:
 
 def _are_allowed(text: str) -> bool:
     """Whether an ID may hold these characters: printable ones, but not commas, which separate IDs, and spaces."""
-    return is_printable(text) and "," not in text and " " not in text
+    return text.isprintable() and "," not in text and " " not in text
 
 
 # -- what a wait is for -----------------------------------------------------------------------------------------------

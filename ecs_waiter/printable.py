@@ -7,20 +7,15 @@ plain space, and code points that are private or not assigned.
 
 from __future__ import annotations
 
-__all__ = ["LONGEST_TEXT", "is_printable", "printable"]
+__all__ = ["LONGEST_TEXT", "printable"]
 
 LONGEST_TEXT = 1000
 """Characters of a text that a message shows at most."""
 
 
-def is_printable(text: str) -> bool:
-    """Whether every character of `text` is shown as it is."""
-    return str.isprintable(text)
-
-
 def printable(text: str) -> str:
     """Return `text` on one line, with all other characters escaped, and cut to `LONGEST_TEXT` characters."""
     shown = text[: LONGEST_TEXT + 1]
-    if not is_printable(shown):
-        shown = "".join(char if is_printable(char) else char.encode("unicode_escape").decode() for char in shown)
+    if not shown.isprintable():
+        shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)
     return shown if len(shown) <= LONGEST_TEXT else f"{shown[: LONGEST_TEXT - 3]}..."

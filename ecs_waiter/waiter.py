@@ -17,7 +17,7 @@ from ecs_waiter.api.credentials import CredentialsProvider, check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint
 from ecs_waiter.api.idle import forget_idle
 from ecs_waiter.api.operations import region_of_call
-from ecs_waiter.api.proxies import check_trust_env, trusts_env
+from ecs_waiter.api.proxies import check_trust_env
 from ecs_waiter.api.retry import Attempts
 from ecs_waiter.api.transport import Counters
 from ecs_waiter.arguments import checked_callback, checked_policy, checked_timeout
@@ -709,7 +709,7 @@ def _shared_waiter(
     *,
     trust_env: bool,
 ) -> AbstractAsyncContextManager[TaskWaiter]:
-    provider = check_provider(credentials, trust_env=trusts_env(trust_env, session))
+    provider = check_provider(credentials, trust_env=trust_env, session=session)
     base = resolve_endpoint(endpoint)
     checked = checked_policy(policy)
     key = (identity(provider), base, policy_key(checked), identity(session), check_trust_env(trust_env, session))

@@ -16,7 +16,7 @@ from ecs_waiter.api.endpoints import base_url, resolve_endpoint
 from ecs_waiter.api.idle import forget_idle
 from ecs_waiter.api.limiter import PlaceTakenError, Priority, RegionLimiter
 from ecs_waiter.api.operations import check_action, client_token_of, in_doubt, is_repeatable, region_of_call
-from ecs_waiter.api.proxies import Proxies, check_trust_env, trusts_env
+from ecs_waiter.api.proxies import Proxies, check_trust_env
 from ecs_waiter.api.quotas import quotas_of
 from ecs_waiter.api.retry import Attempts, retry
 from ecs_waiter.api.signing import canonical_query, flatten
@@ -94,7 +94,7 @@ class EcsClient:
         if proxies is not None:
             proxies.for_url(base_url(_ANY_REGION, base))  # raises now for a proxy that cannot be used
         self._policy = policy
-        self._provider = check_provider(credentials, trust_env=trusts_env(trust_env, session))
+        self._provider = check_provider(credentials, trust_env=trust_env, session=session)
         self._endpoint = base
         self._transport = Transport(
             provider=self._provider, endpoint=base, policy=policy, session=session, proxies=proxies

@@ -310,18 +310,20 @@ in_forked_child(_DEFAULT.reset)
 in_forked_child(_DEFAULT_PROXIED.reset)
 
 
-def check_provider(credentials: object, *, trust_env: bool = False) -> CredentialsProvider:
+def check_provider(credentials: object, *, trust_env: object = False, session: object = None) -> CredentialsProvider:
     """Return `credentials`, or for None one of the process's two `DefaultCredentials`.
 
     Args:
         credentials: A provider, or None.
         trust_env: Whether the default asks services on the internet through the environment's proxies.
+        session: If its `trust_env` is true, so is the other.
 
     Raises:
         TypeError: It is not a provider; the message says what to pass.
     """
     if credentials is None:
-        return _DEFAULT_PROXIED if trust_env else _DEFAULT
+        uses_proxies = trust_env is True or getattr(session, "trust_env", False) is True
+        return _DEFAULT_PROXIED if uses_proxies else _DEFAULT
     if isinstance(credentials, type):
         raise TypeError(f"credentials takes a provider, not the class {credentials.__name__}: make an object of it")
     if isinstance(credentials, Credentials):

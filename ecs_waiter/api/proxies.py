@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-__all__ = ["Proxies", "Proxy", "check_trust_env", "read_flag", "trust_env_variable", "trusts_env", "unused_proxy"]
+__all__ = ["Proxies", "Proxy", "check_trust_env", "read_flag", "trust_env_variable", "unused_proxy"]
 
 _TRUST_ENV_VARIABLE = "ECS_WAITER_TRUST_ENV"
 _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
@@ -100,11 +100,6 @@ def check_trust_env(trust_env: object, session: aiohttp.ClientSession | None) ->
             " session with the proxy it needs, as in aiohttp.ClientSession(proxy=...)"
         )
     return trust_env
-
-
-def trusts_env(trust_env: object, session: object) -> bool:
-    """Whether a caller lets the environment's proxies be used: by `trust_env`, or by that of the session given."""
-    return trust_env is True or getattr(session, "trust_env", False) is True
 
 
 def read_flag(name: str, value: object) -> bool:

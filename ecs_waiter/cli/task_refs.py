@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ecs_waiter.cli.failure import MisuseError
-from ecs_waiter.printable import is_printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -98,7 +97,7 @@ def _kind_of(word: str) -> tuple[str, str] | None:
         return "a line of a table", _PIPE_JSON
     if "," in word or any(map(str.isspace, word)):
         return "more than one word (an ID has neither commas nor white space)", _PIPE_JSON
-    if not word or word.endswith(":") or not is_printable(word):
+    if not word or word.endswith(":") or not word.isprintable():
         return None
     return "a table header or other text", _PIPE_JSON
 
