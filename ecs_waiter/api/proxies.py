@@ -156,7 +156,7 @@ def _proxy_for(origin: URL, key: str, value: str) -> Proxy | None:
         return Proxy(bare)
     password = url.password or ""
     basic = base64.b64encode(f"{url.user or ''}:{password}".encode()).decode()
-    return Proxy(bare, {"Proxy-Authorization": f"Basic {basic}"}, Redactor(None, password, basic))
+    return Proxy(bare, {"Proxy-Authorization": f"Basic {basic}"}, Redactor(password, basic))
 
 
 def _is_loopback(host: str) -> bool:

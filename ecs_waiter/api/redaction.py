@@ -10,8 +10,6 @@ from ecs_waiter.slices import SLICE
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from ecs_waiter.api.credentials import Credentials
-
 __all__ = ["Redactor"]
 
 _MASK = "***"
@@ -32,13 +30,12 @@ _LONGEST_SPELLING = 6
 
 
 class Redactor:
-    """Removes the secrets of one set of credentials, and `others`: raw, percent-encoded or escaped as in JSON."""
+    """Removes secrets: raw, percent-encoded or escaped as in JSON."""
 
     __slots__ = ("_patterns", "_runs", "_secrets")
 
-    def __init__(self, credentials: Credentials | None, *others: str) -> None:
-        own = () if credentials is None else (credentials.access_key_secret, credentials.security_token)
-        self._secrets = [s for s in (*own, *others) if s]
+    def __init__(self, *secrets: str | None) -> None:
+        self._secrets = [secret for secret in secrets if secret]
         self._patterns: dict[int, re.Pattern[str] | None] = {}
         # Letters and digits have one spelling, so a text without a secret's longest run of them has no such secret.
         self._runs = tuple(

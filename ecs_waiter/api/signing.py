@@ -73,7 +73,7 @@ class Signer:
         self._clock = clock
         self._nonce = nonce
         self._credentials: Credentials | None = None
-        self._redactor = Redactor(None)
+        self._redactor = Redactor()
         self.correction = 0.0
 
     def correct(self, date: float) -> None:
@@ -84,7 +84,8 @@ class Signer:
         """Return the request for an operation whose parameters are all in `query`, which is sent unchanged."""
         if credentials is not self._credentials:
             # The redactor compiles patterns when it first finds something, so it is kept.
-            self._credentials, self._redactor = credentials, Redactor(credentials)
+            self._credentials = credentials
+            self._redactor = Redactor(credentials.access_key_secret, credentials.security_token)
         headers = {
             "host": self._url.host_port_subcomponent or "",
             "accept": "application/json",

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecs_waiter.api import redaction
-from ecs_waiter.api.credentials import Credentials
 from ecs_waiter.api.redaction import Redactor
 from ecs_waiter.printable import printable
 from ecs_waiter.slices import at_once
@@ -28,7 +27,7 @@ PLAIN = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, 
 @given(secret=PLAIN, token=PLAIN | st.none(), around=st.text(max_size=20), data=st.data())
 def test_every_spelling_is_found(secret: str, token: str | None, around: str, data: st.DataObject) -> None:
     """Raw, percent-encoded once or twice, or as JSON within text: the secret is struck out."""
-    redactor = Redactor(Credentials("id", secret, token))
+    redactor = Redactor(secret, token)
     for hidden in filter(None, (secret, token)):
         spellings = [
             hidden,
@@ -46,7 +45,7 @@ def test_every_spelling_is_found(secret: str, token: str | None, around: str, da
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
 def test_other_words_are_left(text: str) -> None:
     """Text without a secret comes back as it was."""
-    redactor = Redactor(Credentials("id", "\u007e" * 30, "!" * 30))
+    redactor = Redactor("\u007e" * 30, "!" * 30)
     assert redactor.text(text) == _cleaned(redactor, text, "f" * 64) == text
 
 
@@ -58,7 +57,7 @@ def test_other_words_are_left(text: str) -> None:
 )
 def test_the_start_of_a_text(text: str, most: int) -> None:
     """To cut and then to redact shows what to redact and then to cut does: no part of a secret at the end."""
-    redactor = Redactor(Credentials("id", "abc/def+ghi"))
+    redactor = Redactor("abc/def+ghi")
     assert redactor.text(text, most=most) == redactor.text(text)[:most]
 
 
@@ -70,7 +69,7 @@ def test_the_start_of_a_text(text: str, most: int) -> None:
 )
 def test_windows_cut_no_secret(window: int, text: str) -> None:
     """However a text is divided to be searched, what is found is the same."""
-    redactor = Redactor(Credentials("id", "abc/def+ghi"))
+    redactor = Redactor("abc/def+ghi")
     with mock.patch.object(redaction, "_WINDOW", window):
         assert redactor.text(text) == text.replace("abc%2Fdef%2bghi", "abc/def+ghi").replace("abc/def+ghi", "***")
         found = _cleaned(redactor, {"a": [text]}, "f" * 64)
@@ -85,7 +84,7 @@ WORDS = st.lists(
 @given(data=st.recursive(WORDS, lambda inner: st.lists(inner) | st.dictionaries(WORDS, inner)), ascii=st.booleans())
 def test_what_looks_clean_is_clean(data: Any, ascii: bool) -> None:  # noqa: A002 - json's own word
     """An answer that is not searched holds nothing to be found, and what is found leaves the rest as it is."""
-    redactor = Redactor(Credentials("id", "abc/def+ghi"))
+    redactor = Redactor("abc/def+ghi")
     body = json.dumps(data, ensure_ascii=ascii).encode()
     found = _cleaned(redactor, json.loads(body), "f" * 64)
     if redactor.is_clean(body, "f" * 64):
@@ -96,7 +95,7 @@ def test_what_looks_clean_is_clean(data: Any, ascii: bool) -> None:  # noqa: A00
 
 def test_letters_by_their_codes() -> None:
     """JSON that spells letters, digits or half a surrogate pair by their codes is searched."""
-    redactor = Redactor(Credentials("id", "abc/def+ghi"))
+    redactor = Redactor("abc/def+ghi")
     for spelled in (b'"\\u0061bc/def+ghi"', b'"ab\\u0063\\/def+ghi"', b'"\\uD83d"'):
         assert not redactor.is_clean(spelled, "f" * 64)
     assert redactor.is_clean(b'"50% of C:\\\\x \\u003c \\u4e2d \\n"', "f" * 64)
@@ -104,14 +103,14 @@ def test_letters_by_their_codes() -> None:
 
 def test_short_ones_are_words() -> None:
     """What is too short for a secret does not strike out parts of words; in data, where IDs stand, even less so."""
-    assert Redactor(Credentials("id", "key")).text("a monkey") == "a monkey"
-    assert Redactor(Credentials("id", "words")).text("my words") == "my ***"
-    assert _cleaned(Redactor(Credentials("id", "words")), "my words", "f" * 64) == "my words"
+    assert Redactor("key").text("a monkey") == "a monkey"
+    assert Redactor("words").text("my words") == "my ***"
+    assert _cleaned(Redactor("words"), "my words", "f" * 64) == "my words"
 
 
 def test_one_secret_within_the_other() -> None:
     """Of two secrets that begin alike, the longer is struck out whole."""
-    assert Redactor(Credentials("id", "secret", "secret-token")).text("a secret-token") == "a ***"
+    assert Redactor("secret", "secret-token").text("a secret-token") == "a ***"
 
 
 @given(text=st.text(max_size=3000))
