@@ -20,9 +20,21 @@ if TYPE_CHECKING:
         WaiterClosedError,
         WaitTimeoutError,
     )
+    from ecs_waiter.functions import (
+        as_completed,
+        cancel_task,
+        events,
+        run,
+        start,
+        updates,
+        wait_for_task,
+        wait_for_tasks,
+    )
     from ecs_waiter.models import OperationProgress, Task, TaskDetail, TaskPage, TaskStatus
     from ecs_waiter.polling.policy import PollPolicy, wait_proportional
-    from ecs_waiter.waiter import TaskWaiter, wait_for_task, wait_for_tasks
+    from ecs_waiter.starting import StartedTask
+    from ecs_waiter.wait import WaitEvent
+    from ecs_waiter.waiter import TaskWaiter
 
 __all__ = [
     "ApiError",
@@ -34,6 +46,7 @@ __all__ = [
     "OperationProgress",
     "PollPolicy",
     "ServiceUnavailableError",
+    "StartedTask",
     "StaticCredentials",
     "Task",
     "TaskCanceledError",
@@ -46,8 +59,15 @@ __all__ = [
     "TaskWaiter",
     "TasksFailedError",
     "ThrottledError",
+    "WaitEvent",
     "WaitTimeoutError",
     "WaiterClosedError",
+    "as_completed",
+    "cancel_task",
+    "events",
+    "run",
+    "start",
+    "updates",
     "wait_for_task",
     "wait_for_tasks",
     "wait_proportional",
@@ -57,7 +77,17 @@ __version__ = "0.1.0"
 
 # The lightest first: a name is looked for in this order, when it is first asked for. The pytest plugin, which every
 # test run of whoever has this package installed loads, and the command's --help need none of them.
-_HOMES = ("errors", "models", "api.credentials", "polling.policy", "api.client", "waiter")
+_HOMES = (
+    "errors",
+    "models",
+    "api.credentials",
+    "polling.policy",
+    "wait",
+    "starting",
+    "api.client",
+    "waiter",
+    "functions",
+)
 
 
 def __getattr__(name: str) -> object:

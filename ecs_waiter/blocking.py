@@ -1,22 +1,28 @@
-"""The same face for callers without an event loop: all threads share one background loop, and so share polls."""
+"""The same functions for callers without an event loop. All threads share one background loop, and so share polls.
+
+They raise RuntimeError if an event loop (of asyncio or trio) runs in the calling thread, which must not be blocked, if
+gevent or eventlet has monkey-patched threads, or if the background thread cannot be started (the next call tries
+again). `session` is missing: an aiohttp session belongs to one event loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from ecs_waiter import waiter
-from ecs_waiter.arguments import checked_callback
+from ecs_waiter import functions
+from ecs_waiter.arguments import WaiterOptions, WaitOptions
 from ecs_waiter.forking import in_forked_child
-from ecs_waiter.ids import listed
+from ecs_waiter.ids import Targets, check_task_id, listed
 from ecs_waiter.printable import printable
 from ecs_waiter.runtimes import check_may_block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 
     from ecs_waiter.api.credentials import CredentialsProvider
     from ecs_waiter.arguments import OnUpdate
@@ -24,8 +30,20 @@ if TYPE_CHECKING:
     from ecs_waiter.ids import TaskIds
     from ecs_waiter.models import Task
     from ecs_waiter.polling.policy import PollPolicy
+    from ecs_waiter.starting import AlwaysStartsTask, StartedTask
+    from ecs_waiter.wait import WaitEvent
+    from ecs_waiter.waiter import TaskWaiter
 
-__all__ = ["wait_for_task", "wait_for_tasks"]
+__all__ = [
+    "as_completed",
+    "cancel_task",
+    "events",
+    "run",
+    "start",
+    "updates",
+    "wait_for_task",
+    "wait_for_tasks",
+]
 
 T = TypeVar("T")
 
@@ -86,24 +104,14 @@ def wait_for_tasks(  # noqa: PLR0913 - the public API
             eventlet has monkey-patched threads, or the background thread cannot be started (the next call tries
             again).
     """
+    options = WaitOptions(region_id, timeout, return_exceptions, on_update, fail_fast)
     check_may_block()
     # Read here: the caller's iterable may belong to this thread, and may be slow.
     ids = listed(task_ids)
-    return _run(
-        lambda told: waiter.wait_for_tasks(
-            ids,
-            region_id=region_id,
-            timeout=timeout,
-            return_exceptions=return_exceptions,
-            on_update=told,
-            fail_fast=fail_fast,
-            credentials=credentials,
-            endpoint=endpoint,
-            policy=policy,
-            trust_env=trust_env,
-        ),
-        on_update,
-    )
+    waiter_options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
+    results: dict[str, Task]
+    results = _run(waiter_options, lambda waiter, told: _wait(waiter, ids, options, told), options.on_update)
+    return results
 
 
 def wait_for_task(  # noqa: PLR0913 - the public API
@@ -123,25 +131,173 @@ def wait_for_task(  # noqa: PLR0913 - the public API
     Arguments and errors are those of `ecs_waiter.wait_for_task`; `on_update` is called in the calling thread.
 
     Raises:
-        RuntimeError: An event loop (of asyncio or trio) runs in this thread, which must not be blocked, or gevent or
-            eventlet has monkey-patched threads, or the background thread cannot be started (the next call tries
-            again).
+        RuntimeError: As `wait_for_tasks` raises it.
     """
     check_may_block()
+    options = WaitOptions(region_id, timeout, on_update=on_update, fail_fast=fail_fast)
+    waiter_options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
+    ids = [check_task_id(task_id)]
+    results = _run(waiter_options, lambda waiter, told: _wait(waiter, ids, options, told), options.on_update)
+    task: Task = results[task_id]
+    return task
+
+
+def events(  # noqa: PLR0913 - the public API
+    task_ids: TaskIds,
+    *,
+    region_id: str | None = None,
+    timeout: float | None = None,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+    trust_env: bool = False,
+) -> Generator[WaitEvent, None, None]:
+    """Iterate over everything that happens to the tasks, until all have ended.
+
+    Arguments and errors are those of `ecs_waiter.events`. An iteration that is left early ends when it is closed.
+
+    Raises:
+        RuntimeError: As `wait_for_tasks` raises it.
+    """
+    options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
+    return _iterate(functions.events, task_ids, region_id, timeout, options)
+
+
+def as_completed(  # noqa: PLR0913 - the public API
+    task_ids: TaskIds,
+    *,
+    region_id: str | None = None,
+    timeout: float | None = None,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+    trust_env: bool = False,
+) -> Generator[Task | EcsWaiterError, None, None]:
+    """Iterate over the outcomes as they come: each a Task, or an error.
+
+    Arguments and errors are those of `ecs_waiter.as_completed`. An iteration that is left early ends when it is closed.
+
+    Raises:
+        RuntimeError: As `wait_for_tasks` raises it.
+    """
+    options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
+    return _iterate(functions.as_completed, task_ids, region_id, timeout, options)
+
+
+def updates(  # noqa: PLR0913 - the public API
+    task_ids: TaskIds,
+    *,
+    region_id: str | None = None,
+    timeout: float | None = None,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+    trust_env: bool = False,
+) -> Generator[Task, None, None]:
+    """Iterate over the tasks at first sight and at every change of status.
+
+    Arguments and errors are those of `ecs_waiter.updates`. An iteration that is left early ends when it is closed.
+
+    Raises:
+        RuntimeError: As `wait_for_tasks` raises it.
+    """
+    options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
+    return _iterate(functions.updates, task_ids, region_id, timeout, options)
+
+
+def start(  # noqa: PLR0913 - the public API
+    operation: str,
+    *,
+    region_id: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+    trust_env: bool = False,
+) -> StartedTask:
+    """Start a task and return its ID at once. Arguments and errors are those of `ecs_waiter.start`.
+
+    Raises:
+        RuntimeError: As `wait_for_tasks` raises it.
+    """
+    options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
+    return _run(options, lambda waiter, _: waiter.start(operation, region_id=region_id, params=params, timeout=timeout))
+
+
+@overload
+def run(
+    operation: AlwaysStartsTask,
+    *,
+    region_id: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    on_update: OnUpdate | None = None,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+    trust_env: bool = False,
+) -> Task: ...
+
+
+@overload
+def run(
+    operation: str,
+    *,
+    region_id: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    on_update: OnUpdate | None = None,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+    trust_env: bool = False,
+) -> Task | None: ...
+
+
+def run(  # noqa: PLR0913 - the public API
+    operation: str,
+    *,
+    region_id: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    on_update: OnUpdate | None = None,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+    trust_env: bool = False,
+) -> Task | None:
+    """Start a task and wait for it.
+
+    Arguments and errors are those of `ecs_waiter.run`; `on_update` is called in the calling thread.
+
+    Raises:
+        RuntimeError: As `wait_for_tasks` raises it.
+    """
+    options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
     return _run(
-        lambda told: waiter.wait_for_task(
-            task_id,
-            region_id=region_id,
-            timeout=timeout,
-            on_update=told,
-            fail_fast=fail_fast,
-            credentials=credentials,
-            endpoint=endpoint,
-            policy=policy,
-            trust_env=trust_env,
-        ),
+        options,
+        lambda waiter, told: waiter.run(operation, region_id=region_id, params=params, timeout=timeout, on_update=told),
         on_update,
     )
+
+
+def cancel_task(  # noqa: PLR0913 - the public API
+    task_id: str,
+    *,
+    region_id: str | None = None,
+    credentials: CredentialsProvider | None = None,
+    endpoint: str | None = None,
+    policy: PollPolicy | None = None,
+    trust_env: bool = False,
+) -> bool:
+    """Cancel a task. Arguments and errors are those of `ecs_waiter.cancel_task`.
+
+    Raises:
+        RuntimeError: As `wait_for_tasks` raises it.
+    """
+    options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
+    return _run(options, lambda waiter, _: waiter.cancel_task(task_id, region_id=region_id))
 
 
 class _Background:
@@ -196,17 +352,85 @@ def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
 _background = _Background()
 
 
-def _run(work: Callable[[OnUpdate | None], Coroutine[Any, Any, T]], on_update: OnUpdate | None) -> T:
-    notify = checked_callback(on_update)
-    events: SimpleQueue[Any] = SimpleQueue()
-    told = events.put if notify is not None else None
-    loop = _background.loop()
-    future = asyncio.run_coroutine_threadsafe(work(told), loop)
-    future.add_done_callback(lambda _: events.put(_ENDED))
+async def _wait(waiter: TaskWaiter, task_ids: TaskIds, options: WaitOptions, told: OnUpdate | None) -> Any:
+    return await waiter.pollers.wait(Targets(task_ids, options.region_id), replace(options, on_update=told))
+
+
+def _run(
+    options: WaiterOptions,
+    work: Callable[[TaskWaiter, OnUpdate | None], Coroutine[Any, Any, T]],
+    on_update: OnUpdate | None = None,
+) -> T:
+    """Return what `work` returns in the background, where it is told changes; here `on_update` is called with them."""
+    check_may_block()
+    notify = WaitOptions(on_update=on_update).on_update
+    changes: SimpleQueue[Any] = SimpleQueue()
+
+    async def in_background() -> T:
+        async with functions.shared_waiter(options) as waiter:
+            return await work(waiter, None if notify is None else changes.put)
+
+    return _result(in_background, notify, changes)
+
+
+def _iterate(
+    function: Callable[..., AsyncGenerator[T, None]],
+    task_ids: TaskIds,
+    region_id: str | None,
+    timeout: float | None,
+    options: WaiterOptions,
+) -> Generator[T, None, None]:
+    check_may_block()
+    ids = listed(task_ids)
+
+    async def begin() -> AsyncGenerator[T, None]:
+        return function(
+            ids,
+            region_id=region_id,
+            timeout=timeout,
+            credentials=options.credentials,
+            endpoint=options.endpoint,
+            policy=options.policy,
+            trust_env=options.trust_env,
+        )
+
+    return _each(_result(begin))
+
+
+def _each(items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+    async def following() -> T:
+        return await anext(items)
+
     try:
-        while (event := events.get()) is not _ENDED:
+        while True:
+            try:
+                item = _result(following)
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        # Not awaited: while the interpreter shuts down, the background thread does not run any more.
+        asyncio.run_coroutine_threadsafe(_closed(items), _background.loop())
+
+
+async def _closed(items: AsyncGenerator[T, None]) -> None:
+    await items.aclose()
+
+
+def _result(
+    work: Callable[[], Coroutine[Any, Any, T]],
+    notify: OnUpdate | None = None,
+    changes: SimpleQueue[Any] | None = None,
+) -> T:
+    """Return what `work` returns in the background thread; call `notify` here with the `changes` that it puts."""
+    loop = _background.loop()
+    queue: SimpleQueue[Any] = SimpleQueue() if changes is None else changes
+    future = asyncio.run_coroutine_threadsafe(work(), loop)
+    future.add_done_callback(lambda _: queue.put(_ENDED))
+    try:
+        while (change := queue.get()) is not _ENDED:
             if notify is not None:
-                notify(event)
+                notify(change)
     except BaseException:
         # Ctrl-C, or the caller's own callback: this wait ends here, and no one else's.
         future.cancel()

@@ -65,8 +65,8 @@ def check_region(region_id: object) -> str:
     return found[0]
 
 
-def resolve_region(region_id: str | None) -> str:
-    """Return `region_id`, or the region in the environment variable ALIBABA_CLOUD_REGION_ID.
+def resolve_region(region_id: str | None, default: str | None = None) -> str:
+    """Return `region_id`, else the default, else the region in the environment variable ALIBABA_CLOUD_REGION_ID.
 
     Raises:
         TypeError: It is not text.
@@ -74,6 +74,8 @@ def resolve_region(region_id: str | None) -> str:
     """
     if region_id is not None:
         return check_region(region_id)
+    if default is not None:
+        return default
     value = os.environ.get(_REGION_VARIABLE)
     if not value:
         raise ValueError(f"no region: pass region_id= or set {_REGION_VARIABLE}")
@@ -205,7 +207,7 @@ class Targets:
 
     def _add(self, region_id: str | None, task_ids: list[str]) -> None:
         check_each(task_ids)
-        region = region_id or resolve_region(self._default_region)
+        region = region_id or resolve_region(None, self._default_region)
         new = dict.fromkeys(task_ids, region)
         for part in self._region_of:
             if not part.keys().isdisjoint(new):

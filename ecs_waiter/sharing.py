@@ -1,4 +1,4 @@
-"""Sharing: waits on one event loop that ask for the same thing share it, and the last of them closes it."""
+"""SharedInstances: users on one event loop that ask for the same thing share it, and the last of them closes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 
-__all__ = ["Sharing", "identity", "policy_key"]
+__all__ = ["SharedInstances", "key"]
 
 _NUMBERS_AND_TEXT = frozenset({int, float, bool, str, type(None)})
 
@@ -30,18 +30,17 @@ T = TypeVar("T", bound=_Closable)
 
 
 class _Shared(Generic[T]):
-    __slots__ = ("__weakref__", "thing", "users")
+    __slots__ = ("__weakref__", "instance", "users")
 
-    def __init__(self, thing: T) -> None:
-        self.thing = thing
+    def __init__(self, instance: T) -> None:
+        self.instance = instance
         self.users = 0
 
 
-class Sharing(Generic[T]):
-    """Things by event loop and key, each made by its first user and closed with its last.
+class SharedInstances(Generic[T]):
+    """Instances by event loop and key, each made by its first user and closed with its last.
 
-    Only its users hold a thing. It refers to its loop, so that a loop which is closed under waits could never be
-    forgotten otherwise.
+    Only its users hold an instance: it refers to its loop, and a loop that is closed under waits has to be forgotten.
     """
 
     def __init__(self) -> None:
@@ -50,51 +49,48 @@ class Sharing(Generic[T]):
         )
 
     @asynccontextmanager
-    async def use(self, key: Hashable, make: Callable[[], T]) -> AsyncIterator[T]:
+    async def use(self, shared_by: Hashable, make: Callable[[], T]) -> AsyncIterator[T]:
         """Share what was made for this key on the running loop, or make it."""
         loop = running_loop()
-        things = self._loops.setdefault(loop, WeakValueDictionary())
-        shared = things.get(key)
+        instances = self._loops.setdefault(loop, WeakValueDictionary())
+        shared = instances.get(shared_by)
         if shared is None:
-            shared = things[key] = _Shared(make())
+            shared = instances[shared_by] = _Shared(make())
         shared.users += 1
         try:
-            yield shared.thing
+            yield shared.instance
         finally:
             shared.users -= 1
             # On a closed loop nothing can be awaited any more.
             if not shared.users and not loop.is_closed():
-                # Out of sight before it closes: whoever comes meanwhile makes a new one.
-                del things[key]
-                await shared.thing.aclose()
+                # Removed before it closes: whoever comes meanwhile makes a new one.
+                del instances[shared_by]
+                await shared.instance.aclose()
 
 
-def identity(thing: object) -> Hashable:
-    """A key that is equal for equal things, and for the same thing where it cannot be hashed."""
+def key(thing: object) -> Hashable:
+    """A key that is equal for things that can be shared: equal things, or the same one where it cannot be hashed.
+
+    The numbers of policies are compared by value. So are wait strategies of exactly tenacity's own types and ours: by
+    their type and fields, and the parts of a sum or a chain likewise. Everything else in a policy, such as a function
+    or a subclass, is equal to itself alone.
+    """
+    if isinstance(thing, PollPolicy):
+        return _fields_key(thing) if type(thing) is PollPolicy else IdentityKey(thing)
     try:
         hash(thing)
     except TypeError:
-        return _Same(thing)
+        return IdentityKey(thing)
     return thing
 
 
-def policy_key(policy: PollPolicy) -> Hashable:
-    """A key that is equal for policies whose waits can share their polls.
-
-    Numbers are compared by value. So are wait strategies of exactly tenacity's own types and ours: by their type and
-    fields, and the parts of a sum or a chain likewise. Everything else, such as a function or a subclass, is equal to
-    itself alone.
-    """
-    return _fields_key(policy) if type(policy) is PollPolicy else _Same(policy)
-
-
-def _key(value: object) -> Hashable:
+def _value_key(value: object) -> Hashable:
     kind = type(value)
     if kind in _NUMBERS_AND_TEXT:
         return value
     if kind in {tuple, list}:
-        return kind, *map(_key, cast("Sequence[object]", value))
-    return _fields_key(value) if isinstance(value, wait_base) and _is_known(kind) else _Same(value)
+        return kind, *map(_value_key, cast("Sequence[object]", value))
+    return _fields_key(value) if isinstance(value, wait_base) and _is_known(kind) else IdentityKey(value)
 
 
 def _is_known(kind: type) -> bool:
@@ -108,15 +104,17 @@ def _fields_key(value: object) -> Hashable:
         values = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     else:
         values = vars(value)
-    return type(value), *((name, _key(each)) for name, each in sorted(values.items()))
+    return type(value), *((name, _value_key(each)) for name, each in sorted(values.items()))
 
 
-class _Same:
+class IdentityKey:
+    """Equal to a key of the same thing alone."""
+
     def __init__(self, thing: object) -> None:
         self._thing = thing
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self._thing is other._thing
+        return isinstance(other, IdentityKey) and self._thing is other._thing
 
     def __hash__(self) -> int:
         return id(self._thing)

@@ -7,9 +7,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
-__all__ = ["SLICE", "at_once", "do_in_slices", "in_slices", "in_steps", "slices"]
+__all__ = ["SLICE", "at_once", "in_slices", "in_steps", "slices"]
 
 T = TypeVar("T")
 
@@ -24,35 +24,32 @@ def slices(items: Iterable[T]) -> Iterator[list[T]]:
         yield piece
 
 
-async def in_slices(items: Iterable[T]) -> AsyncIterator[list[T]]:
-    """Yield the items in slices, and let the event loop run after each full one."""
-    for piece in slices(items):
-        yield piece
-        if len(piece) == SLICE:
-            await asyncio.sleep(0)
-
-
-def do_in_slices(items: Iterable[T], work: Callable[[list[T]], None], then: Callable[[], None] | None = None) -> None:
+def in_slices(items: Iterable[T], work: Callable[[list[T]], None]) -> asyncio.Future[None]:
     """Call `work` with the first slice now and with each further one in a later iteration of the event loop.
 
-    `then` is called after the last slice.
+    The future resolves after the last slice, or raises what `work` raised. Canceling it stops the work.
     """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
     source = iter(items)
 
     def step() -> None:
-        is_last = True
+        if done.done():
+            return
         try:
             piece = list(islice(source, SLICE))
-            work(piece)
-            is_last = len(piece) < SLICE
-        finally:
-            # Also if `work` fails: who waits for the last slice must not wait for ever.
-            if is_last and then is not None:
-                then()
-        if not is_last:
-            asyncio.get_running_loop().call_soon(step)
+            if piece:
+                work(piece)
+        except BaseException as error:  # noqa: BLE001 - whoever awaits the future gets it
+            done.set_exception(error)
+            return
+        if len(piece) == SLICE:
+            loop.call_soon(step)
+        else:
+            done.set_result(None)
 
     step()
+    return done
 
 
 def at_once(work: Generator[None, None, T]) -> T:

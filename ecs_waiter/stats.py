@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from ecs_waiter.api.transport import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ecs_waiter.errors import ApiError
+    from ecs_waiter.polling.poller import RegionPoller
 
-__all__ = ["RegionStats", "WaiterStats"]
+__all__ = ["RegionStats", "WaiterStats", "count", "snapshot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +26,9 @@ class RegionStats:
         polls: DescribeTasks calls made for waits.
         settled: Tasks that have ended.
         throttled: Answers by which the service asked for fewer calls.
-        retried: Calls made again after a passing fault.
+        retried: Calls made again after a transient error.
         waiting: Tasks waited for now.
-        fault: Why the polls come to nothing, while the region gives no good answer; else None.
+        fault: The last error, while the region does not respond; else None.
         next_poll: Seconds until the next poll is due; None if none is planned.
     """
 
@@ -47,3 +51,34 @@ class WaiterStats:
     """
 
     regions: Mapping[str, RegionStats]
+
+
+def snapshot(pollers: dict[str, RegionPoller], counted: Mapping[str, Counters], now: float) -> WaiterStats:
+    """Return what was done so far, by region.
+
+    Args:
+        pollers: Region -> its poller.
+        counted: Region -> the counters of its calls, and of pollers that were forgotten.
+        now: The time of the event loop.
+    """
+    regions = count(pollers, counted)
+    for region_id, poller in pollers.items():
+        regions[region_id] = replace(regions[region_id], fault=poller.fault, next_poll=poller.next_poll(now))
+    return WaiterStats(MappingProxyType(regions))
+
+
+def count(pollers: dict[str, RegionPoller], counted: Mapping[str, Counters]) -> dict[str, RegionStats]:
+    """Return the counts alone, which other threads may ask for too."""
+    present = pollers.copy()
+    regions = {}
+    for region_id in {**present, **counted}:
+        poller, calls = present.get(region_id), counted.get(region_id, Counters())
+        regions[region_id] = RegionStats(
+            calls=calls.calls,
+            polls=calls.polls + (poller.polls if poller else 0),
+            settled=calls.settled + (poller.settled if poller else 0),
+            throttled=calls.throttled,
+            retried=calls.retried + (poller.retried if poller else 0),
+            waiting=poller.waiting if poller else 0,
+        )
+    return regions

@@ -253,7 +253,7 @@ class _WaitSpan:
     def sum_up(self, wait: Wait) -> None:
         if wait.pending:
             self.span.set_attribute("ecs_waiter.wait.pending", wait.pending)
-        if wait.has_failed:
+        if wait.failures:
             kinds = list(wait.failures)
             self.span.set_attribute("ecs_waiter.wait.failed", wait.failures.total())
             _fail(self.span, kinds[0] if len(kinds) == 1 else "TasksFailedError")

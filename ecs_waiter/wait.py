@@ -1,266 +1,402 @@
-"""Wait and Submitted: those who wait, for many tasks or by one future."""
+"""Wait: one wait for any number of tasks. It joins their pollers, collects the outcomes, and leaves at the end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import Counter, defaultdict, deque
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Self
 
-from ecs_waiter.errors import EcsWaiterError, TasksFailedError, WaiterClosedError, WaitTimeoutError, few
+from ecs_waiter.api.tasks import FINAL_STATUSES
+from ecs_waiter.arguments import checked_timeout
+from ecs_waiter.errors import (
+    EcsWaiterError,
+    TaskCanceledError,
+    TaskError,
+    TaskFailedError,
+    TasksFailedError,
+    WaiterClosedError,
+    WaitTimeoutError,
+    few,
+)
 from ecs_waiter.models import Task
+from ecs_waiter.runtimes import running_loop
 from ecs_waiter.slices import in_slices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 
     from ecs_waiter.errors import ApiError
     from ecs_waiter.ids import Targets
+    from ecs_waiter.polling.poller import RegionPoller
 
-__all__ = ["News", "Outcome", "Stream", "Submitted", "Wait"]
+__all__ = ["FutureSubscriber", "Outcome", "Wait", "WaitEvent", "outcomes_of", "updates_of"]
 
 Outcome = Task | EcsWaiterError
 
+_NOT_KEPT = EcsWaiterError("the outcome was given as an event")
+_ENDS = (TaskFailedError, TaskCanceledError)
 _SHOWN_ERRORS = 3
-_GIVEN = EcsWaiterError("given already")
-"""Stands for the outcomes that a `Stream` does not keep."""
+
+_LATE = 0.5
+"""Seconds after its deadline at which a timer that fires shows that the event loop did not run meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitEvent:
+    """What happened to a task: it was seen for the first time, its status changed, or the wait for it ended.
+
+    Attributes:
+        task_id: The task.
+        region_id: Its region.
+        task: The task as it was last seen; None if the service never listed it, or its whole region failed.
+        error: Why the wait for the task failed; None for a change, and for a task that finished.
+        final: Whether this is the end, after which nothing more comes for this task. An end is not also a change.
+    """
+
+    task_id: str
+    region_id: str
+    task: Task | None
+    error: EcsWaiterError | None
+    final: bool
 
 
 class Wait:
-    """A Subscriber of many tasks, whose news one coroutine takes off by `next`.
+    """A Subscriber of many tasks. One coroutine joins it to the pollers and iterates over its events.
 
     Args:
         targets: The tasks.
-        wants_changes: Whether `next` gives each change of a task.
-        wants_outcomes: Whether `next` gives each outcome.
-        needs_detail: Whether failures are worth the look-up of their reason.
-        single_poll: Whether one poll of each task is all.
+        timeout: Seconds from now that all of it may take; 0 is a single poll; None is no limit.
+        wants_changes: Whether each change of a task is an event.
+        wants_outcomes: Whether each end is an event. If it is not, an end counts as a change.
+        needs_detail: Whether a failure is reported when its reason is known.
+        keeps_outcomes: Whether outcomes and last states are kept for the results and the errors.
         fail_fast: Whether the first failure ends the wait.
 
     Attributes:
-        keeps: Whether outcomes and last states are kept for the results and the errors.
+        outcomes: ID -> outcome of each task that has ended; in the order asked after `conclude`.
+        pending: How many tasks have not ended.
         failures: How many tasks did not finish, by the type of their errors.
-        is_leaving: Whether it has begun to leave the schedules.
-        left: Set when nothing of it is on the schedules any more.
-        timer: Ends the wait at its deadline.
-        last: The last known state of each pending task, noted as an expired wait leaves the schedules.
-        unasked: How many of these no call has asked for yet.
-        unpolled: Groups of its tasks whose single poll has yet to be made.
-        faults: The present fault of each failing region, noted at the same time.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_errors",
-        "_events",
-        "_failures",
-        "_is_closed",
-        "_is_expired",
-        "_is_sealed",
-        "_left_over",
-        "_pending",
-        "_regional",
-        "_waker",
-        "_wants_outcomes",
-        "fail_fast",
-        "failures",
-        "faults",
-        "has_failed",
-        "is_leaving",
-        "last",
-        "left",
-        "needs_detail",
-        "outcomes",
-        "single_poll",
-        "targets",
-        "timer",
-        "unasked",
-        "unpolled",
-        "wants_changes",
-    )
-
-    keeps = True
-
-    def __init__(  # noqa: PLR0913 - each is one knob of what is told
+    def __init__(  # noqa: PLR0913 - each is one property of what it gives
         self,
         targets: Targets,
+        timeout: float | None,
         *,
         wants_changes: bool = False,
         wants_outcomes: bool = False,
         needs_detail: bool = True,
-        single_poll: bool = False,
+        keeps_outcomes: bool = True,
         fail_fast: bool = False,
     ) -> None:
+        self._loop = running_loop()
+        self._timeout = timeout
+        self._deadline = None if timeout is None else self._loop.time() + timeout
+        self._is_last_poll = timeout == 0
         self.targets = targets
         self.wants_changes = wants_changes
-        self.needs_detail = needs_detail
-        self.single_poll = single_poll
-        self.fail_fast = fail_fast
-        self.failures: Counter[str] = Counter()
-        self.has_failed = False
-        self.is_leaving = False
-        self.timer: asyncio.TimerHandle | None = None
-        self.left = asyncio.Event()
-        self.outcomes: dict[str, Outcome] = {}
-        self.last: dict[str, Task | None] = {}
-        self.unasked = 0
-        self.faults: dict[str, ApiError] = {}
+        self.needs_detail = needs_detail and timeout != 0
         self._wants_outcomes = wants_outcomes
-        self._pending = len(targets)
-        self._events: deque[Any] = deque()
-        self.unpolled = 0
-        self._regional: set[int] = set()
-        self._errors: dict[int, EcsWaiterError] = {}
-        self._failures = 0
-        self._left_over: list[str] = []
-        self._is_expired = False
-        self._is_sealed = False
-        self._is_closed = False
+        self._keeps_outcomes = keeps_outcomes
+        self._fail_fast = fail_fast
+        self.outcomes: dict[str, Outcome] = {}
+        self.pending = len(targets)
+        self.failures: Counter[str] = Counter()
+        self._events: deque[WaitEvent] = deque()
         self._waker: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._polls: list[asyncio.Future[None]] = []
+        self._leaving: asyncio.Future[None] | None = None
+        self._has_joined = False
+        self._is_sealed = False
+        self._is_expired = False
+        self._is_closed = False
+        self._regional: set[EcsWaiterError] = set()
+        self._errors: dict[EcsWaiterError, None] = {}
+        self._left_over: list[str] = []
+        self._last: dict[str, Task | None] = {}
+        self._unasked = 0
+        self._faults: dict[str, ApiError] = {}
+
+    @classmethod
+    def for_events(cls, targets: Targets, timeout: float | None) -> Self:
+        """A wait whose events are all changes and outcomes, none of which is kept: they may be a million."""
+        return cls._begun(targets, timeout, wants_changes=True, wants_outcomes=True, keeps_outcomes=False)
+
+    @classmethod
+    def for_outcomes(cls, targets: Targets, timeout: float | None) -> Self:
+        """A wait whose events are the outcomes."""
+        return cls._begun(targets, timeout, wants_outcomes=True)
+
+    @classmethod
+    def for_updates(cls, targets: Targets, timeout: float | None) -> Self:
+        """A wait whose events are all changes and outcomes, a failure without its reason."""
+        return cls._begun(targets, timeout, wants_changes=True, wants_outcomes=True, needs_detail=False)
+
+    @classmethod
+    def _begun(cls, targets: Targets, timeout: float | None, **flags: bool) -> Self:
+        wait = cls(targets, checked_timeout(timeout), **flags)
+        targets.begin()
+        return wait
 
     def __repr__(self) -> str:
-        return f"<Wait for {len(self.targets)} tasks, {self._pending} pending>"
+        return f"<Wait for {len(self.targets)} tasks, {self.pending} pending>"
+
+    # -- as a Subscriber ----------------------------------------------------------------------------------------------
+
+    def task_changed(self, task: Task) -> None:
+        """Take a change, unless it is an end that `tasks_finished` or `task_failed` reports."""
+        if self._is_sealed or (self._wants_outcomes and task.task_status in FINAL_STATUSES):
+            return
+        self._events.append(WaitEvent(task.task_id, task.region_id, task, None, final=False))
+        self._wake()
+
+    def tasks_finished(self, tasks: Sequence[Task]) -> None:
+        """Take these outcomes."""
+        if not self._is_sealed:
+            self._end({task.task_id: task for task in tasks})
+
+    def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool) -> None:
+        """Take an error."""
+        if not self._is_sealed:
+            if is_regional:
+                self._regional.add(error)
+            self._end({task_id: error})
+
+    def _end(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Take outcomes. The first outcome of a task counts."""
+        new = {task_id: outcome for task_id, outcome in outcomes.items() if task_id not in self.outcomes}
+        self.outcomes.update(new if self._keeps_outcomes else dict.fromkeys(new, _NOT_KEPT))
+        self.pending -= len(new)
+        for task_id, outcome in new.items():
+            if isinstance(outcome, EcsWaiterError):
+                self.failures[type(outcome).__name__] += 1
+            if self._wants_outcomes:
+                self._events.append(self._final_event(task_id, outcome))
+        if self._events or self._is_over:
+            self._wake()
+
+    def _final_event(self, task_id: str, outcome: Outcome) -> WaitEvent:
+        if isinstance(outcome, Task):
+            return WaitEvent(task_id, outcome.region_id, outcome, None, final=True)
+        task = outcome.task if isinstance(outcome, TaskError) else None
+        return WaitEvent(task_id, self._region_of(task_id, outcome), task, outcome, final=True)
+
+    def _region_of(self, task_id: str, error: EcsWaiterError) -> str:
+        region_id: str | None = getattr(error, "region_id", None)
+        if region_id is not None and region_id in self.targets.regions:
+            return region_id
+        return next(region_id for region_id, task_ids in self.targets.regions.items() if task_id in task_ids)
+
+    # -- as its owner uses it -----------------------------------------------------------------------------------------
 
     async def read(self) -> None:
         """Read the IDs, before anything else is done with the wait."""
         for _ in self.targets.read():
             await asyncio.sleep(0)
-        self._pending = len(self.targets)
+        self.pending = len(self.targets)
 
-    # -- as a Subscriber ----------------------------------------------------------------------------------------------
+    async def join(self, poller: Callable[[str], RegionPoller], call_timeout: float) -> None:
+        """Put the tasks on the schedules of their pollers.
 
-    def task_changed(self, task: Task) -> None:
-        """Keep a change for `next`."""
-        if self._is_expired:
-            return
-        self._events.append(task)
-        self._wake()
-
-    def tasks_finished(self, tasks: Sequence[Task]) -> None:
-        """Keep these outcomes."""
-        self._settle({task.task_id: task for task in tasks})
-
-    def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool) -> None:
-        """Keep an error."""
-        if self._settle({task_id: error}):
-            self.has_failed = True
-            self.failures[type(error).__name__] += 1
-            if is_regional:
-                self._regional.add(id(error))
-            if self.fail_fast:
-                self._wake()
-
-    def _settle(self, came: Mapping[str, Outcome]) -> bool:
-        """Keep outcomes; what has settled once stays settled, and what comes after the deadline comes too late.
-
-        Returns whether any was kept.
+        Args:
+            poller: Returns the poller of a region.
+            call_timeout: Seconds that the single poll of a wait may take at most.
         """
-        if self._is_sealed:
-            return False
-        if not self.outcomes.keys().isdisjoint(came):
-            came = {task_id: outcome for task_id, outcome in came.items() if task_id not in self.outcomes}
-        self._keep(came)
-        self._pending -= len(came)
-        if self._events or not self._pending:
-            self._wake()
-        return bool(came)
+        self._poller = poller
+        self._call_timeout = call_timeout
+        self._has_joined = True
+        if self._deadline is not None:
+            # Reading the IDs may have taken longer than the timeout, but the loop did run.
+            self._set_timer(max(self._deadline + (call_timeout if self._is_last_poll else 0.0), self._loop.time()))
+        for region_id, task_ids in self.targets.regions.items():
+            await in_slices(task_ids, partial(self._add, region_id))
+        if self._is_last_poll:
+            self._expire_when_polled()
 
-    def _keep(self, came: Mapping[str, Outcome]) -> None:
-        self.outcomes.update(came)
-        if self._wants_outcomes:
-            self._events.extend(came.values())
+    def _add(self, region_id: str, task_ids: list[str]) -> None:
+        if self._is_closed or self._is_sealed:
+            return
+        poller = self._poller(region_id)
+        poller.add(task_ids, self)
+        if self._is_last_poll:
+            self._polls.append(poller.poll_once(task_ids, self))
 
-    # -- as its owner sees it -----------------------------------------------------------------------------------------
+    def __aiter__(self) -> Self:
+        return self
 
-    @property
-    def _is_over(self) -> bool:
-        return self._pending == 0 or (self.fail_fast and self.has_failed)
-
-    @property
-    def is_expired(self) -> bool:
-        """Whether the deadline has passed."""
-        return self._is_expired
-
-    @property
-    def pending(self) -> int:
-        """How many tasks have not settled."""
-        return self._pending
-
-    def expire(self) -> None:
-        """The deadline has passed."""
-        self._is_expired = self._is_sealed = True
-        self._wake()
-
-    def poll_once_more(self) -> None:
-        """From now on one more poll of each pending task is all, and the reason of a failure is not waited for."""
-        self.single_poll, self.needs_detail = True, False
-
-    def close(self) -> None:
-        """The waiter was closed under this wait."""
-        self._is_closed = True
-        self._wake()
-
-    async def next(self) -> Any:
-        """Return the next event, or None when the wait is over, its deadline has passed or its waiter is closed."""
+    async def __anext__(self) -> WaitEvent:
+        """Return the next event until the wait is over, its deadline has passed or its waiter is closed."""
         while not self._events:
             if self._is_over or self._is_closed or self._is_expired:
-                return None
-            self._waker = asyncio.get_running_loop().create_future()
+                raise StopAsyncIteration
+            self._waker = self._loop.create_future()
             await self._waker
         return self._events.popleft()
 
-    def asked(self) -> Iterator[tuple[str, str]]:
-        """Region and ID of each task."""
-        for region_id, task_ids in self.targets.regions.items():
-            for task_id in task_ids:
-                yield region_id, task_id
+    async def conclude(self) -> None:
+        """Take no more outcomes, and put them in the order asked.
 
-    def is_pending_in(self, region_id: str) -> bool:
-        """Whether any task of one region has not settled."""
-        return any(task_id not in self.outcomes for task_id in self.targets.regions[region_id])
-
-    async def put_in_order(self) -> None:
-        """Take no more outcomes; put those that came in the order asked, and note the errors and what is pending."""
+        Raises:
+            WaitTimeoutError: The deadline ended the wait.
+            WaiterClosedError: The closing of the waiter ended it.
+        """
         self._is_sealed = True
-        came = self.outcomes
+        if self._fail_fast:
+            await in_slices(self._known_failures(), self._report_failures)
         ordered: dict[str, Outcome] = {}
-        async for piece in in_slices(self.targets):
-            present = piece
-            if self._pending:
-                present = [task_id for task_id in piece if task_id in came]
-                self._left_over += [task_id for task_id in piece if task_id not in came]
-            outcomes = list(map(came.__getitem__, present))
-            ordered.update(zip(present, outcomes, strict=True))
-            if self.has_failed:
-                failures = [error for error in outcomes if isinstance(error, EcsWaiterError)]
-                self._failures += len(failures)
-                # An error of a whole region stands under each of its IDs, and is one error.
-                self._errors.update((id(error), error) for error in failures)
-        self.outcomes = ordered
-
-    def ended_early(self, timeout: float | None) -> EcsWaiterError | None:
-        """The error to raise if the wait ended before its tasks did; asked after `put_in_order`."""
+        await in_slices(self.targets, partial(self._put_in_order, ordered))
+        if self.pending:
+            self.leave()
+            if self._leaving is not None and self._keeps_outcomes:
+                # Awaiting it directly would cancel it with this wait, and leave tasks on the schedules.
+                await asyncio.wait((self._leaving,))
+        if self._keeps_outcomes:
+            self.outcomes = ordered
         if self._is_over:
-            return None
-        if not self._is_closed:
-            return WaitTimeoutError.after(timeout or 0.0, self.last, self.outcomes, self.faults, unasked=self.unasked)
-        return self._with_progress(
-            WaiterClosedError(f"the TaskWaiter was closed under a wait for {few(self._left_over)}")
-        )
+            return
+        if self._is_closed:
+            raise self._with_progress(
+                WaiterClosedError(f"the TaskWaiter was closed under a wait for {few(self._left_over)}")
+            )
+        raise self._timeout_error()
 
-    def failure(self, shown: tuple[type[EcsWaiterError], ...] = ()) -> EcsWaiterError | None:
-        """What to raise for the errors but those `shown` already: one as itself, or a group; after `put_in_order`."""
-        errors = [error for error in self._errors.values() if not isinstance(error, shown)]
+    def failure(self, but: tuple[type[EcsWaiterError], ...] = ()) -> EcsWaiterError | None:
+        """Return what to raise for all errors `but` these: the only one as itself, or a group. After `conclude`."""
+        errors = [error for error in self._errors if not isinstance(error, but)]
         if not errors:
             return None
-        if len(self.targets) == 1 or (len(errors) == 1 and id(errors[0]) in self._regional):
+        if len(self.targets) == 1 or (len(errors) == 1 and errors[0] in self._regional):
             return self._with_progress(errors[0])
         first = "; ".join(str(error) for error in errors[:_SHOWN_ERRORS])
         more = f"; and {len(errors) - _SHOWN_ERRORS} more" if len(errors) > _SHOWN_ERRORS else ""
         return TasksFailedError(
-            f"{self._failures} of {len(self.targets)} tasks did not finish: {first}{more}",
+            f"{self.failures.total()} of {len(self.targets)} tasks did not finish: {first}{more}",
             errors,
             results=self.outcomes,
             pending=self._left_over,
+        )
+
+    def stop(self) -> None:
+        """End the wait now, as its deadline does: what is known by now is given, then `WaitTimeoutError` is raised."""
+        if self._has_joined:
+            self._expire()
+        else:
+            self._is_sealed = self._is_expired = True
+
+    def close(self) -> None:
+        """End the wait, because its waiter was closed."""
+        self._is_closed = True
+        self._wake()
+
+    def leave(self) -> None:
+        """End the interest in the pending tasks: this wait's, and no one else's."""
+        if self._timer is not None:
+            self._timer.cancel()
+        # On a closed loop nothing is polled any more.
+        if self._leaving is None and not self._loop.is_closed():
+            self._leaving = in_slices(self._asked() if self.pending else (), self._let_go)
+
+    # -- the deadline -------------------------------------------------------------------------------------------------
+
+    def _set_timer(self, when: float) -> None:
+        self._timer = self._loop.call_at(when, self._at_deadline, when)
+
+    def _at_deadline(self, deadline: float) -> None:
+        now = self._loop.time()
+        if now - deadline <= _LATE or self._is_last_poll or self._is_closed:
+            self._expire()
+            return
+        # The loop did not run when the deadline passed: each pending task is polled once more.
+        self._is_last_poll, self.needs_detail = True, False
+        self._set_timer(now + self._call_timeout)
+        in_slices(self._asked(), self._poll_once).add_done_callback(lambda _: self._expire_when_polled())
+
+    def _poll_once(self, asked: list[tuple[str, str]]) -> None:
+        if self._leaving is not None or self._is_closed:
+            return
+        by_region: defaultdict[str, list[str]] = defaultdict(list)
+        for region_id, task_id in asked:
+            if task_id not in self.outcomes:
+                by_region[region_id].append(task_id)
+        for region_id, task_ids in by_region.items():
+            self._polls.append(self._poller(region_id).poll_once(task_ids, self))
+
+    def _expire_when_polled(self) -> None:
+        asyncio.gather(*self._polls).add_done_callback(lambda _: self._expire())
+
+    def _expire(self) -> None:
+        """End the wait at its deadline, whether or not anybody takes its events."""
+        if not self._is_sealed and not self._is_closed and self._leaving is None:
+            self._is_sealed = True
+            in_slices(self._known_failures(), self._report_failures).add_done_callback(self._expired)
+
+    def _expired(self, _: object) -> None:
+        self._is_expired = True
+        if self._leaving is None:
+            for region_id, task_ids in self.targets.regions.items():
+                fault = self._poller(region_id).fault_at_deadline()
+                if fault is not None and any(task_id not in self.outcomes for task_id in task_ids):
+                    self._faults[region_id] = fault
+            self.leave()
+        self._wake()
+
+    def _known_failures(self) -> Iterator[tuple[RegionPoller, Task]]:
+        """The pending tasks that have failed, while their reasons are being looked up."""
+        for region_id, task_ids in self.targets.regions.items() if self.pending else ():
+            poller = self._poller(region_id)
+            for task in poller.known_failures(task_ids, self):
+                yield poller, task
+
+    def _report_failures(self, failures: list[tuple[RegionPoller, Task]]) -> None:
+        for poller, task in failures:
+            poller.discard(task.task_id, self)
+            self._end({task.task_id: TaskFailedError(task)})
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_over(self) -> bool:
+        return self.pending == 0 or (self._fail_fast and bool(self.failures))
+
+    def _asked(self) -> Iterator[tuple[str, str]]:
+        for region_id, task_ids in self.targets.regions.items():
+            for task_id in task_ids:
+                yield region_id, task_id
+
+    def _put_in_order(self, ordered: dict[str, Outcome], task_ids: list[str]) -> None:
+        for task_id in task_ids:
+            outcome = self.outcomes.get(task_id)
+            if outcome is None:
+                self._left_over.append(task_id)
+            elif self._keeps_outcomes:
+                ordered[task_id] = outcome
+                if isinstance(outcome, EcsWaiterError):
+                    # The error of a region stands under each of its IDs, and is one error.
+                    self._errors[outcome] = None
+
+    def _let_go(self, asked: list[tuple[str, str]]) -> None:
+        for region_id, task_id in asked:
+            if task_id not in self.outcomes:
+                poller = self._poller(region_id)
+                if self._is_expired and self._keeps_outcomes:
+                    self._last[task_id] = poller.last_known(task_id)
+                    self._unasked += not poller.is_asked(task_id)
+                poller.discard(task_id, self)
+
+    def _timeout_error(self) -> WaitTimeoutError:
+        timeout = self._timeout or 0.0
+        if self._keeps_outcomes:
+            return WaitTimeoutError.after(timeout, self._last, self.outcomes, self._faults, unasked=self._unasked)
+        pending = f"{len(self._left_over)} of {len(self.targets)}: {few(self._left_over)}"
+        faults = [f"{region_id} is failing: {fault.summary}" for region_id, fault in self._faults.items()]
+        return WaitTimeoutError(
+            "; ".join([f"still waiting after {timeout:g} s for {pending}", *faults]),
+            pending=self._left_over,
+            faults=self._faults,
         )
 
     def _with_progress(self, error: EcsWaiterError) -> EcsWaiterError:
@@ -272,71 +408,49 @@ class Wait:
             self._waker.set_result(None)
 
 
-class News(NamedTuple):
-    """What a `Stream` gives of a task: a change, or its outcome, which comes once and last."""
-
-    task_id: str
-    outcome: Outcome
-    is_final: bool
-
-
-class Stream(Wait):
-    """A Wait that gives every change and every outcome as `News`, and keeps none of them: they may be a million."""
-
-    __slots__ = ()
-
-    keeps = False
-
-    def __init__(self, targets: Targets, *, single_poll: bool) -> None:
-        super().__init__(targets, wants_changes=True, needs_detail=not single_poll, single_poll=single_poll)
-
-    def task_changed(self, task: Task) -> None:
-        """Keep a change for `next`."""
-        if self.is_expired:
-            return
-        self._events.append(News(task.task_id, task, is_final=False))
-        self._wake()
-
-    def _keep(self, came: Mapping[str, Outcome]) -> None:
-        self.outcomes.update(dict.fromkeys(came, _GIVEN))
-        self._events.extend(News(task_id, outcome, is_final=True) for task_id, outcome in came.items())
-
-    async def put_in_order(self) -> None:
-        """Take no more outcomes."""
-        self._is_sealed = True
-
-    def ended_early(self, timeout: float | None) -> EcsWaiterError | None:
-        """The error to raise if the wait ended before its tasks did; it names none of them."""
-        if self._is_over:
-            return None
-        if self._is_closed:
-            return WaiterClosedError("the TaskWaiter was closed under a wait")
-        return WaitTimeoutError(f"still waiting after {timeout or 0.0:g} s", faults=self.faults)
+async def outcomes_of(events: AsyncGenerator[WaitEvent, None]) -> AsyncGenerator[Outcome, None]:
+    """Iterate over the outcomes among the events of a wait without changes."""
+    async with aclosing(events):
+        async for event in events:
+            if event.error is not None:
+                yield event.error
+            elif event.task is not None:
+                yield event.task
 
 
-class Submitted:
+async def updates_of(wait: Wait, events: AsyncGenerator[WaitEvent, None]) -> AsyncGenerator[Task, None]:
+    """Iterate over the tasks of a wait's events, then raise the errors that came without a task."""
+    async with aclosing(events):
+        async for event in events:
+            if event.task is not None and (event.error is None or isinstance(event.error, _ENDS)):
+                yield event.task
+    if (failure := wait.failure(but=_ENDS)) is not None:
+        raise failure
+
+
+class FutureSubscriber:
     """The Subscriber of one future; `error` is what the future was resolved with."""
 
-    __slots__ = ("_future", "error")
+    __slots__ = ("error", "future")
 
     wants_changes = False
     needs_detail = True
 
     def __init__(self, future: asyncio.Future[Task]) -> None:
-        self._future = future
+        self.future = future
         self.error: EcsWaiterError | None = None
+
+    def task_changed(self, task: Task) -> None:
+        """A future has no use for changes."""
 
     def tasks_finished(self, tasks: Sequence[Task]) -> None:
         """Resolve the future."""
-        if not self._future.done():
+        if not self.future.done():
             (task,) = tasks
-            self._future.set_result(task)
+            self.future.set_result(task)
 
     def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool) -> None:  # noqa: ARG002 - a Subscriber
         """Resolve the future."""
-        if not self._future.done():
+        if not self.future.done():
             self.error = error
-            self._future.set_exception(error)
-
-    def task_changed(self, task: Task) -> None:
-        """A future tells no changes."""
+            self.future.set_exception(error)

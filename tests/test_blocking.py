@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.helpers import every
 
-import ecs_waiter.blocking
 from ecs_waiter import (
     Credentials,
     EcsWaiterError,
@@ -347,11 +346,6 @@ def test_one_background_thread(ecs_emulator: EcsEmulator) -> None:
     ours = [thread for thread in threading.enumerate() if thread.name == "ecs_waiter"]
     assert len(ours) == 1
     assert ours[0].daemon
-
-
-def test_same_names_as_the_awaited_face() -> None:
-    """The module has the two functions and nothing else to offer."""
-    assert ecs_waiter.blocking.__all__ == ["wait_for_task", "wait_for_tasks"]
 
 
 def test_ids_are_read_in_the_calling_thread(ecs_emulator: EcsEmulator) -> None:

@@ -264,7 +264,7 @@ async def test_many_known_failures(virtual_ecs: EcsEmulator, way: str) -> None:
         else:
             waiting = asyncio.create_task(waiter.wait(ids, timeout=5, return_exceptions=True))
             await asyncio.sleep(4.5)
-            (wait,) = waiter._waits
+            (wait,) = waiter.pollers._waits
             asyncio.get_running_loop().call_at(start + 5, lambda: reported.append(0))
             while not waiting.done():
                 await asyncio.sleep(0 if len(reported) > 1 else 0.1)

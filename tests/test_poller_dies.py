@@ -115,7 +115,7 @@ async def test_other_regions_live_on(virtual_ecs: EcsEmulator) -> None:
     here, there = virtual_ecs.add_task(duration=10), virtual_ecs.add_task(region_id=ELSEWHERE, duration=10)
     async with TaskWaiter(policy=every(5)) as waiter:
         well, sick = waiter.submit(there, region_id=ELSEWHERE), waiter.submit(here)
-        poller = waiter._pollers["cn-hangzhou"]
+        poller = waiter.pollers["cn-hangzhou"]
         with mock.patch.object(poller, "_apply", side_effect=BoomError):
             error = await failure(EcsWaiterError, _ends(sick))
         assert "cn-hangzhou" in str(error)

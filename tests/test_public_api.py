@@ -28,6 +28,7 @@ NAMES = [
     "OperationProgress",
     "PollPolicy",
     "ServiceUnavailableError",
+    "StartedTask",
     "StaticCredentials",
     "Task",
     "TaskCanceledError",
@@ -40,15 +41,20 @@ NAMES = [
     "TaskWaiter",
     "TasksFailedError",
     "ThrottledError",
+    "WaitEvent",
     "WaitTimeoutError",
     "WaiterClosedError",
+    "as_completed",
+    "cancel_task",
+    "events",
+    "run",
+    "start",
+    "updates",
     "wait_for_task",
     "wait_for_tasks",
     "wait_proportional",
 ]
 
-OF_A_WAITER = ["credentials", "endpoint", "policy", "session", "trust_env"]
-OF_A_WAIT = ["region_id", "timeout", "on_update", "fail_fast"]
 FILTERS = ["task_ids", "task_action", "task_status", "start_time", "end_time", "resource_ids"]
 
 HEAVY = {
@@ -108,7 +114,16 @@ def test_no_other_name() -> None:
 def test_names_of_other_faces(module: Any) -> None:
     """The other public modules pin theirs."""
     names = {
-        "ecs_waiter.blocking": ["wait_for_task", "wait_for_tasks"],
+        "ecs_waiter.blocking": [
+            "as_completed",
+            "cancel_task",
+            "events",
+            "run",
+            "start",
+            "updates",
+            "wait_for_task",
+            "wait_for_tasks",
+        ],
         "ecs_waiter.emulator": ["EcsEmulator", "Injection", "Request"],
     }
     assert module.__all__ == names[module.__name__]
@@ -127,19 +142,6 @@ def test_all_is_true_everywhere() -> None:
 @pytest.mark.parametrize(
     ("function", "positional", "keywords"),
     [
-        (ecs_waiter.wait_for_task, ["task_id"], {*OF_A_WAIT, *OF_A_WAITER}),
-        (ecs_waiter.wait_for_tasks, ["task_ids"], {*OF_A_WAIT, *OF_A_WAITER, "return_exceptions"}),
-        (ecs_waiter.blocking.wait_for_task, ["task_id"], {*OF_A_WAIT, *OF_A_WAITER} - {"session"}),
-        (
-            ecs_waiter.blocking.wait_for_tasks,
-            ["task_ids"],
-            {*OF_A_WAIT, *OF_A_WAITER, "return_exceptions"} - {"session"},
-        ),
-        (TaskWaiter.submit, ["task_id"], {"region_id"}),
-        (TaskWaiter.wait, ["task_ids"], {*OF_A_WAIT, "return_exceptions"}),
-        (TaskWaiter.as_completed, ["task_ids"], {"region_id", "timeout"}),
-        (TaskWaiter.updates, ["task_ids"], {"region_id", "timeout"}),
-        (TaskWaiter.run, ["operation"], {"region_id", "params", "timeout", "on_update"}),
         (EcsClient.describe_tasks, ["region_id"], {*FILTERS, "page_number", "page_size"}),
         (EcsClient.iter_tasks, ["region_id"], set(FILTERS)),
         (EcsClient.cancel_task, ["region_id", "task_id"], set()),
@@ -161,10 +163,13 @@ def test_signatures(function: Any, positional: list[str], keywords: set[str]) ->
 
 @pytest.mark.parametrize("face", [TaskWaiter, EcsClient])
 def test_signature_of_a_face(face: type) -> None:
-    """Waiter and client take the same arguments, all of them optional."""
+    """Waiter and client take the same arguments, all of them optional; a waiter has a default region, too."""
+    expected = dict.fromkeys(["credentials", "endpoint", "policy", "session"]) | {"trust_env": False}
+    if face is TaskWaiter:
+        expected = {**dict.fromkeys(["credentials", "endpoint", "policy", "session", "region_id"]), "trust_env": False}
     parameters = inspect.signature(face).parameters
-    assert list(parameters) == OF_A_WAITER
-    assert {name: it.default for name, it in parameters.items()} == {**dict.fromkeys(OF_A_WAITER), "trust_env": False}
+    assert {name: it.default for name, it in parameters.items()} == expected
+    assert list(parameters) == list(expected)
 
 
 def test_one_attribute_look_up() -> None:

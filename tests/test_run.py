@@ -19,7 +19,7 @@ from ecs_waiter import (
     WaitTimeoutError,
 )
 from ecs_waiter.api.operations import MAY_BE_DONE_AT_ONCE, STARTS_TASK
-from ecs_waiter.waiter import _AlwaysStartsTask
+from ecs_waiter.starting import AlwaysStartsTask
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator
@@ -230,7 +230,7 @@ async def test_an_operation_that_starts_no_task(virtual_ecs: EcsEmulator, operat
 
 async def test_the_types_of_run_are_the_rules() -> None:
     """The operations that type checkers expect a Task from are those that always give one."""
-    assert frozenset(get_args(_AlwaysStartsTask)) == STARTS_TASK - MAY_BE_DONE_AT_ONCE
+    assert frozenset(get_args(AlwaysStartsTask)) == STARTS_TASK - MAY_BE_DONE_AT_ONCE
 
 
 @pytest.mark.parametrize("flag", [True, "true", "TRUE", "True"])

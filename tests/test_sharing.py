@@ -37,7 +37,7 @@ from ecs_waiter import (
     wait_for_tasks,
     wait_proportional,
 )
-from ecs_waiter.waiter import _shared_waiters
+from ecs_waiter.functions import _shared_waiters
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from ecs_waiter.api.call_policy import check_seconds
 from ecs_waiter.errors import ApiError
 from ecs_waiter.models import TaskStatus
 from ecs_waiter.printable import printable
-from ecs_waiter.start import Start
+from ecs_waiter.starting import Start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from ecs_waiter.cli.interrupt import InterruptedByUserError
 from ecs_waiter.cli.streams import hurry
 from ecs_waiter.errors import WaitTimeoutError
-from ecs_waiter.models import Task
+from ecs_waiter.ids import Targets
+from ecs_waiter.wait import Wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
     from ecs_waiter.cli.progress import Progress
     from ecs_waiter.cli.reporting import Reporter
     from ecs_waiter.errors import ApiError
-    from ecs_waiter.wait import News
+    from ecs_waiter.wait import WaitEvent
     from ecs_waiter.waiter import TaskWaiter
 
 __all__ = ["End", "Following", "ticking"]
 
 _TICK = 0.25
 _AT_ONCE = 100
-"""News that are handled before the loop runs again: a few milliseconds of work."""
+"""Events that are handled before the loop runs again: a few milliseconds of work."""
 
 
 class End(Enum):
@@ -70,68 +71,63 @@ class Following:
         self.faults: Mapping[str, ApiError] = {}
 
     async def run(self, timeout: float | None, *, fail_fast: bool) -> End:
-        """Wait until all have settled, or the first has failed, the time in seconds is up or the stop is set."""
+        """Wait until all have ended, or the first has failed, the time in seconds is up or the stop is set."""
+        wait = Wait.for_events(Targets(self._progress.regions, None), timeout)
+        following = asyncio.create_task(self._follow(wait))
         try:
             async with ticking(self._waiter, self._reporter):
-                end = await self._stop.stops(self._wait(timeout, fail_fast=fail_fast))
-        except InterruptedByUserError:
-            end = End.STOPPED
-        for record in self._progress.settle_known_failures():
-            self._report(record)
-        return end
-
-    async def _wait(self, timeout: float | None, *, fail_fast: bool) -> End:
-        following = asyncio.create_task(self._follow(timeout))
-        failing = asyncio.create_task(self._has_failed.wait())
-        try:
-            await asyncio.wait({following, failing} if fail_fast else {following}, return_when=asyncio.FIRST_COMPLETED)
-            return following.result() if following.done() else End.FIRST_FAILURE
-        finally:
-            failing.cancel()
-            if following.cancel():
+                try:
+                    await self._stop.stops(self._until_over(following, fail_fast=fail_fast))
+                    end = None if following.done() else End.FIRST_FAILURE
+                except InterruptedByUserError:
+                    end = End.STOPPED
+                wait.stop()  # so that it gives what is known by now
                 await asyncio.wait({following})
-
-    async def _follow(self, timeout: float | None) -> End:
-        handled = 0
-        is_leaving = False
-        try:
-            async with contextlib.aclosing(self._waiter.follow(self._progress.regions, timeout=timeout)) as everything:
-                async for news in everything:
-                    self._note(news)
-                    handled += 1
-                    if handled % _AT_ONCE == 0 and not is_leaving:
-                        is_leaving = await _is_canceled_meanwhile()
-        except WaitTimeoutError as error:
+            error = following.result()
+        finally:
+            following.cancel()
+        if end is None and error is not None:
             hurry()
             self.faults = error.faults
             return End.TIMED_OUT
-        return End.COMPLETE
+        return end or End.COMPLETE
 
-    def _note(self, news: News) -> None:
-        if news.is_final:
-            record = self._progress.settle(self._progress.refs[news.task_id], news.outcome)
-            if record is not None:
-                self._report(record)
-        elif isinstance(news.outcome, Task) and self._progress.saw(news.outcome):
-            self._reporter.changed(news.outcome)
+    async def _until_over(self, following: asyncio.Task[WaitTimeoutError | None], *, fail_fast: bool) -> None:
+        failing = asyncio.create_task(self._has_failed.wait())
+        try:
+            await asyncio.wait({following, failing} if fail_fast else {following}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            failing.cancel()
+
+    async def _follow(self, wait: Wait) -> WaitTimeoutError | None:
+        """Report all events; return the error of a wait that ended before its tasks did."""
+        handled = 0
+        try:
+            async with contextlib.aclosing(self._waiter.pollers.events(wait)) as events:
+                async for event in events:
+                    self._note(event)
+                    handled += 1
+                    if handled % _AT_ONCE == 0:
+                        await asyncio.sleep(0)
+        except WaitTimeoutError as error:
+            return error
+        return None
+
+    def _note(self, event: WaitEvent) -> None:
+        if event.final:
+            result = event.error or event.task
+            if result is not None:
+                record = self._progress.settle(self._progress.refs[event.task_id], result)
+                if record is not None:
+                    self._report(record)
+        elif event.task is not None and self._progress.saw(event.task):
+            self._reporter.changed(event.task)
 
     def _report(self, record: Record) -> None:
         self._reporter.settled(record)
         self._on_settled(record)
         if record.error is not None:
             self._has_failed.set()
-
-
-async def _is_canceled_meanwhile() -> bool:
-    """Let the loop run. A cancellation is put off until nothing is left to handle: what is known is never dropped."""
-    try:
-        await asyncio.sleep(0)
-    except asyncio.CancelledError:
-        me = asyncio.current_task()
-        assert me is not None  # noqa: S101 - a coroutine runs in one
-        me.cancel()
-        return True
-    return False
 
 
 @contextlib.asynccontextmanager

@@ -20,7 +20,7 @@ from ecs_waiter.cli.streams import ClosedPipeError, lose_results, say
 from ecs_waiter.cli.task_refs import TaskRef
 from ecs_waiter.cli.wait import open_waiter, wait_within
 from ecs_waiter.errors import ApiError
-from ecs_waiter.start import NOT_SENT, Start
+from ecs_waiter.starting import NOT_SENT, Start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -11,7 +11,7 @@ from ecs_waiter.api.limiter import Priority
 from ecs_waiter.errors import TaskFailedError
 from ecs_waiter.polling.outage import TICK
 from ecs_waiter.polling.subscribers import notify_failed
-from ecs_waiter.slices import do_in_slices, in_slices
+from ecs_waiter.slices import in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -125,13 +125,12 @@ class FailureDetails:
     def give_up(self) -> None:
         """Report every failure without details: the latest now, and large numbers in slices."""
         self._queue.clear()
-        do_in_slices(reversed(tuple(self._failures.values())), self._settle_all)
+        in_slices(reversed(tuple(self._failures.values())), self._settle_all)
 
     async def aclose(self) -> None:
         """Report every failure without details."""
         self._queue.clear()
-        async for failures in in_slices(tuple(self._failures.values())):
-            self._settle_all(failures)
+        await in_slices(tuple(self._failures.values()), self._settle_all)
 
     def _settle_all(self, failures: list[_Failure]) -> None:
         for failure in failures:

@@ -12,7 +12,7 @@ from ecs_waiter.errors import EcsWaiterError, TaskCanceledError, TaskError, Task
 from ecs_waiter.models import Task, TaskStatus
 from ecs_waiter.polling.subscribers import Subscriber, attach, detach, notify_failed, subscribers_of
 from ecs_waiter.printable import printable
-from ecs_waiter.slices import do_in_slices
+from ecs_waiter.slices import in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -156,7 +156,7 @@ class Notifier:
                 subscribers = subscribers_of(entries.pop(task_id))
                 notify_failed(subscribers, task_id, error, is_regional=True, copies=copies)
 
-        do_in_slices(list(entries), notify)
+        in_slices(list(entries), notify)
 
     def _report_change(self, entry: Entry, task: Task, *, is_new: bool) -> None:
         late = self._late.pop(entry.task_id, ())

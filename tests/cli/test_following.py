@@ -9,19 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.crowds import REGION, Crowd, ids
-from support.helpers import REASON, failure, turns
+from support.helpers import turns
 
 from ecs_waiter import (
-    ApiError,
     EcsWaiterError,
     PollPolicy,
     Task,
-    TaskCanceledError,
-    TaskFailedError,
-    TaskNotFoundError,
     TaskWaiter,
-    WaiterClosedError,
-    WaitTimeoutError,
 )
 from ecs_waiter.cli.following import End, Following
 from ecs_waiter.cli.interrupt import Stop
@@ -31,11 +25,8 @@ from ecs_waiter.cli.task_refs import TaskRef
 from ecs_waiter.testing.virtual_time import virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from ecs_waiter.cli.outcomes import Record
     from ecs_waiter.emulator import EcsEmulator
-    from ecs_waiter.wait import News
 
 MANY = 50_000
 FOREVER = 1e9
@@ -43,21 +34,6 @@ FOREVER = 1e9
 
 def nothing(_line: object) -> None:
     """Nobody is shown anything."""
-
-
-async def collect(everything: AsyncIterator[News], into: list[News] | None = None) -> list[News]:
-    """All news; those before an error are in `into`."""
-    found = [] if into is None else into
-    async for news in everything:
-        found.append(news)
-    return found
-
-
-def final(found: list[News]) -> dict[str, type]:
-    """The outcome of each task, which comes once."""
-    outcomes = [(news.task_id, type(news.outcome)) for news in found if news.is_final]
-    assert len(dict(outcomes)) == len(outcomes)
-    return dict(outcomes)
 
 
 def held(kind: type) -> int:
@@ -101,87 +77,6 @@ def test_many_tasks(longest: float) -> None:
 
     with virtual_time():
         asyncio.run(follow())
-
-
-@pytest.mark.asyncio
-async def test_every_outcome_is_given_once(virtual_ecs: EcsEmulator) -> None:
-    """Every task's outcome is given once and last, the error of a region for each of its tasks."""
-    virtual_ecs.inject("refuse", region_id="us-west-1")
-    finished, slow = virtual_ecs.add_task(), virtual_ecs.add_task(duration=95)
-    failed = virtual_ecs.add_task(outcome="Failed", error=REASON)
-    canceled = virtual_ecs.add_task(outcome="Deleted")
-    asked = {"us-west-1": ["t-1", "t-2"], "cn-hangzhou": [finished, slow, failed, canceled, "t-unknown"]}
-    async with TaskWaiter() as waiter:
-        found = await collect(waiter.follow(asked))
-    kinds = final(found)
-    assert {task_id: kinds[task_id] for task_id in (finished, slow, failed, canceled, "t-unknown")} == {
-        finished: Task,
-        slow: Task,
-        failed: TaskFailedError,
-        canceled: TaskCanceledError,
-        "t-unknown": TaskNotFoundError,
-    }
-    assert all(issubclass(kinds[task_id], ApiError) for task_id in ("t-1", "t-2"))
-    of_slow = [
-        (news.outcome.task_status, news.is_final)
-        for news in found
-        if isinstance(news.outcome, Task) and news.task_id == slow
-    ]
-    assert of_slow == [("Processing", False), ("Finished", False), ("Finished", True)]
-
-
-@pytest.mark.asyncio
-async def test_the_deadline(virtual_ecs: EcsEmulator) -> None:
-    """At the deadline a known failure is given before WaitTimeoutError is raised, which holds no task and the faults."""
-    virtual_ecs.inject("hang", action="DescribeTaskAttribute")
-    virtual_ecs.inject("status", region_id="us-west-1")
-    failed, endless = virtual_ecs.add_task(outcome="Failed"), virtual_ecs.add_task(duration=FOREVER)
-    found: list[News] = []
-    async with TaskWaiter() as waiter:
-        everything = waiter.follow({"cn-hangzhou": [failed, endless], "us-west-1": ["t-1"]}, timeout=20)
-        error = await failure(WaitTimeoutError, collect(everything, found))
-        await turns(3)
-        assert sum(region.waiting for region in waiter.stats.regions.values()) == 0
-    assert final(found) == {failed: TaskFailedError}
-    assert (error.results, error.pending, error.last) == ({}, (), {})
-    assert set(error.faults) == {"us-west-1"}
-
-
-@pytest.mark.asyncio
-async def test_others_wait_on(virtual_ecs: EcsEmulator) -> None:
-    """Who stops following takes no task away from those who wait for it too."""
-    shared, own = virtual_ecs.add_task(duration=600), virtual_ecs.add_task(duration=600)
-    async with TaskWaiter() as waiter:
-        future = waiter.submit(shared, region_id="cn-hangzhou")
-        everything = waiter.follow({"cn-hangzhou": [shared, own]})
-        await anext(everything)
-        await everything.aclose()
-        await turns(3)
-        assert waiter.stats.regions["cn-hangzhou"].waiting == 1
-        assert (await future).task_id == shared
-
-
-@pytest.mark.asyncio
-async def test_a_task_may_be_followed_again(virtual_ecs: EcsEmulator) -> None:
-    """Who stops following and begins again at once, with a call under way, is given the tasks as anybody is."""
-    task_id = virtual_ecs.add_task(duration=60)
-    async with TaskWaiter() as waiter:
-        first = waiter.follow({"cn-hangzhou": [task_id]})
-        assert (await anext(first)).task_id == task_id
-        await first.aclose()
-        found = await collect(waiter.follow({"cn-hangzhou": [task_id]}))
-    assert final(found) == {task_id: Task}
-
-
-@pytest.mark.asyncio
-async def test_closing(virtual_ecs: EcsEmulator) -> None:
-    """A waiter that is closed under it raises WaiterClosedError."""
-    task_id = virtual_ecs.add_task(duration=FOREVER)
-    waiter = TaskWaiter()
-    following = asyncio.create_task(collect(waiter.follow({"cn-hangzhou": [task_id]})))
-    await asyncio.sleep(30)
-    await waiter.aclose()
-    await failure(WaiterClosedError, following)
 
 
 @pytest.mark.asyncio

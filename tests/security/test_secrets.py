@@ -255,7 +255,7 @@ async def test_faces_hide_them(virtual_ecs: EcsEmulator) -> None:
     async with TaskWaiter(CREDENTIALS) as waiter, EcsClient(CREDENTIALS) as client:
         future = waiter.submit(virtual_ecs.add_task(duration=5))
         await asyncio.sleep(1)
-        told = f"{waiter!r} {client!r} {waiter.stats!r} {waiter._pollers!r} {future!r}"
+        told = f"{waiter!r} {client!r} {waiter.stats!r} {waiter.pollers!r} {future!r}"
         assert SECRET not in told
         assert TOKEN not in told
         for face in (waiter, client):

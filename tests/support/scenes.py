@@ -62,16 +62,16 @@ async def _nothing_left(waiter: TaskWaiter) -> None:
     await asyncio.sleep(0)
     ours_is_over()
     assert len(asyncio.all_tasks()) == 1, asyncio.all_tasks()
-    assert not waiter._waits
-    assert not waiter._futures
-    for poller in waiter._pollers.values():
+    assert not waiter.pollers._waits
+    assert not waiter.pollers._futures
+    for poller in waiter.pollers._by_region.values():
         schedule = poller._schedule
         assert poller.waiting == 0
         assert not poller._notifier._late
         assert not poller._notifier._last_seen
         assert not schedule._new
         # A closed waiter forgets its calls under way, and is forgotten itself.
-        assert waiter._is_closed or not schedule._left_in_flight
+        assert waiter.pollers.is_closed or not schedule._left_in_flight
 
 
 async def _check(outcomes: Iterable[Task | BaseException], count: int, regions: int = 1) -> None:
