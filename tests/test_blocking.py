@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from ecs_waiter import (
     TaskNotFoundError,
     TasksFailedError,
     WaitTimeoutError,
+    blocking,
 )
 from ecs_waiter.blocking import wait_for_task, wait_for_tasks
 
@@ -360,3 +362,64 @@ def test_ids_are_read_in_the_calling_thread(ecs_emulator: EcsEmulator) -> None:
     wait_for_tasks(ids(), policy=SOON)
     wait_for_tasks({"cn-hangzhou": ids()}, policy=SOON)
     assert read_in == [threading.current_thread()] * 2
+
+
+def test_iterators(ecs_emulator: EcsEmulator) -> None:
+    """The iterators give what the awaited ones give, in the calling thread."""
+    ids = [ecs_emulator.add_task(duration=0.05), ecs_emulator.add_task(outcome="Failed", error=("C", "why"))]
+    given = list(blocking.events(ids, policy=SOON))
+    assert sorted(event.task_id for event in given if event.final) == sorted(ids)
+    outcomes = list(blocking.as_completed((task_id for task_id in ids), policy=SOON))
+    assert {type(outcome) for outcome in outcomes} == {Task, TaskFailedError}
+    assert {task.task_status for task in blocking.updates(ids, policy=SOON)} == {"Finished", "Failed"}
+
+
+@pytest.mark.parametrize("name", ["events", "as_completed", "updates"])
+def test_what_an_iterator_raises(ecs_emulator: EcsEmulator, name: str) -> None:
+    """Misuse raises where the iterator is made, a deadline where it is read."""
+    iterate = getattr(blocking, name)
+    with pytest.raises(ValueError, match="comma"):
+        iterate(["a,b"])
+    iteration = iterate([ecs_emulator.add_task(duration=1000)], timeout=0.2, policy=SOON)
+    with pytest.raises(WaitTimeoutError):
+        list(iteration)
+
+
+def test_an_iterator_that_is_left(ecs_emulator: EcsEmulator) -> None:
+    """Who leaves an iteration early leaves the rest unpolled."""
+    task_id = ecs_emulator.add_task(duration=1000)
+    for _event in blocking.events([task_id], policy=SOON):
+        break
+    time.sleep(0.2)
+    calls = len(ecs_emulator.requests)
+    time.sleep(0.2)
+    assert len(ecs_emulator.requests) == calls
+
+
+def test_starting_and_canceling(ecs_emulator: EcsEmulator) -> None:
+    """A start returns the IDs, `run` waits, too, and `cancel_task` says whether it came in time."""
+    ecs_emulator.plan("ImportImage", duration=1000)
+    started = blocking.start("ImportImage", params={"ImageName": "a"}, policy=SOON)
+    assert started.task_id is not None
+    assert blocking.cancel_task(started.task_id) is True
+    assert blocking.cancel_task(started.task_id) is False
+    seen: list[tuple[str, threading.Thread]] = []
+    task = blocking.run(
+        "RedeployInstance",
+        params={"InstanceId": "i-1"},
+        policy=SOON,
+        on_update=lambda task: seen.append((task.task_status, threading.current_thread())),
+    )
+    assert task.task_status == "Finished"
+    assert seen[-1] == ("Finished", threading.current_thread())
+
+
+def test_an_iterator_left_at_the_end_of_the_program(ecs_emulator: EcsEmulator) -> None:
+    """A program whose iteration is left open ends, and prints nothing."""
+    code = f"""
+        from ecs_waiter import blocking
+        iteration = blocking.events([{ecs_emulator.add_task(duration=1000)!r}])
+        next(iteration)
+    """
+    run = _program(code)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from ecs_waiter import (
     EcsWaiterError,
     OperationProgress,
     PollPolicy,
+    StartedTask,
     StaticCredentials,
     Task,
     TaskDetail,
@@ -29,8 +30,15 @@ from ecs_waiter import (
     TaskStatus,
     TaskWaiter,
     ThrottledError,
+    WaitEvent,
     WaitTimeoutError,
+    as_completed,
     blocking,
+    cancel_task,
+    events,
+    run,
+    start,
+    updates,
     wait_for_task,
     wait_for_tasks,
     wait_proportional,
@@ -87,8 +95,36 @@ async def mistakes(flag: bool) -> None:
     print(wrong, unchecked, either, blocked, waited, changed)
 
 
+async def functions() -> None:
+    everything: AsyncGenerator[WaitEvent, None] = events(["t-1"], region_id="cn-hangzhou", timeout=5)
+    outcomes: AsyncGenerator[Task | EcsWaiterError, None] = as_completed({"cn-hangzhou": ["t-1"]}, policy=policy)
+    changes: AsyncGenerator[Task, None] = updates(["t-1"], credentials=provider, trust_env=True)
+    started: StartedTask = await start("ImportImage", region_id="cn-hangzhou", params={"ImageName": "a"}, timeout=5)
+    ids: tuple[str, str | None, str | None, str, str | None] = (
+        started.region_id,
+        started.task_id,
+        started.resource_id,
+        started.request_id,
+        started.client_token,
+    )
+    always: Task = await run("ExportImage", params={"ImageId": "m-1"}, on_update=show, endpoint="http://127.0.0.1:1")
+    perhaps: Task | None = await run("ModifyDiskSpec")
+    is_canceled: bool = await cancel_task("t-1", region_id="cn-hangzhou")
+    async for event in everything:
+        fields: tuple[str, str, Task | None, EcsWaiterError | None, bool] = (
+            event.task_id,
+            event.region_id,
+            event.task,
+            event.error,
+            event.final,
+        )
+        event.final = False  # type: ignore[misc]
+        print(fields)
+    print(outcomes, changes, ids, always, perhaps, is_canceled)
+
+
 async def waiter() -> None:
-    async with TaskWaiter(credentials=None, endpoint=None, policy=PollPolicy(), session=None) as waiter:
+    async with TaskWaiter(None, None, PollPolicy(), None, region_id="cn-hangzhou", trust_env=False) as waiter:
         future: asyncio.Future[Task] = waiter.submit("t-1", region_id="cn-hangzhou")
         task: Task = await future
         tasks: dict[str, Task] = await waiter.wait(["t-1"], timeout=5, on_update=show, fail_fast=True)
@@ -106,6 +142,14 @@ async def waiter() -> None:
         perhaps: Task | None = await waiter.run("ModifyDiskSpec")
         operation: str = "ImportImage"
         any_one: Task | None = await waiter.run(operation)
+        begun: StartedTask = await waiter.start("ImportImage", region_id="cn-hangzhou", params={}, timeout=5)
+        is_canceled: bool = await waiter.cancel_task("t-1", region_id="cn-hangzhou")
+        one: Task = await waiter.wait_for_task("t-1", timeout=5)
+        several: dict[str, Task] = await waiter.wait_for_tasks(["t-1"], timeout=5)
+        either: dict[str, Task | EcsWaiterError] = await waiter.wait_for_tasks(["t-1"], return_exceptions=True)
+        event: WaitEvent
+        async for event in waiter.events(["t-1"], region_id="cn-hangzhou", timeout=5):
+            print(event.task_id, begun, is_canceled, one, several, either)
         calls: int = waiter.stats.regions["cn-hangzhou"].calls
         print(task, tasks, both, started, redeployed, perhaps, any_one, calls)
 
@@ -165,7 +209,14 @@ def threads() -> None:
     one: Task = blocking.wait_for_task("t-1", region_id="cn-hangzhou", timeout=5, on_update=show)
     several: dict[str, Task] = blocking.wait_for_tasks(["t-1"], policy=fixed)
     both: dict[str, Task | EcsWaiterError] = blocking.wait_for_tasks(["t-1"], return_exceptions=True)
-    print(one, several, both)
+    everything: Generator[WaitEvent, None, None] = blocking.events(["t-1"], timeout=5)
+    outcomes: Generator[Task | EcsWaiterError, None, None] = blocking.as_completed(["t-1"], policy=fixed)
+    changes: Generator[Task, None, None] = blocking.updates(["t-1"], region_id="cn-hangzhou")
+    started: StartedTask = blocking.start("ImportImage", params={})
+    always: Task = blocking.run("ImportImage", on_update=show)
+    perhaps: Task | None = blocking.run("ModifyDiskSpec")
+    is_canceled: bool = blocking.cancel_task("t-1")
+    print(one, several, both, everything, outcomes, changes, started, always, perhaps, is_canceled)
 
 
 async def emulator(virtual_ecs: EcsEmulator) -> None:
