@@ -69,7 +69,10 @@ class Redactor:
     def is_clean(self, body: bytes, signature: str) -> bool:
         """Whether `steps` would find nothing in what is parsed from `body`. Costs a few microseconds."""
         needles = (signature, *self._runs)
-        return not any(needle.encode() in body for needle in needles) and _SPELLED.search(body) is None
+        if any(needle.encode() in body for needle in needles):
+            return False
+        # The search for one byte takes a microsecond, the pattern twenty.
+        return b"\\" not in body or _SPELLED.search(body) is None
 
     def steps(self, data: Any, signature: str) -> Generator[None, None, Any]:
         """Return parsed JSON without the secrets, the request's `signature` and lone surrogates.

@@ -76,6 +76,18 @@ class PollAnswer:
     def __repr__(self) -> str:
         return f"PollAnswer({self._region_id!r}, {self.row_count} rows, {self.unread} unread)"
 
+    def is_complete(self, asked: set[str]) -> bool:
+        """Whether an ID of those asked that is not listed is absent.
+
+        That is so if all rows could be read, are as many as the service counts, and are about IDs that were asked. An
+        answer without a count is complete if it is about one ID.
+        """
+        if self.total_count is None:
+            is_counted = len(asked) == 1
+        else:
+            is_counted = self.total_count in {len(self.statuses), self.row_count}
+        return is_counted and not self.unread and asked.issuperset(self.statuses)
+
     def task(self, task_id: str) -> Task:
         """Return the task of a listed ID. It is validated on first use, because most rows of an answer are unchanged.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -13,15 +13,17 @@ from ecs_waiter.ids import MAX_BATCH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ecs_waiter.polling.isolation import Trouble
     from ecs_waiter.polling.outage import Absence
 
-__all__ = ["BATCH_SIZE", "Batch", "Entry", "by_age"]
+__all__ = ["BATCH_SIZE", "Batch", "Entry", "Trouble", "by_age"]
 
 _by_id = attrgetter("task_id")
 
 BATCH_SIZE = MAX_BATCH
 """IDs in a DescribeTasks call, at most."""
+
+
+_NOT_SEEN: tuple[None, str] = (None, "")
 
 
 @lru_cache(maxsize=1024)
@@ -36,7 +38,7 @@ class Entry:
     Attributes:
         task_id: The ID.
         subscribers: Who waits for it; the schedule does not look at them.
-        seen: The status and the operation last seen; None before the task was seen.
+        seen: The status and the operation last seen; (None, "") before the task was seen.
         created_at: When the task was created, on the schedule's clock; when the ID was added until it is seen.
         absence: Set while the answers lack the ID.
         batch: The batch that holds the ID, in the queue or in flight; None if the ID is new or has left.
@@ -47,7 +49,7 @@ class Entry:
     def __init__(self, task_id: str, created_at: float) -> None:
         self.task_id = task_id
         self.subscribers: Any = None
-        self.seen: tuple[str, str] | None = None
+        self.seen: tuple[str | None, str] = _NOT_SEEN
         self.created_at = created_at
         self.absence: Absence | None = None
         self.batch: Batch | None = None
@@ -55,19 +57,42 @@ class Entry:
     @property
     def status(self) -> str | None:
         """The status last seen; None before the task was seen."""
-        return None if self.seen is None else self.seen[0]
+        return self.seen[0]
 
     @property
     def action(self) -> str:
         """The operation that started the task; empty before the task was seen."""
-        return "" if self.seen is None else self.seen[1]
+        return self.seen[1]
 
     def see(self, status: str, action: str | None = None) -> None:
         """Note a status, and the operation where it is known."""
         self.seen = _shared(status, self.action if action is None else action)
 
+    def forget(self) -> None:
+        """Forget what was seen."""
+        self.seen, self.absence = _NOT_SEEN, None
+
     def __repr__(self) -> str:
         return f"Entry({self.task_id!r}, {self.status or ('absent' if self.absence else 'unseen')})"
+
+
+@dataclass(slots=True)
+class Trouble:
+    """What went wrong with a batch since its last good answer. Halves inherit it.
+
+    Attributes:
+        since: When the first call that failed was made.
+        answers: Good answers of the region when that call came back.
+        answers_at_fault: The same when the last call came back.
+        faults: Faults in a row.
+        rejections: Rejections in a row.
+    """
+
+    since: float
+    answers: int
+    answers_at_fault: int
+    faults: int = 0
+    rejections: int = 0
 
 
 class Batch:

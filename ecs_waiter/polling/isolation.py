@@ -6,15 +6,16 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ecs_waiter.polling.batch import BATCH_SIZE, Batch, Trouble
 from ecs_waiter.polling.outage import TICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ecs_waiter.errors import ApiError
-    from ecs_waiter.polling.batch import Batch, Entry
+    from ecs_waiter.polling.batch import Entry
 
-__all__ = ["Decision", "Isolation", "Trouble"]
+__all__ = ["Decision", "Isolation"]
 
 _FAULTS_BEFORE_HALVING = 3
 """Faults in a row after which a batch is halved. Its halves are halved after each further fault."""
@@ -36,25 +37,6 @@ _ABOUT_REGION = (
     r"(?i)region|^(MissingParameter|InvalidAction|InvalidVersion|UnsupportedOperation"
     r"|InvalidOperation\.NotSupportedEndpoint)"
 )
-
-
-@dataclass(slots=True)
-class Trouble:
-    """What went wrong with a batch since its last good answer. Halves inherit it.
-
-    Attributes:
-        since: When the first call that failed was made.
-        answers: Good answers of the region when that call came back.
-        answers_at_fault: The same when the last call came back.
-        faults: Faults in a row.
-        rejections: Rejections in a row.
-    """
-
-    since: float
-    answers: int
-    answers_at_fault: int
-    faults: int = 0
-    rejections: int = 0
 
 
 @dataclass(slots=True)
@@ -126,14 +108,31 @@ class Isolation:
         """Whether the region has answered others since this batch failed the last time."""
         return batch.trouble is not None and self._answers > batch.trouble.answers_at_fault
 
-    def was_halved_in_silence(self, trouble: Trouble) -> bool:
-        """Whether a batch was halved while the region, until its last answer, answered nothing at all."""
+    def merge_halves(self, batches: list[Batch], now: float) -> list[Batch]:
+        """Put together what was halved while the region, until its last answer, answered nothing.
+
+        An outage may have been the cause. If not, the next fault halves it again.
+        """
+        halves = [
+            batch for batch in batches if batch.trouble is not None and self._was_halved_in_silence(batch.trouble)
+        ]
+        since = min((batch.trouble.since for batch in halves if batch.trouble is not None), default=now)
+        entries: list[Entry] = []
+        for batch in halves:
+            batch.drop_left()
+            entries += batch.entries
+            batch.live = 0
+        merged = []
+        for start in range(0, len(entries), BATCH_SIZE):
+            batch = Batch.merged(entries[start : start + BATCH_SIZE], halves, due=now)
+            batch.exclusive = True
+            batch.trouble = Trouble(since, self._answers, self._answers, faults=_FAULTS_BEFORE_HALVING - 1)
+            merged.append(batch)
+        return merged
+
+    def _was_halved_in_silence(self, trouble: Trouble) -> bool:
         in_silence = self._answers <= trouble.answers + 1
         return in_silence and trouble.faults >= _FAULTS_BEFORE_HALVING and not trouble.rejections
-
-    def halve_next_time(self, since: float) -> Trouble:
-        """The trouble of a batch that is put together from halves: its next fault halves it again."""
-        return Trouble(since, self._answers, self._answers, faults=_FAULTS_BEFORE_HALVING - 1)
 
     def _trouble(self, batch: Batch) -> Trouble:
         if batch.trouble is None:

@@ -96,48 +96,64 @@ class Outage:
 class Absence:
     """How long answers have lacked one ID. All times are on the clock that stops during outages.
 
+    Args:
+        grace: Seconds for which an ID may be absent.
+        budget: Seconds for which it may be counted but not listed.
+
     Attributes:
-        since: When the grace began, at the first complete answer that lacked the ID; None before.
         truncated: Truncated answers in a row that lacked the ID, answers with unreadable rows included.
-        truncated_since: When the first of these was asked for; None after a complete answer.
     """
 
-    __slots__ = ("since", "truncated", "truncated_since")
+    __slots__ = ("_budget", "_grace", "_since", "_truncated_since", "truncated")
 
-    def __init__(self) -> None:
-        self.since: float | None = None
+    def __init__(self, grace: float, budget: float) -> None:
+        self._grace = grace
+        self._budget = budget
+        # When the grace began, and when the first of the truncated answers was asked for.
+        self._since: float | None = None
+        self._truncated_since: float | None = None
         self.truncated = 0
-        self.truncated_since: float | None = None
 
     def __repr__(self) -> str:
-        return f"Absence(since={self.since}, truncated={self.truncated})"
+        return f"Absence(since={self._since}, truncated={self.truncated})"
 
     @property
     def is_certain(self) -> bool:
         """Whether the last answer was complete and lacked the ID."""
-        return self.since is not None and self.truncated == 0
+        return self._since is not None and self.truncated == 0
 
     @property
     def needs_own_call(self) -> bool:
         """Whether so many answers were truncated that the ID should be asked with fewer others."""
         return self.truncated >= _MOST_TRUNCATED
 
-    def in_truncated_answer(self, now: float, uncounted: float) -> None:
-        """A truncated answer says nothing; nor do the seconds since the answer before it count."""
+    @property
+    def ends(self) -> float:
+        """When the wait for the ID may end: unlisted for the budget, or absent for the grace."""
+        if self._truncated_since is not None:
+            return self._truncated_since + self._budget
+        return math.inf if self._since is None else self._since + self._grace
+
+    def in_truncated_answer(self, asked_at: float, since_last: float, *, is_alone: bool) -> bool:
+        """Note an answer that says nothing about the ID; returns whether the wait is over.
+
+        The seconds since the answer before it do not count for the grace. Among others the ID may have been cut off; if
+        it was asked alone, it would have been listed.
+        """
         self.truncated += 1
-        if self.truncated_since is None:
-            self.truncated_since = now
-        if self.since is not None:
-            self.since += uncounted
+        if self._truncated_since is None:
+            self._truncated_since = asked_at
+        if self._since is not None:
+            self._since += since_last
+        return is_alone and asked_at >= self.ends - TICK
 
-    def in_complete_answer(self, now: float, uncounted: float) -> None:
-        """A complete answer lacks the ID: start the grace, or let it run."""
+    def in_complete_answer(self, asked_at: float, uncounted: float) -> bool:
+        """Note an answer that lacks the ID, which starts the grace or lets it run; returns whether the wait is over.
+
+        It never is with the first such answer.
+        """
+        is_first = self._since is None
         self.truncated = 0
-        self.truncated_since = None
-        self.since = now if self.since is None else self.since + uncounted
-
-    def ends(self, grace: float, budget: float) -> float:
-        """When the wait for the ID may end, on the same clock: unlisted for the budget, or absent for the grace."""
-        if self.truncated_since is not None:
-            return self.truncated_since + budget
-        return math.inf if self.since is None else self.since + grace
+        self._truncated_since = None
+        self._since = asked_at if self._since is None else self._since + uncounted
+        return not is_first and asked_at >= self.ends - TICK

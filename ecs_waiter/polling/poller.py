@@ -7,12 +7,11 @@ import contextvars
 import functools
 import logging
 import math
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.limiter import Priority
 from ecs_waiter.api.retry import backoff
-from ecs_waiter.api.service_errors import concerns_credentials
 from ecs_waiter.errors import (
     ApiError,
     AuthenticationError,
@@ -24,6 +23,7 @@ from ecs_waiter.errors import (
 from ecs_waiter.polling.failure_details import FailureDetails
 from ecs_waiter.polling.notifier import Notifier
 from ecs_waiter.polling.outage import TICK
+from ecs_waiter.polling.region_errors import RegionErrors
 from ecs_waiter.polling.schedule import PollSchedule
 from ecs_waiter.polling.single_polls import SinglePolls
 from ecs_waiter.polling.subscribers import notify_failed, subscribers_of
@@ -45,10 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["RegionPoller"]
 
 _log = logging.getLogger("ecs_waiter.polling")
-
-_LOG_OUTAGE_AFTER = 10.0
-_LOG_OUTAGE_EVERY = 300.0
-"""Seconds without a good answer after which an outage is logged, and between two such lines at least."""
 
 _SLOW = 5.0
 """Seconds after which a call under way is given as the reason of a timeout, if the region has answered before."""
@@ -79,11 +75,9 @@ class RegionPoller:
         self._details = FailureDetails(region_id, client, self._spawn, self._clock, observer)
         self._notifier = Notifier(region_id, self._details, self._clock, unknown_statuses, observer)
         self._single_polls = SinglePolls()
-        self._last_fault = ApiError(None, "none so far")
+        self._errors = RegionErrors(region_id, policy.outage_budget)
         self._has_answered = False
         self._tried_at = -math.inf
-        self._outage_is_logged = False
-        self._outage_logged_at = -math.inf
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
         self._alarm: asyncio.Future[None] | None = None
@@ -118,7 +112,7 @@ class RegionPoller:
     @property
     def fault(self) -> ApiError | None:
         """The last fault, if no good answer has come since."""
-        return None if self._schedule.outage_ends == math.inf else self._last_fault
+        return None if self._schedule.outage_ends == math.inf else self._errors.last_fault
 
     def fault_at_deadline(self) -> ApiError | None:
         """Why the region does not answer: the last fault, or a call that has been under way for long."""
@@ -255,15 +249,14 @@ class RegionPoller:
         # IDs that come in the same iteration of the loop, or by a task started in it, share the call.
         await asyncio.sleep(0)
         while not self._is_closed and (batch := await self._next_batch()) is not None:
-            try:
-                poll = self._spawn(self._poll(batch, asyncio.get_running_loop().time()))
-            except BaseException:
-                self._limiter.release(Priority.POLL)
-                self._schedule.abandon(batch, self._clock.time())
-                raise
             # Not in the coroutine, which does not run at all if its task is canceled at once.
-            poll.add_done_callback(functools.partial(self._on_poll_done, batch, self._single_polls.begin(batch)))
-            del batch, poll  # while nothing is due, nothing is held
+            end = functools.partial(self._on_poll_done, batch, self._single_polls.begin(batch))
+            try:
+                self._spawn(self._poll(batch, asyncio.get_running_loop().time())).add_done_callback(end)
+            except BaseException:
+                end(None)
+                raise
+            del batch, end  # while nothing is due, nothing is held
         self._runner = None
 
     async def _next_batch(self) -> Batch | None:
@@ -273,7 +266,7 @@ class RegionPoller:
             now = self._clock.time()
             given_up_at = self._given_up_at()
             if given_up_at <= now + TICK:
-                self._fail_region(self._outage())
+                self._fail_region(self._errors.outage())
                 continue
             wake_at = min(schedule.wake_at(), given_up_at)
             # While a budget runs out, each gap in which the loop did not run counts.
@@ -301,15 +294,12 @@ class RegionPoller:
         return ends if self._clock.at(self._limiter.blocked_until) > ends else ends + self._policy.call_timeout
 
     async def _pass_limiter(self, given_up_at: float) -> bool:
-        if given_up_at == math.inf:
-            await self._limiter.acquire(Priority.POLL)
-            return True
-        try:
-            async with asyncio.timeout_at(self._clock.on_loop(given_up_at)):
+        limit = None if given_up_at == math.inf else self._clock.on_loop(given_up_at)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(limit):
                 await self._limiter.acquire(Priority.POLL)
-        except TimeoutError:
-            return False
-        return True
+            return True
+        return False
 
     async def _poll(self, batch: Batch, granted_at: float) -> None:
         """Make one call and apply what comes of it."""
@@ -349,32 +339,26 @@ class RegionPoller:
     def _apply(self, batch: Batch, answer: PollAnswer, now: float) -> None:
         self._has_answered = True
         self._notifier.service_clock = answer.date
-        if self._outage_is_logged:
-            self._outage_is_logged = False
-            _log.info("%s is responding again", self._region_id, extra={"region_id": self._region_id})
+        self._errors.log_answer()
         result = self._schedule.answer(batch, answer, now)
         try:
             self._notifier.changed((entry, answer.task(entry.task_id), is_new) for entry, is_new in result.changes)
             for entry in result.gone:
                 self._notifier.gone(entry)
             for entry in result.unlisted:
-                self._notifier.error(entry, self._unlisted(entry.task_id))
+                self._notifier.error(entry, self._errors.unlisted(entry.task_id))
         except Exception as error:
-            # The schedule has forgotten these already, so that `_die` does not reach them.
+            # `_die` does not reach these: the schedule has forgotten them already.
             self._details.give_up()
             for entry in [*(entry for entry, _ in result.changes), *result.gone, *result.unlisted]:
                 if entry.task_id not in self._schedule:
-                    notify_failed(subscribers_of(entry), entry.task_id, self._died(error))
+                    notify_failed(subscribers_of(entry), entry.task_id, self._errors.died(error))
             raise
-        self._check_strategy(result.error)
-
-    def _check_strategy(self, error: Exception | None) -> None:
-        if error is not None:
-            self._fail_region(_caused(error, f"the wait strategy failed, so {self._region_id} is not polled"))
+        if result.error is not None:
+            self._fail_region(self._errors.strategy_failed(result.error))
 
     def _apply_fault(self, batch: Batch, error: ApiError, now: float) -> None:
-        self._last_fault = error
-        asked_at = batch.asked_at
+        self._errors.last_fault = error
         if isinstance(error, AuthenticationError):
             self._fail_region(error)
             return
@@ -385,14 +369,13 @@ class RegionPoller:
             self.retried += 1
             decision = self._schedule.fault(batch, now=now, retry_after=error.retry_after)
             if decision.culprit is not None:
-                what = f"{self._region_id} keeps failing on {decision.culprit.task_id} alone"
-                self._notifier.error(decision.culprit, self._unavailable(what))
+                self._notifier.error(decision.culprit, self._errors.culprit(decision.culprit.task_id))
         else:
             self._apply_rejection(self._schedule.rejected(batch, error, now), error)
-        if self._schedule.is_spent(now) and asked_at >= self._clock.gap_ended_at:
-            self._fail_region(self._outage())
+        if self._schedule.is_spent(now) and batch.asked_at >= self._clock.gap_ended_at:
+            self._fail_region(self._errors.outage())
         else:
-            self._log_outage(error, now)
+            self._errors.log_fault(self._schedule.outage_ends - self._policy.outage_budget, now)
 
     def _apply_rejection(self, decision: Decision, error: ApiError) -> None:
         if decision.culprit is not None:
@@ -401,21 +384,12 @@ class RegionPoller:
             self._notifier.gone(entry)
         if decision.is_regional:
             self._fail_region(error)
-        self._check_strategy(decision.error)
-
-    def _log_outage(self, error: ApiError, now: float) -> None:
-        budget = self._policy.outage_budget
-        since = self._schedule.outage_ends - budget
-        if now < max(since + _LOG_OUTAGE_AFTER, self._outage_logged_at + _LOG_OUTAGE_EVERY):
-            return
-        self._outage_is_logged, self._outage_logged_at = True, now
-        what = "no credentials for %s" if concerns_credentials(error) else "%s is not responding"
-        fields = {"region_id": self._region_id}
-        _log.warning(f"{what}; retrying for %g s: %s", self._region_id, budget, error, extra=fields)
+        if decision.error is not None:
+            self._fail_region(self._errors.strategy_failed(decision.error))
 
     def _end_single_polls(self, batch: Batch, single_polls: SinglePolls) -> None:
-        """Resolve the single polls that a call has made."""
-        for entry in batch.entries:
+        """Resolve the single polls that a call made."""
+        for entry in batch.entries if single_polls else ():
             is_waiting = self._schedule.find(entry.task_id) is entry
             if is_waiting and self._schedule.is_isolating(entry):
                 # A rejected batch is asked again in parts, whose answers count.
@@ -435,39 +409,12 @@ class RegionPoller:
     def _fail_region(self, error: EcsWaiterError) -> None:
         """End all waits of the region with one error."""
         self._failures += 1
-        self._outage_is_logged = False
+        self._errors.end_outage()
         self._notifier.all_failed(self._schedule.clear(), error)
         self._single_polls.end_all()
-
-    def _outage(self) -> ServiceUnavailableError:
-        budget = self._policy.outage_budget
-        if concerns_credentials(self._last_fault):
-            return self._unavailable(f"no credentials for {self._region_id} in {budget:g} s")
-        return self._unavailable(f"{self._region_id} gave no good answer for {budget:g} s")
-
-    def _unavailable(self, what: str) -> ServiceUnavailableError:
-        last = self._last_fault
-        words = f"{what}; the last fault: {last.message}"
-        error = ServiceUnavailableError(last.code, words, last.request_id, last.http_status, region_id=self._region_id)
-        error.__cause__ = last
-        return error
-
-    def _unlisted(self, task_id: str) -> ServiceUnavailableError:
-        budget = self._policy.outage_budget
-        what = f"{self._region_id} counts {task_id} but has not listed it for {budget:g} s"
-        return ServiceUnavailableError(None, what, region_id=self._region_id)
 
     def _die(self, cause: BaseException) -> None:
         """Should our own code raise, every wait of the region gets that exception, and nobody hangs."""
         _log.error("polling %s ended by %s", self._region_id, type(cause).__name__)
         self._details.give_up()
-        self._fail_region(self._died(cause))
-
-    def _died(self, cause: BaseException) -> EcsWaiterError:
-        return _caused(cause, f"polling {self._region_id} ended by an error in its own code")
-
-
-def _caused(cause: BaseException, what: str) -> EcsWaiterError:
-    error = EcsWaiterError(f"{what}: {type(cause).__name__} (see the cause)")
-    error.__cause__ = cause
-    return error
+        self._fail_region(self._errors.died(cause))

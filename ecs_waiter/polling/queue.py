@@ -1,4 +1,4 @@
-"""NewEntries and BatchQueue: the IDs to ask first, and the batches that wait for their time."""
+"""What waits to be asked, and what is being asked: new IDs, batches by due time, and calls under way."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ecs_waiter.polling.batch import BATCH_SIZE, Batch
+from ecs_waiter.polling.batch import BATCH_SIZE, Batch, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ecs_waiter.polling.batch import Entry
-
-__all__ = ["BatchQueue", "NewEntries"]
+__all__ = ["BatchQueue", "Calls", "NewEntries"]
 
 
 class NewEntries:
@@ -135,3 +133,58 @@ def _has_live(heap: list[Batch]) -> bool:
     while heap and not heap[0].live:
         heapq.heappop(heap)
     return bool(heap)
+
+
+class Calls:
+    """The batches whose calls are under way, and the entries that left meanwhile."""
+
+    def __init__(self) -> None:
+        self._batches: set[Batch] = set()
+        self._left: dict[str, Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def begin(self, batch: Batch, now: float) -> None:
+        """The call for a batch is made."""
+        batch.in_flight = True
+        batch.asked_at = now
+        self._batches.add(batch)
+
+    def end(self, batch: Batch) -> None:
+        """The call is back."""
+        if not batch.in_flight:
+            return
+        batch.in_flight = False
+        self._batches.discard(batch)
+        for entry in batch.entries if self._left else ():
+            if self._left.get(entry.task_id) is entry:
+                del self._left[entry.task_id]
+                entry.batch = None
+        batch.drop_left()
+
+    def oldest(self) -> float:
+        """Return when the oldest of the calls was made."""
+        return min(batch.asked_at for batch in self._batches)
+
+    def leave(self, entry: Entry) -> None:
+        """An entry leaves during its call."""
+        self._left[entry.task_id] = entry
+
+    def leave_all(self) -> None:
+        """All entries leave. IDs that come back are served by their call, but do not get the old entry's error."""
+        self._left = {}
+        for batch in self._batches:
+            batch.entries = [Entry(entry.task_id, entry.created_at) for entry in batch.entries]
+            batch.live = 0
+            for entry in batch.entries:
+                entry.batch = batch
+                self.leave(entry)
+
+    def come_back(self, task_id: str) -> Entry | None:
+        """Return the entry of an ID that left during its call, so that the answer serves it; an ID is never in two."""
+        entry = self._left.pop(task_id, None)
+        if entry is not None and entry.batch is not None:
+            entry.batch.live += 1
+            entry.forget()
+        return entry

@@ -1,12 +1,13 @@
 """PollSchedule: which IDs are due now and when to wake - pure decisions, without clock, asyncio or I/O.
 
-It is told the time and what happened; it answers what to do. IDs live in batches, and a batch is the unit of all
-work: one call asks it, the wait strategy is asked once for it, and while nothing in it changes it stays one item.
+It gets the time and what happened, and returns what to do. IDs are grouped in batches: one call asks a batch, and the
+wait strategy is asked once for it.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ecs_waiter.api.tasks import FINAL_STATUSES
@@ -14,7 +15,7 @@ from ecs_waiter.polling.batch import BATCH_SIZE, Batch, Entry, by_age
 from ecs_waiter.polling.isolation import Decision, Isolation
 from ecs_waiter.polling.outage import TICK, Absence, Outage
 from ecs_waiter.polling.policy import PollPolicy, ask
-from ecs_waiter.polling.queue import BatchQueue, NewEntries
+from ecs_waiter.polling.queue import BatchQueue, Calls, NewEntries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,6 +32,7 @@ _SLOW = 5.0
 """Seconds after which a call under way no longer keeps a silent region from being asked again."""
 
 
+@dataclass(slots=True)
 class PollResult:
     """What an answer changes.
 
@@ -42,13 +44,10 @@ class PollResult:
         error: The wait strategy's error, which ends the region's waits.
     """
 
-    __slots__ = ("changes", "error", "gone", "unlisted")
-
-    def __init__(self) -> None:
-        self.changes: list[tuple[Entry, bool]] = []
-        self.gone: list[Entry] = []
-        self.unlisted: list[Entry] = []
-        self.error: Exception | None = None
+    changes: list[tuple[Entry, bool]] = field(default_factory=list)
+    gone: list[Entry] = field(default_factory=list)
+    unlisted: list[Entry] = field(default_factory=list)
+    error: Exception | None = None
 
 
 class PollSchedule:
@@ -63,14 +62,13 @@ class PollSchedule:
         self._policy = policy
         self._backoff = backoff
         self._new_in_a_row = 0
-        self._flying: set[Batch] = set()
+        self._calls = Calls()
         self._start_over()
 
     def _start_over(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._new = NewEntries(self._entries)
         self._queue = BatchQueue()
-        self._left_in_flight: dict[str, Entry] = {}
         self._renotify: set[str] = set()
         self._poll_again: set[str] = set()
         self._outage = Outage(self._policy.outage_budget, self._backoff)
@@ -85,7 +83,7 @@ class PollSchedule:
         return task_id in self._entries
 
     def __repr__(self) -> str:
-        return f"PollSchedule({len(self._entries)} IDs, {len(self._new)} new, {len(self._flying)} calls in flight)"
+        return f"PollSchedule({len(self._entries)} IDs, {len(self._new)} new, {len(self._calls)} calls under way)"
 
     def find(self, task_id: str) -> Entry | None:
         """Return the entry of an ID that is waited for."""
@@ -93,7 +91,7 @@ class PollSchedule:
 
     def add(self, task_ids: Iterable[str], now: float) -> list[Entry]:
         """Add IDs, and return their entries: those they already have, or new ones."""
-        if not self._entries and not self._flying:
+        if not self._entries and not self._calls:
             self._outage.restart(now)
         known = self._entries
         entries: list[Entry] = []
@@ -101,28 +99,16 @@ class PollSchedule:
         for task_id in task_ids:
             entry = known.get(task_id)
             if entry is None:
-                entry = self._come_back(task_id) if self._left_in_flight else None
+                entry = self._calls.come_back(task_id)
                 if entry is None:
                     entry = Entry(task_id, now)
                     new.append(entry)
+                else:
+                    self.renotify(entry)
                 known[task_id] = entry
             entries.append(entry)
         self._new.extend(new)
         return entries
-
-    def _come_back(self, task_id: str) -> Entry | None:
-        entry = self._left_in_flight.pop(task_id, None)
-        if entry is not None:
-            # Its call is still under way, and an ID is never in two: that answer serves the new wait.
-            batch = entry.batch
-            assert batch is not None  # noqa: S101 - kept by `remove`
-            batch.live += 1
-            entry.seen = entry.absence = None
-            self.renotify(entry)
-        return entry
-
-    def _is_waited_for(self, entry: Entry) -> bool:
-        return self._entries.get(entry.task_id) is entry
 
     def renotify(self, entry: Entry) -> None:
         """Have the next answer report the state of this entry even if it is unchanged."""
@@ -156,7 +142,7 @@ class PollSchedule:
             return
         batch.live -= 1
         if batch.in_flight:
-            self._left_in_flight[entry.task_id] = entry
+            self._calls.leave(entry)
         else:
             entry.batch = None
 
@@ -164,13 +150,7 @@ class PollSchedule:
         """Forget all IDs, and return their entries: the region has failed. Costs what is in flight, not what waits."""
         entries = self._entries
         self._start_over()
-        for batch in self._flying:
-            # New entries: an ID that comes back meanwhile is served by the call under way, but not by the old error.
-            batch.entries = [Entry(entry.task_id, entry.created_at) for entry in batch.entries]
-            batch.live = 0
-            for entry in batch.entries:
-                entry.batch = batch
-                self._left_in_flight[entry.task_id] = entry
+        self._calls.leave_all()
         return entries
 
     # -- who is asked when --------------------------------------------------------------------------------------------
@@ -182,9 +162,9 @@ class PollSchedule:
             return due
         # An outage ends with a last try, no matter what is due then.
         due = max(min(due, self._outage.ends), self._outage.paused_until)
-        if self._outage.is_silent and self._flying:
+        if self._outage.is_silent and self._calls:
             # One call at a time, unless it takes long, can show whether the region answers again.
-            due = max(due, self.oldest_call() + _SLOW)
+            due = max(due, self._calls.oldest() + _SLOW)
         return due
 
     def _queue_due(self) -> float:
@@ -204,18 +184,17 @@ class PollSchedule:
         """Compose the next call: new IDs first, then those due; room that is left carries those next due."""
         if self.wake_at() > now + TICK:
             return None
-        is_new_first = self._is_new_first(now)
-        if is_new_first:
+        if self._is_new_first(now):
             batch: Batch | None = self._new.pop(now, self._outage.healthy(now))
         else:
             batch = self._queue.pop(is_silent=self._outage.is_silent)
         if batch is None:
             return None
         if not batch.exclusive and batch.live < BATCH_SIZE:
-            batch = self._topped_up(batch)
-        batch.in_flight = True
-        batch.asked_at = now
-        self._flying.add(batch)
+            # Further IDs cost no call; their pause begins again.
+            entries, sources = self._queue.pop_next(BATCH_SIZE - batch.live)
+            batch = Batch.merged(batch.entries + entries, [batch, *sources], due=batch.due) if entries else batch
+        self._calls.begin(batch, now)
         return batch
 
     def _is_new_first(self, now: float) -> bool:
@@ -228,106 +207,85 @@ class PollSchedule:
             self._new_in_a_row = 0
         return is_first
 
-    def _topped_up(self, batch: Batch) -> Batch:
-        """Fill a call up with the IDs that are due next; they cost no call, and their pause begins again."""
-        entries, sources = self._queue.pop_next(BATCH_SIZE - batch.live)
-        return Batch.merged(batch.entries + entries, [batch, *sources], due=batch.due) if entries else batch
-
     # -- answers ------------------------------------------------------------------------------------------------------
 
     def answer(self, batch: Batch, answer: PollAnswer, now: float) -> PollResult:
-        """Apply a good answer and put the batch back.
-
-        An ID is absent only from a complete answer: one whose rows could all be read, are as many as the service
-        counts, and are about IDs that were asked. An answer without a count is complete if it is about one ID.
-        """
-        asked = set(batch.task_ids)
+        """Apply a good answer and put the batch back."""
         self._answered(batch, now)
-        statuses, total_count = answer.statuses, answer.total_count
-        is_counted = len(asked) == 1 if total_count is None else total_count in {len(statuses), answer.row_count}
-        is_complete = is_counted and not answer.unread and asked.issuperset(statuses)
         result = PollResult()
-        ended: list[Entry] = []
+        statuses = answer.statuses
         staying: list[Entry] = []
+        changed: list[Entry] = []
         missing: list[Entry] = []
-        timestamps: dict[float, float] = {}
-        batch.youngest = None
         for entry in batch.entries:
-            status = statuses.get(entry.task_id)
-            if status is None:
-                if not self._is_over(entry, batch, is_complete=is_complete):
-                    missing.append(entry)
-                elif is_complete:
-                    result.gone.append(entry)
-                else:
-                    result.unlisted.append(entry)
-                continue
-            entry.absence = None
-            is_new = status != entry.status
-            if is_new or entry.task_id in self._renotify:
-                result.changes.append((entry, is_new))
-            if status in FINAL_STATUSES:
-                ended.append(entry)
-                continue
-            staying.append(entry)
-            if is_new:
-                if entry.status is None and (age := answer.age_of(entry.task_id)) is not None:
-                    # Share equal timestamps: a float for each task would add 20 % memory.
-                    entry.created_at = timestamps.setdefault(age, now - age)
-                entry.see(status)
+            status = statuses.get(entry.task_id, "")
+            is_same = status == entry.seen[0] and entry.absence is None
+            (staying if is_same else changed if status else missing).append(entry)
+        if self._renotify:
+            result.changes += [(entry, False) for entry in staying if entry.task_id in self._renotify]
+        if changed:
+            staying += self._apply_changes(result, changed, answer, now)
+            batch.youngest = None
+        if missing:
+            missing = self._apply_absences(result, batch, missing, answer)
         self._renotify.difference_update(statuses)
-        self._forget_landed([*ended, *result.gone, *result.unlisted])
         try:
             self._regroup(batch, staying, missing, now)
         except Exception as error:  # noqa: BLE001 - the strategy is the user's code; what the answer brought stays true
             result.error = error
         return result
 
+    def _apply_changes(self, result: PollResult, changed: list[Entry], answer: PollAnswer, now: float) -> list[Entry]:
+        """Note new statuses; return the entries that go on."""
+        timestamps: dict[float, float] = {}
+        going_on: list[Entry] = []
+        for entry in changed:
+            status = answer.statuses[entry.task_id]
+            is_new = status != entry.status
+            if is_new or entry.task_id in self._renotify:
+                result.changes.append((entry, is_new))
+            entry.absence = None
+            if status in FINAL_STATUSES:
+                continue
+            going_on.append(entry)
+            if entry.status is None and (age := answer.age_of(entry.task_id)) is not None:
+                # Share equal timestamps: a float for each task would add 20 % memory.
+                entry.created_at = timestamps.setdefault(age, now - age)
+            entry.see(status)
+        self._forget_landed(entry for entry in changed if answer.statuses[entry.task_id] in FINAL_STATUSES)
+        return going_on
+
+    def _apply_absences(
+        self, result: PollResult, batch: Batch, missing: list[Entry], answer: PollAnswer
+    ) -> list[Entry]:
+        """Note which IDs an answer lacks; return the entries whose wait goes on."""
+        is_complete = answer.is_complete(set(batch.task_ids))
+        over = [entry for entry in missing if self._is_over(entry, batch, is_complete=is_complete)]
+        if not over:
+            return missing
+        (result.gone if is_complete else result.unlisted).extend(over)
+        self._forget_landed(over)
+        return [entry for entry in missing if entry.batch is not None]
+
     def _answered(self, batch: Batch, now: float) -> None:
-        self._land(batch)
+        self._calls.end(batch)
         was_silent = self._outage.is_silent
         self._outage.answered(now)
         self._isolation.answered()
         if was_silent:
-            self._merge_halves(now)
-
-    def _merge_halves(self, now: float) -> None:
-        """Put together what was halved while the region answered nothing: an outage may have been the cause."""
-        halves = [
-            batch
-            for batch in self._queue.exclusive()
-            if batch.trouble is not None and self._isolation.was_halved_in_silence(batch.trouble)
-        ]
-        since = min((batch.trouble.since for batch in halves if batch.trouble is not None), default=now)
-        entries: list[Entry] = []
-        for batch in halves:
-            batch.drop_left()
-            entries += batch.entries
-            batch.live = 0
-        for start in range(0, len(entries), BATCH_SIZE):
-            merged = Batch.merged(entries[start : start + BATCH_SIZE], halves, due=now)
-            merged.exclusive = True
-            merged.trouble = self._isolation.halve_next_time(since)
-            self._queue.push(merged)
+            for merged in self._isolation.merge_halves(self._queue.exclusive(), now):
+                self._queue.push(merged)
 
     def _is_over(self, entry: Entry, batch: Batch, *, is_complete: bool) -> bool:
-        """Whether the wait for a missing ID is over: absent for the grace, or counted but unlisted for the budget.
-
-        Only time between answers counts. An answer, however late it comes, shows the time when it was asked for.
-        """
-        is_first = entry.absence is None or entry.absence.since is None
-        absence = entry.absence = entry.absence or Absence()
+        """Whether the wait for a missing ID is over: absent for the grace, or counted but unlisted for the budget."""
+        entry.absence = entry.absence or Absence(self._policy.not_found_grace, self._policy.outage_budget)
+        # Only time between answers counts. An answer, however late it comes, shows the time when it was asked for.
         asked_at = self._outage.healthy(batch.asked_at)
         since_last = asked_at - batch.answered
-        if is_complete:
-            has_failed = batch.trouble is not None and batch.trouble.faults > 0
-            absence.in_complete_answer(asked_at, since_last if has_failed else 0.0)
-            may_end = not is_first
-        else:
-            absence.in_truncated_answer(asked_at, since_last)
-            # Among others an ID may have been cut off; asked alone, it would have been listed.
-            may_end = batch.live == 1
-        return may_end and asked_at >= absence.ends(self._policy.not_found_grace, self._policy.outage_budget) - TICK
+        if not is_complete:
+            return entry.absence.in_truncated_answer(asked_at, since_last, is_alone=batch.live == 1)
+        has_failed = batch.trouble is not None and batch.trouble.faults > 0
+        return entry.absence.in_complete_answer(asked_at, since_last if has_failed else 0.0)
 
     def _regroup(self, batch: Batch, staying: list[Entry], missing: list[Entry], now: float) -> None:
         """Put the IDs that still wait back, in batches of one pace; the same batch again if no ID left it."""
@@ -369,8 +327,7 @@ class PollSchedule:
         batch.due = now + ask(self._policy.wait, polls=batch.polls, age=max(0.0, now - batch.youngest))
         for entry in batch.entries:
             if entry.absence is not None:
-                ends = entry.absence.ends(self._policy.not_found_grace, self._policy.outage_budget)
-                batch.due = min(batch.due, now + max(ends - batch.answered, 0.0))
+                batch.due = min(batch.due, now + max(entry.absence.ends - batch.answered, 0.0))
         self._queue.push(batch)
 
     # -- faults -------------------------------------------------------------------------------------------------------
@@ -382,7 +339,7 @@ class PollSchedule:
 
     def fault(self, batch: Batch, *, now: float, retry_after: float | None = None) -> Decision:
         """A transient fault: the batch comes again later, in halves if it keeps failing; if all fails, all pause."""
-        self._land(batch)
+        self._calls.end(batch)
         # While the region answers others, the fault is this batch's own.
         if retry_after or not self._isolation.others_answered(batch):
             self._outage.failed(batch.asked_at, now, retry_after)
@@ -393,10 +350,10 @@ class PollSchedule:
     def rejected(self, batch: Batch, error: ApiError, now: float) -> Decision:
         """The service rejected the batch: the bad ID is isolated, unless the rejection is about the region."""
         asked = len(batch.entries)
-        self._land(batch)
+        self._calls.end(batch)
         if batch.live < asked:
             # The bad one may have left meanwhile.
-            self._ask_again(batch, now)
+            self.returned(batch, now)
             return Decision()
         is_only = batch.live == len(self._entries)
         decision = self._isolation.rejected(batch, error, now, is_only=is_only)
@@ -429,10 +386,7 @@ class PollSchedule:
 
     def returned(self, batch: Batch, now: float) -> None:
         """The call says nothing about its IDs: ask again."""
-        self._land(batch)
-        self._ask_again(batch, now)
-
-    def _ask_again(self, batch: Batch, now: float) -> None:
+        self._calls.end(batch)
         if batch.live:
             batch.due = now
             self._queue.push(batch)
@@ -445,29 +399,17 @@ class PollSchedule:
             for entry in batch.entries:
                 if entry.task_id in self._poll_again:
                     self._poll_again.discard(entry.task_id)
-                    if self._is_waited_for(entry):
+                    if self.find(entry.task_id) is entry:
                         self.poll_now(entry)
 
     def oldest_call(self) -> float:
         """When the oldest of the calls under way was made."""
-        return min(batch.asked_at for batch in self._flying)
+        return self._calls.oldest()
 
     @property
     def in_flight(self) -> int:
         """Calls under way."""
-        return len(self._flying)
-
-    def _land(self, batch: Batch) -> None:
-        if not batch.in_flight:
-            return
-        batch.in_flight = False
-        self._flying.discard(batch)
-        if self._left_in_flight:
-            for entry in batch.entries:
-                if self._left_in_flight.get(entry.task_id) is entry:
-                    del self._left_in_flight[entry.task_id]
-                    entry.batch = None
-        batch.drop_left()
+        return len(self._calls)
 
     def _forget_landed(self, entries: Iterable[Entry]) -> None:
         for entry in entries:

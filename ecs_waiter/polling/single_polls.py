@@ -37,6 +37,9 @@ class SinglePolls:
     def __init__(self) -> None:
         self._by_id: defaultdict[str, list[_SinglePoll]] = defaultdict(list)
 
+    def __len__(self) -> int:
+        return len(self._by_id)
+
     def add(self, task_ids: Sequence[str], subscriber: Subscriber) -> asyncio.Future[None]:
         """Return a future that resolves when `end` was called for each of these tasks."""
         poll = _SinglePoll(subscriber, len(task_ids))

@@ -71,7 +71,7 @@ async def _nothing_left(waiter: TaskWaiter) -> None:
         assert not poller._notifier._last_seen
         assert not schedule._new
         # A closed waiter forgets its calls under way, and is forgotten itself.
-        assert waiter.pollers.is_closed or not schedule._left_in_flight
+        assert waiter.pollers.is_closed or not schedule._calls._left
 
 
 async def _check(outcomes: Iterable[Task | BaseException], count: int, regions: int = 1) -> None:
