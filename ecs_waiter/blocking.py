@@ -129,9 +129,6 @@ def wait_for_task(  # noqa: PLR0913 - the public API
     """Wait until one task has ended, and return it.
 
     Arguments and errors are those of `ecs_waiter.wait_for_task`; `on_update` is called in the calling thread.
-
-    Raises:
-        RuntimeError: As `wait_for_tasks` raises it.
     """
     check_may_block()
     options = WaitOptions(region_id, timeout, on_update=on_update, fail_fast=fail_fast)
@@ -155,9 +152,6 @@ def events(  # noqa: PLR0913 - the public API
     """Iterate over everything that happens to the tasks, until all have ended.
 
     Arguments and errors are those of `ecs_waiter.events`. An iteration that is left early ends when it is closed.
-
-    Raises:
-        RuntimeError: As `wait_for_tasks` raises it.
     """
     options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
     return _iterate(functions.events, task_ids, region_id, timeout, options)
@@ -176,9 +170,6 @@ def as_completed(  # noqa: PLR0913 - the public API
     """Iterate over the outcomes as they come: each a Task, or an error.
 
     Arguments and errors are those of `ecs_waiter.as_completed`. An iteration that is left early ends when it is closed.
-
-    Raises:
-        RuntimeError: As `wait_for_tasks` raises it.
     """
     options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
     return _iterate(functions.as_completed, task_ids, region_id, timeout, options)
@@ -197,9 +188,6 @@ def updates(  # noqa: PLR0913 - the public API
     """Iterate over the tasks at first sight and at every change of status.
 
     Arguments and errors are those of `ecs_waiter.updates`. An iteration that is left early ends when it is closed.
-
-    Raises:
-        RuntimeError: As `wait_for_tasks` raises it.
     """
     options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
     return _iterate(functions.updates, task_ids, region_id, timeout, options)
@@ -216,11 +204,7 @@ def start(  # noqa: PLR0913 - the public API
     policy: PollPolicy | None = None,
     trust_env: bool = False,
 ) -> StartedTask:
-    """Start a task and return its ID at once. Arguments and errors are those of `ecs_waiter.start`.
-
-    Raises:
-        RuntimeError: As `wait_for_tasks` raises it.
-    """
+    """Start a task and return its ID at once. Arguments and errors are those of `ecs_waiter.start`."""
     options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
     return _run(options, lambda waiter, _: waiter.start(operation, region_id=region_id, params=params, timeout=timeout))
 
@@ -270,9 +254,6 @@ def run(  # noqa: PLR0913 - the public API
     """Start a task and wait for it.
 
     Arguments and errors are those of `ecs_waiter.run`; `on_update` is called in the calling thread.
-
-    Raises:
-        RuntimeError: As `wait_for_tasks` raises it.
     """
     options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
     return _run(
@@ -291,11 +272,7 @@ def cancel_task(  # noqa: PLR0913 - the public API
     policy: PollPolicy | None = None,
     trust_env: bool = False,
 ) -> bool:
-    """Cancel a task. Arguments and errors are those of `ecs_waiter.cancel_task`.
-
-    Raises:
-        RuntimeError: As `wait_for_tasks` raises it.
-    """
+    """Cancel a task. Arguments and errors are those of `ecs_waiter.cancel_task`."""
     options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
     return _run(options, lambda waiter, _: waiter.cancel_task(task_id, region_id=region_id))
 

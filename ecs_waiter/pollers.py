@@ -16,13 +16,14 @@ from ecs_waiter.polling.poller import RegionPoller
 from ecs_waiter.runtimes import finished, running_loop
 from ecs_waiter.slices import in_slices
 from ecs_waiter.telemetry import telemetry
-from ecs_waiter.wait import FutureSubscriber, Wait, WaitEvent
+from ecs_waiter.wait import Wait, WaitEvent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from ecs_waiter.api.client import EcsClient
     from ecs_waiter.arguments import WaitOptions
+    from ecs_waiter.errors import EcsWaiterError
     from ecs_waiter.models import Task
     from ecs_waiter.polling.policy import PollPolicy
     from ecs_waiter.starting import Start, StartedTask
@@ -247,3 +248,31 @@ def _close_waits(waits: list[Wait]) -> None:
 def _cancel_futures(futures: list[asyncio.Future[Task]]) -> None:
     for future in futures:
         future.cancel()
+
+
+class FutureSubscriber:
+    """The Subscriber of one future; `error` is what the future was resolved with."""
+
+    __slots__ = ("error", "future")
+
+    wants_changes = False
+    needs_detail = True
+
+    def __init__(self, future: asyncio.Future[Task]) -> None:
+        self.future = future
+        self.error: EcsWaiterError | None = None
+
+    def task_changed(self, task: Task) -> None:
+        """A future has no use for changes."""
+
+    def tasks_finished(self, tasks: Sequence[Task]) -> None:
+        """Resolve the future."""
+        if not self.future.done():
+            (task,) = tasks
+            self.future.set_result(task)
+
+    def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool, task: Task | None) -> None:  # noqa: ARG002 - of a Subscriber
+        """Resolve the future."""
+        if not self.future.done():
+            self.error = error
+            self.future.set_exception(error)

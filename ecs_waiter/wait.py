@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ecs_waiter.ids import Targets
     from ecs_waiter.polling.poller import RegionPoller
 
-__all__ = ["FutureSubscriber", "Outcome", "Wait", "WaitEvent", "outcomes_of", "updates_of"]
+__all__ = ["Outcome", "Wait", "WaitEvent", "outcomes_of", "updates_of"]
 
 Outcome = Task | EcsWaiterError
 
@@ -51,7 +51,7 @@ class WaitEvent:
     Attributes:
         task_id: The task.
         region_id: Its region.
-        task: The task as it was last seen; None if the service never listed it, or its whole region failed.
+        task: The task as it was last seen; None if the service never listed it.
         error: Why the wait for the task failed; None for a change, and for a task that finished.
         final: Whether this is the end, after which nothing more comes for this task. An end is not also a change.
     """
@@ -70,7 +70,7 @@ class Wait:
         targets: The tasks.
         timeout: Seconds from now that all of it may take; 0 is a single poll; None is no limit.
         wants_changes: Whether each change of a task is an event.
-        wants_outcomes: Whether each end is an event. If it is not, an end counts as a change.
+        wants_outcomes: Whether each end is an event; otherwise it is a change. The first IDs are checked at once then.
         needs_detail: Whether a failure is reported when its reason is known.
         keeps_outcomes: Whether outcomes and last states are kept for the results and the errors.
         fail_fast: Whether the first failure ends the wait.
@@ -93,8 +93,8 @@ class Wait:
         fail_fast: bool = False,
     ) -> None:
         self._loop = running_loop()
-        self._timeout = timeout
-        self._deadline = None if timeout is None else self._loop.time() + timeout
+        self._timeout = checked_timeout(timeout)
+        self._deadline = None if self._timeout is None else self._loop.time() + self._timeout
         self._is_last_poll = timeout == 0
         self.targets = targets
         self.wants_changes = wants_changes
@@ -114,33 +114,29 @@ class Wait:
         self._is_sealed = False
         self._is_expired = False
         self._is_closed = False
-        self._regional: set[EcsWaiterError] = set()
+        self._regional: dict[EcsWaiterError, str] = {}
         self._errors: dict[EcsWaiterError, None] = {}
         self._left_over: list[str] = []
         self._last: dict[str, Task | None] = {}
         self._unasked = 0
         self._faults: dict[str, ApiError] = {}
+        if wants_outcomes:
+            targets.begin()
 
     @classmethod
     def for_events(cls, targets: Targets, timeout: float | None) -> Self:
         """A wait whose events are all changes and outcomes, none of which is kept: they may be a million."""
-        return cls._begun(targets, timeout, wants_changes=True, wants_outcomes=True, keeps_outcomes=False)
+        return cls(targets, timeout, wants_changes=True, wants_outcomes=True, keeps_outcomes=False)
 
     @classmethod
     def for_outcomes(cls, targets: Targets, timeout: float | None) -> Self:
         """A wait whose events are the outcomes."""
-        return cls._begun(targets, timeout, wants_outcomes=True)
+        return cls(targets, timeout, wants_outcomes=True)
 
     @classmethod
     def for_updates(cls, targets: Targets, timeout: float | None) -> Self:
         """A wait whose events are all changes and outcomes, a failure without its reason."""
-        return cls._begun(targets, timeout, wants_changes=True, wants_outcomes=True, needs_detail=False)
-
-    @classmethod
-    def _begun(cls, targets: Targets, timeout: float | None, **flags: bool) -> Self:
-        wait = cls(targets, checked_timeout(timeout), **flags)
-        targets.begin()
-        return wait
+        return cls(targets, timeout, wants_changes=True, wants_outcomes=True, needs_detail=False)
 
     def __repr__(self) -> str:
         return f"<Wait for {len(self.targets)} tasks, {self.pending} pending>"
@@ -159,14 +155,14 @@ class Wait:
         if not self._is_sealed:
             self._end({task.task_id: task for task in tasks})
 
-    def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool) -> None:
+    def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool, task: Task | None) -> None:
         """Take an error."""
         if not self._is_sealed:
-            if is_regional:
-                self._regional.add(error)
-            self._end({task_id: error})
+            if is_regional and error not in self._regional:
+                self._regional[error] = self._region_of(task_id, error)
+            self._end({task_id: error}, task)
 
-    def _end(self, outcomes: Mapping[str, Outcome]) -> None:
+    def _end(self, outcomes: Mapping[str, Outcome], last_known: Task | None = None) -> None:
         """Take outcomes. The first outcome of a task counts."""
         new = {task_id: outcome for task_id, outcome in outcomes.items() if task_id not in self.outcomes}
         self.outcomes.update(new if self._keeps_outcomes else dict.fromkeys(new, _NOT_KEPT))
@@ -175,21 +171,20 @@ class Wait:
             if isinstance(outcome, EcsWaiterError):
                 self.failures[type(outcome).__name__] += 1
             if self._wants_outcomes:
-                self._events.append(self._final_event(task_id, outcome))
+                self._events.append(self._final_event(task_id, outcome, last_known))
         if self._events or self._is_over:
             self._wake()
 
-    def _final_event(self, task_id: str, outcome: Outcome) -> WaitEvent:
+    def _final_event(self, task_id: str, outcome: Outcome, last_known: Task | None) -> WaitEvent:
         if isinstance(outcome, Task):
             return WaitEvent(task_id, outcome.region_id, outcome, None, final=True)
-        task = outcome.task if isinstance(outcome, TaskError) else None
-        return WaitEvent(task_id, self._region_of(task_id, outcome), task, outcome, final=True)
+        task = outcome.task if isinstance(outcome, TaskError) else last_known
+        region_id = self._regional.get(outcome) or self._region_of(task_id, outcome)
+        return WaitEvent(task_id, region_id, task, outcome, final=True)
 
     def _region_of(self, task_id: str, error: EcsWaiterError) -> str:
-        region_id: str | None = getattr(error, "region_id", None)
-        if region_id is not None and region_id in self.targets.regions:
-            return region_id
-        return next(region_id for region_id, task_ids in self.targets.regions.items() if task_id in task_ids)
+        named: str | None = getattr(error, "region_id", None)
+        return named or next(region_id for region_id, ids in self.targets.regions.items() if task_id in ids)
 
     # -- as its owner uses it -----------------------------------------------------------------------------------------
 
@@ -313,7 +308,7 @@ class Wait:
         # The loop did not run when the deadline passed: each pending task is polled once more.
         self._is_last_poll, self.needs_detail = True, False
         self._set_timer(now + self._call_timeout)
-        in_slices(self._asked(), self._poll_once).add_done_callback(lambda _: self._expire_when_polled())
+        in_slices(self._asked(), self._poll_once).add_done_callback(self._expire_when_polled)
 
     def _poll_once(self, asked: list[tuple[str, str]]) -> None:
         if self._leaving is not None or self._is_closed:
@@ -325,10 +320,10 @@ class Wait:
         for region_id, task_ids in by_region.items():
             self._polls.append(self._poller(region_id).poll_once(task_ids, self))
 
-    def _expire_when_polled(self) -> None:
-        asyncio.gather(*self._polls).add_done_callback(lambda _: self._expire())
+    def _expire_when_polled(self, _: object = None) -> None:
+        asyncio.gather(*self._polls).add_done_callback(self._expire)
 
-    def _expire(self) -> None:
+    def _expire(self, _: object = None) -> None:
         """End the wait at its deadline, whether or not anybody takes its events."""
         if not self._is_sealed and not self._is_closed and self._leaving is None:
             self._is_sealed = True
@@ -401,7 +396,9 @@ class Wait:
 
     def _with_progress(self, error: EcsWaiterError) -> EcsWaiterError:
         """An error that is raised as itself takes along what a wait for several IDs knows."""
-        return error if len(self.targets) == 1 else error.with_progress(self.outcomes, self._left_over)
+        if len(self.targets) == 1:
+            return error
+        return error.with_progress(self.outcomes if self._keeps_outcomes else {}, self._left_over)
 
     def _wake(self) -> None:
         if self._waker is not None and not self._waker.done():
@@ -426,31 +423,3 @@ async def updates_of(wait: Wait, events: AsyncGenerator[WaitEvent, None]) -> Asy
                 yield event.task
     if (failure := wait.failure(but=_ENDS)) is not None:
         raise failure
-
-
-class FutureSubscriber:
-    """The Subscriber of one future; `error` is what the future was resolved with."""
-
-    __slots__ = ("error", "future")
-
-    wants_changes = False
-    needs_detail = True
-
-    def __init__(self, future: asyncio.Future[Task]) -> None:
-        self.future = future
-        self.error: EcsWaiterError | None = None
-
-    def task_changed(self, task: Task) -> None:
-        """A future has no use for changes."""
-
-    def tasks_finished(self, tasks: Sequence[Task]) -> None:
-        """Resolve the future."""
-        if not self.future.done():
-            (task,) = tasks
-            self.future.set_result(task)
-
-    def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool) -> None:  # noqa: ARG002 - a Subscriber
-        """Resolve the future."""
-        if not self.future.done():
-            self.error = error
-            self.future.set_exception(error)

@@ -127,6 +127,18 @@ async def test_a_task_that_vanishes(virtual_ecs: EcsEmulator) -> None:
     assert spoken(events, task_id) == [("Processing", None, False), ("Processing", "TaskNotFoundError", True)]
 
 
+async def test_a_region_that_fails(virtual_ecs: EcsEmulator) -> None:
+    """The error of a region stands beside the last known state of each task, with all its fields."""
+    ids = [virtual_ecs.add_task(duration=FOREVER, resource_id="m-1") for _ in range(2)]
+    virtual_ecs.inject("refuse", where=lambda _: len(virtual_ecs.requests) > 2)
+    async with TaskWaiter(policy=every(10)) as waiter:
+        events = await collect(waiter.events(ids))
+    assert [spoken(events, task_id) for task_id in ids] == [
+        [("Processing", None, False), ("Processing", "AuthenticationError", True)]
+    ] * 2
+    assert {event.task.resource_id for event in events if event.task} == {"m-1"}
+
+
 async def test_a_strategy_that_raises(virtual_ecs: EcsEmulator) -> None:
     """An error that names no region is final for each ID, with the ID's region."""
 
@@ -187,7 +199,7 @@ async def test_closing(virtual_ecs: EcsEmulator) -> None:
     await asyncio.sleep(20)
     await waiter.aclose()
     error = await failure(WaiterClosedError, iterating)
-    assert error.pending == (endless,)
+    assert (error.results, error.pending) == ({}, (endless,))
     assert [event.task_id for event in events if event.final] == [failed]
     with pytest.raises(WaiterClosedError):
         waiter.events([endless])

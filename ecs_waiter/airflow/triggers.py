@@ -124,8 +124,8 @@ class EcsTaskTrigger(BaseTrigger):
         policy = policy_from_numbers(self.policy)
         access = await EcsTaskHook(self.alibabacloud_conn_id).get_async_access()
         # In a thread, because the first import takes 0.1 s and would block the loop.
-        waiter = await asyncio.to_thread(import_module, "ecs_waiter.waiter")
-        results = await waiter.wait_for_tasks(
+        functions = await asyncio.to_thread(import_module, "ecs_waiter.functions")
+        results = await functions.wait_for_tasks(
             self.task_ids,
             region_id=access.region(self.region_id),
             timeout=self._seconds_left(),

@@ -15,7 +15,7 @@ from ecs_waiter.printable import printable
 from ecs_waiter.slices import in_slices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ecs_waiter.polling.batch import Entry
     from ecs_waiter.polling.failure_details import FailureDetails
@@ -100,6 +100,9 @@ class Notifier:
 
     def last_known(self, entry: Entry) -> Task | None:
         """Return a task as it was last seen, at least its ID, status and action; None if it never was."""
+        return self._last_known(entry, self._last_seen)
+
+    def _last_known(self, entry: Entry, last_seen: Mapping[str, dict[str, Any]]) -> Task | None:
         if entry.status is None:
             return None
         sketch = {
@@ -108,7 +111,7 @@ class Notifier:
             "task_status": entry.status,
             "task_action": entry.action,
         }
-        return Task(**self._last_seen.get(entry.task_id, sketch))
+        return Task(**last_seen.get(entry.task_id, sketch))
 
     # -- reports ------------------------------------------------------------------------------------------------------
 
@@ -140,21 +143,22 @@ class Notifier:
     def error(self, entry: Entry, error: EcsWaiterError) -> None:
         """Report the error that ended the wait for one task."""
         self._late.pop(entry.task_id, None)
-        outcome, task = "error", None
+        outcome, task, last_known = "error", None, self.last_known(entry)
         if isinstance(error, TaskError):
             outcome, task = "canceled" if isinstance(error, TaskCanceledError) else "not_found", error.task
         self._note_ended(outcome, [(entry, task)])
-        notify_failed(subscribers_of(entry), entry.task_id, error)
+        notify_failed(subscribers_of(entry), entry.task_id, error, task=last_known)
 
     def all_failed(self, entries: dict[str, Entry], error: EcsWaiterError) -> None:
         """Report the region's error for all its tasks, one copy for each subscriber, and empty `entries`."""
+        last_seen, copies = self._last_seen, dict[int, EcsWaiterError]()
         self.forget()
-        copies: dict[int, EcsWaiterError] = {}
 
         def notify(task_ids: list[str]) -> None:
             for task_id in task_ids:
-                subscribers = subscribers_of(entries.pop(task_id))
-                notify_failed(subscribers, task_id, error, is_regional=True, copies=copies)
+                entry = entries.pop(task_id)
+                task = self._last_known(entry, last_seen) if self._reports_changes else None
+                notify_failed(subscribers_of(entry), task_id, error, is_regional=True, task=task, copies=copies)
 
         in_slices(list(entries), notify)
 

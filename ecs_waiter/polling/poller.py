@@ -401,7 +401,7 @@ class RegionPoller:
                 for subscriber in single_polls.subscribers(entry.task_id):
                     if subscriber in subscribers_of(entry):
                         self.discard(entry.task_id, subscriber)
-                        subscriber.task_failed(entry.task_id, error, is_regional=False)
+                        subscriber.task_failed(entry.task_id, error, is_regional=False, task=None)
             single_polls.end(entry.task_id)
 
     # -- the end of a region's waits ----------------------------------------------------------------------------------

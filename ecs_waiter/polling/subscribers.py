@@ -36,8 +36,11 @@ class Subscriber(Protocol):
         """These tasks have finished."""
         ...
 
-    def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool) -> None:
-        """The task has failed, or the wait for it has; `is_regional` if the error ended all waits of the region."""
+    def task_failed(self, task_id: str, error: EcsWaiterError, *, is_regional: bool, task: Task | None) -> None:
+        """The task has failed, or the wait for it has; `is_regional` if the error ended all waits of the region.
+
+        `task` is its last known state, if the error has none of its own and the subscriber wants changes.
+        """
         ...
 
 
@@ -97,12 +100,13 @@ def subscribers_of(entry: Entry) -> Sequence[Subscriber]:
     return tuple(held) if isinstance(held, dict) else (held,)
 
 
-def notify_failed(
+def notify_failed(  # noqa: PLR0913 - what a subscriber gets
     subscribers: Iterable[Subscriber],
     task_id: str,
     error: EcsWaiterError,
     *,
     is_regional: bool = False,
+    task: Task | None = None,
     copies: dict[int, EcsWaiterError] | None = None,
 ) -> None:
     """Report an error to subscribers, each of which gets a copy, so that tracebacks do not grow in a shared one.
@@ -112,10 +116,11 @@ def notify_failed(
         task_id: The task.
         error: Its error.
         is_regional: Whether the error ended all waits of the region.
+        task: The task's last known state.
         copies: The copies made for earlier tasks, by the `id` of their subscriber.
     """
     copies = {} if copies is None else copies
     for subscriber in subscribers:
         if id(subscriber) not in copies:
             copies[id(subscriber)] = copy.copy(error)
-        subscriber.task_failed(task_id, copies[id(subscriber)], is_regional=is_regional)
+        subscriber.task_failed(task_id, copies[id(subscriber)], is_regional=is_regional, task=task)
