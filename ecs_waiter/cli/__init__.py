@@ -7,18 +7,18 @@ import sys
 __all__ = ["main"]
 
 _INSTALL = "ecs-waiter: the command needs the extra `cli`: pip install 'ecs-waiter[cli]'\n"
-_PARTS = frozenset({"click", "rich"})
+_REQUIRED = frozenset({"click", "rich"})
 _MISUSE = 2
 _INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run the command with the process's arguments; returns the exit code."""
+    """Run the command with the arguments of the process; returns the exit code."""
     try:
         try:
-            from ecs_waiter.cli.app import run  # noqa: PLC0415 - it needs the extra
+            from ecs_waiter.cli.app import run  # noqa: PLC0415 - fails without the extra
         except ModuleNotFoundError as error:
-            if error.name not in _PARTS:
+            if error.name not in _REQUIRED:
                 raise
             sys.stderr.write(_INSTALL)
             return _MISUSE

@@ -1,194 +1,229 @@
-"""The main job on the embedded emulator: 250 tasks in three regions, some of which fail, on a bad day.
+"""``ecs-waiter emulator`` and ``ecs-waiter demo``: the embedded emulator, for other processes and for a demonstration.
 
-Run it with ``make demo``, ``ecs-waiter demo`` or ``python -m ecs_waiter.cli.demo``. It talks HTTP over loopback, needs
-no account, and shows the live view on a terminal if the extra ``cli`` is installed.
+``make demo`` and ``python -m ecs_waiter.cli.demo`` run the demonstration without the extra ``cli``. With it, it shows
+the live view on a terminal.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import sys
-import time
-from collections import Counter
+from contextlib import AsyncExitStack, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from ecs_waiter import (
-    EcsWaiterError,
-    PollPolicy,
-    StaticCredentials,
-    Task,
-    TasksFailedError,
-    TaskWaiter,
-    wait_for_tasks,
-    wait_proportional,
-)
-from ecs_waiter.cli.failure import ExitCode
-from ecs_waiter.cli.logs import show_logs
+from ecs_waiter import PollPolicy, StaticCredentials, TaskWaiter, wait_proportional
+from ecs_waiter.cli.exit_codes import ExitCode, MisuseError
+from ecs_waiter.cli.inputs import TaskRef
+from ecs_waiter.cli.interrupt import Stop, StoppedError
+from ecs_waiter.cli.outcomes import Progress
+from ecs_waiter.cli.reporting import Reporter
 from ecs_waiter.cli.streams import (
     ClosedPipeError,
-    finish,
     finish_messages,
+    finish_results,
     is_interactive,
     open_streams,
     results_written,
+    say,
+    show_logs,
+    write_result,
 )
-from ecs_waiter.cli.streams import write_result as say
+from ecs_waiter.cli.watching import End, WaitOptions, Watch, reporting
 from ecs_waiter.emulator import EcsEmulator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from ecs_waiter.cli.outcomes import Record
+    from ecs_waiter.stats import WaiterStats
 
-__all__ = ["demonstrate", "main"]
+__all__ = ["demonstrate", "emulate", "main"]
 
-_TASKS = {"cn-hangzhou": 120, "us-west-1": 80, "eu-central-1": 50}
 _REASONS = {
     "ImportImage": ("ImageFormatMismatch", "the file is not a qcow2 image"),
     "ExportImage": ("OSSBucketNotFound", "the bucket of the export does not exist"),
 }
-_FAILING = 6
+_SHOWN_IDS = 5
+
+_TASKS = {"cn-hangzhou": 120, "us-west-1": 80, "eu-central-1": 50}
+_FAILING_PER_REGION = 2
 _LONGEST = 12.0
 _SHOWN_EVERY = 1.0
-
 _CREDENTIALS = StaticCredentials("demo", "demo")
-# An image import takes an hour; these take seconds, so the pace is quicker than the default.
+# Image imports take an hour. These tasks take seconds, so they are polled more often than by default.
 _POLICY = PollPolicy(wait=wait_proportional(min=0.5, max=2))
 
-_Results = dict[str, Task | EcsWaiterError]
+
+def _add_task(ecs: EcsEmulator, region_id: str, number: int, duration: float, *, fails: bool) -> str:
+    action = tuple(_REASONS)[number % len(_REASONS)]
+    return ecs.add_task(
+        region_id=region_id,
+        task_action=action,
+        duration=duration,
+        outcome="Failed" if fails else "Finished",
+        error=_REASONS[action] if fails else None,
+    )
+
+
+# -- the emulator -----------------------------------------------------------------------------------------------------
+
+
+async def emulate(  # noqa: PLR0913 - the options
+    *,
+    region_id: str,
+    port: int,
+    tasks: int,
+    failing: int,
+    duration: float,
+    quota: int | None,
+    seed: int,
+    keep_requests: int,
+) -> ExitCode:
+    """Run an emulator until it is interrupted.
+
+    Args:
+        region_id: The region of the tasks that it starts with.
+        port: The port; 0 is any free port.
+        tasks: How many tasks it starts with.
+        failing: How many of them fail: the first ones.
+        duration: Seconds that each task takes, including those started by clients.
+        quota: Calls per second and operation in each region; None is no limit.
+        seed: The seed of the IDs.
+        keep_requests: How many of the last requests are kept in memory.
+
+    Raises:
+        MisuseError: It cannot listen on that port, or more tasks are to fail than there are.
+    """
+    if failing > tasks:
+        raise MisuseError(f"--failing {failing} is more than --tasks {tasks}")
+    stop = Stop()
+    with stop.on_signals():
+        try:
+            async with EcsEmulator(port=port, duration=duration, seed=seed, keep_requests=keep_requests) as ecs:
+                ids = [_add_task(ecs, region_id, number, duration, fails=number < failing) for number in range(tasks)]
+                if quota is not None:
+                    ecs.inject("quota", calls=quota)
+                write_result(f"{ecs.url}\n")
+                with suppress(StoppedError):
+                    await stop.run(results_written())
+                _say_how_to_use(ecs.url, region_id, ids)
+                with suppress(StoppedError):
+                    await stop.run(asyncio.Event().wait())
+        except OSError as error:
+            raise MisuseError(f"cannot listen: {error.strerror or error}") from None
+    return ExitCode.FINISHED
+
+
+def _say_how_to_use(url: str, region_id: str, ids: Sequence[str]) -> None:
+    address = url.removeprefix("http://")
+    export = "set" if os.name == "nt" else "export"
+    say(f"An ECS task API listens on {url}, on this machine only. Ctrl-C ends it.")
+    if ids:
+        more = f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
+        say(f"Tasks in {region_id}: {', '.join(ids[:_SHOWN_IDS])}{more}")
+    say("")
+    say("It accepts any credentials. To use it from another terminal:")
+    say(f"  ecs-waiter  {export} ECS_WAITER_ENDPOINT={url} ALIBABA_CLOUD_REGION_ID={region_id}")
+    say(f"              {export} ALIBABA_CLOUD_ACCESS_KEY_ID=test ALIBABA_CLOUD_ACCESS_KEY_SECRET=test")
+    say("              ecs-waiter list")
+    say(f"  aliyun      aliyun ecs DescribeTasks --RegionId {region_id} --endpoint {address} --insecure")
+    say(f"  the SDK     Config(access_key_id='test', access_key_secret='test', endpoint='{address}', protocol='http')")
+
+
+# -- the demonstration ------------------------------------------------------------------------------------------------
 
 
 async def demonstrate() -> ExitCode:
-    """Start the tasks, wait for all of them with one call, and tell what it took."""
+    """Start 250 tasks in three regions, wait for all of them, and print how many calls it took."""
     async with EcsEmulator() as ecs:
-        ids = _start_tasks(ecs)
+        refs = _start_tasks(ecs)
         ecs.inject("throttle", region_id="cn-hangzhou", retry_after=2, times=3)
         ecs.inject("reset", region_id="us-west-1", times=1)
-        say(f"An ECS task API listens on {ecs.url}. {sum(_TASKS.values())} imports and exports are under way:\n")
-        for region_id, task_ids in ids.items():
-            say(f"  {region_id:<13} {len(task_ids):>4} tasks\n")
-        say("cn-hangzhou will be throttled for a while; a connection to us-west-1 will break.\n\n")
-        say("    await wait_for_tasks({'cn-hangzhou': [...], 'us-west-1': [...], 'eu-central-1': [...]})\n\n")
+        write_result(f"An ECS task API listens on {ecs.url}. {len(refs)} imports and exports are running:\n")
+        for region_id, count in _TASKS.items():
+            write_result(f"  {region_id:<13} {count:>4} tasks\n")
+        write_result("cn-hangzhou will be throttled for a while; a connection to us-west-1 will break.\n\n")
+        write_result("    await wait_for_tasks({'cn-hangzhou': [...], 'us-west-1': [...], 'eu-central-1': [...]})\n\n")
         await results_written()
-        began = time.monotonic()
-        shows_live = is_interactive(sys.stdout) and is_interactive(sys.stderr) and find_spec("rich") is not None
-        results = await (_watch if shows_live else _wait)(ids, ecs.url)
-        if results:
-            _tell(results, ecs, time.monotonic() - began)
-    return ExitCode.FINISHED if results else ExitCode.INTERRUPTED
+        progress = Progress(refs)
+        failures: list[object] = []
+        if await _wait(progress, ecs.url, failures) is End.STOPPED:
+            return ExitCode.INTERRUPTED
+        _write_summary(progress, failures, ecs)
+    return ExitCode.FINISHED
 
 
-def _start_tasks(ecs: EcsEmulator) -> dict[str, list[str]]:
-    chance = random.Random(7)  # noqa: S311 - the same story on every run
-    actions = list(_REASONS)
-    ids: dict[str, list[str]] = {}
+def _start_tasks(ecs: EcsEmulator) -> list[TaskRef]:
+    chance = random.Random(7)  # noqa: S311 - the same tasks in every run
+    refs = []
     for region_id, count in _TASKS.items():
-        ids[region_id] = []
-        failing = set(chance.sample(range(count), _FAILING // len(_TASKS)))
+        failing = set(chance.sample(range(count), _FAILING_PER_REGION))
         for number in range(count):
-            action = actions[number % 2]
-            fails = number in failing
-            task_id = ecs.add_task(
-                region_id=region_id,
-                task_action=action,
-                duration=chance.uniform(1.0, _LONGEST),
-                outcome="Failed" if fails else "Finished",
-                error=_REASONS[action] if fails else None,
-            )
-            ids[region_id].append(task_id)
-    return ids
+            task_id = _add_task(ecs, region_id, number, chance.uniform(1.0, _LONGEST), fails=number in failing)
+            refs.append(TaskRef(region_id, task_id))
+    return refs
 
 
-async def _wait(ids: Mapping[str, Sequence[str]], url: str) -> _Results:
-    progress = _Progress(sum(_TASKS.values()))
-    reporter = asyncio.create_task(progress.report())
-    try:
-        return dict(
-            await wait_for_tasks(ids, endpoint=url, credentials=_CREDENTIALS, policy=_POLICY, on_update=progress.note)
-        )
-    except TasksFailedError as failed:
-        return failed.results
-    finally:
-        reporter.cancel()
-        progress.show()
-
-
-async def _watch(ids: Mapping[str, Sequence[str]], url: str) -> _Results:
-    """The same wait as the command shows it; empty if it was interrupted."""
-    # Here, for they need the extra.
-    from ecs_waiter.cli.following import End, Following  # noqa: PLC0415
-    from ecs_waiter.cli.interrupt import Stop  # noqa: PLC0415
-    from ecs_waiter.cli.outcomes import Seen  # noqa: PLC0415
-    from ecs_waiter.cli.progress import Progress  # noqa: PLC0415
-    from ecs_waiter.cli.task_refs import TaskRef  # noqa: PLC0415
-    from ecs_waiter.cli.wait import WaitOptions, reporting  # noqa: PLC0415
-
-    progress = Progress([TaskRef(region_id, task_id) for region_id in ids for task_id in ids[region_id]])
-    results: _Results = {}
-
-    def note(record: Record) -> None:
-        if isinstance(record.error, EcsWaiterError):
-            results[record.ref.task_id] = record.error
-        elif isinstance(record.task, Seen):
-            results[record.ref.task_id] = record.task.as_task()
-
+async def _wait(progress: Progress, url: str, failures: list[object]) -> End:
     stop = Stop()
-    with stop.on_signals():
-        async with (
-            TaskWaiter(_CREDENTIALS, url, _POLICY) as waiter,
-            reporting(waiter, progress, WaitOptions(policy=_POLICY)) as reporter,
-        ):
-            end = await Following(waiter, progress, reporter, note, stop).run(None, fail_fast=False)
-    if end is End.STOPPED:
-        return {}
-    return results
+    async with AsyncExitStack() as stack:
+        stack.enter_context(stop.on_signals())
+        waiter = await stack.enter_async_context(TaskWaiter(_CREDENTIALS, url, _POLICY))
+        reporter: Reporter
+        if is_interactive(sys.stdout) and is_interactive(sys.stderr) and find_spec("rich") is not None:
+            reporter = await stack.enter_async_context(reporting(waiter, progress, WaitOptions(_POLICY)))
+        else:
+            reporter = _Counts(progress)
+            stack.callback(reporter.close)
+        watch = Watch(waiter, progress, reporter, stop)
+        watch.on_finished = lambda record: failures.append(record.error) if record.error else None
+        return await watch.run(None, fail_fast=False)
 
 
-class _Progress:
-    """How many tasks are in which status, told once a second."""
+class _Counts(Reporter):
+    """Prints once per second how many tasks are in which status."""
 
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._status_of: dict[str, str] = {}
-        self._began = time.monotonic()
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(write_result)
+        self._progress = progress
+        self._next = _SHOWN_EVERY
 
-    def note(self, task: Task) -> None:
-        self._status_of[task.task_id] = str(task.task_status)
+    def tick(self, stats: WaiterStats) -> None:  # noqa: ARG002 - a Reporter
+        if self._progress.seconds >= self._next:
+            self._next += _SHOWN_EVERY
+            self.close()
 
-    async def report(self) -> None:
-        while True:
-            await asyncio.sleep(_SHOWN_EVERY)
-            self.show()
-
-    def show(self) -> None:
-        counts = Counter(self._status_of.values())
-        shown = "   ".join(f"{status} {counts[status]:>3}" for status in ("Processing", "Finished", "Failed"))
-        say(f"  {time.monotonic() - self._began:>4.1f} s   {shown}   of {self._total}\n")
+    def close(self) -> None:
+        counts = self._progress.counts()
+        shown = "   ".join(
+            f"{label.title()} {counts.get(label, 0):>3}" for label in ("processing", "finished", "failed")
+        )
+        self.say(f"  {self._progress.seconds:>4.1f} s   {shown}   of {len(self._progress)}\n")
 
 
-def _tell(results: Mapping[str, Task | EcsWaiterError], ecs: EcsEmulator, seconds: float) -> None:
-    failures = [result for result in results.values() if isinstance(result, EcsWaiterError)]
-    say(f"\n{len(results) - len(failures)} finished, {len(failures)} failed, in {seconds:.1f} s. Why they failed:\n")
+def _write_summary(progress: Progress, failures: Sequence[object], ecs: EcsEmulator) -> None:
+    finished, seconds = len(progress) - len(failures), progress.seconds
+    write_result(f"\n{finished} finished, {len(failures)} failed, in {seconds:.1f} s. Why they failed:\n")
     for failure in failures:
-        say(f"  {failure}\n")
+        write_result(f"  {failure}\n")
     polls = [request for request in ecs.requests if request.action == "DescribeTasks"]
     lookups = len(ecs.requests) - len(polls)
-    troubled = sum(request.answered != 200 for request in polls)  # noqa: PLR2004 - HTTP's OK
+    disturbed = sum(request.answered != 200 for request in polls)  # noqa: PLR2004 - HTTP's OK
     asked = sum(len(request.task_ids) for request in polls)
-    say(
-        f"\nIt took {len(polls)} polls (and {lookups} other look-ups), {troubled} of them throttled or broken.\n"
+    write_result(
+        f"\nIt took {len(polls)} polls (and {lookups} other look-ups), {disturbed} of them throttled or broken.\n"
         f"One poll per task at the same pace would have been {asked} calls: {asked / len(polls):.0f} times as many.\n"
     )
 
 
 def main() -> int:
-    """Run it; returns the exit code."""
+    """Run the demonstration; returns the exit code."""
     with open_streams():
         show_logs(is_verbose=False, is_debugging=False)
         try:
-            return finish(asyncio.run(demonstrate()))
+            return finish_results(asyncio.run(demonstrate()))
         except ClosedPipeError:
             return ExitCode.CLOSED_PIPE
         except KeyboardInterrupt:

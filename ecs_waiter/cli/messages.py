@@ -1,4 +1,4 @@
-"""One line for each error, which says what to do."""
+"""Messages: what happened and what to do about it, on one line."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ecs_waiter.printable import printable
 if TYPE_CHECKING:
     from ecs_waiter.errors import EcsWaiterError
 
-__all__ = ["explain", "no_answer", "why_no_answer"]
+__all__ = ["explain", "explain_outage", "format_duration", "outage_reason"]
 
 _SET_CREDENTIALS = (
     "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or name a profile of the official command"
     " line with --profile or ALIBABA_CLOUD_PROFILE"
 )
 
-# By the start of the service's code, in lower case; the first that fits.
+# By the start of the service's code, in lower case. The first match is used.
 _ADVICE = (
     (
         "invalidaccesskey",
@@ -35,7 +35,7 @@ _ADVICE = (
     ),
     (
         "signaturedoesnotmatch",
-        "the access key secret does not fit the ID: check ALIBABA_CLOUD_ACCESS_KEY_SECRET, or the profile",
+        "the access key secret does not match the ID: check ALIBABA_CLOUD_ACCESS_KEY_SECRET, or the profile",
     ),
     ("incompletesignature", "the access key cannot be used: check ALIBABA_CLOUD_ACCESS_KEY_ID and its secret"),
     (
@@ -44,14 +44,14 @@ _ADVICE = (
     ),
     ("forbidden.accesskey", "the access key is disabled: enable it, or use another access key or profile"),
     ("securitytokenexpired", "the security token is expired: renew ALIBABA_CLOUD_SECURITY_TOKEN"),
-    ("invalidregionid", "the service knows no such region: check --region, REGION:ID and ALIBABA_CLOUD_REGION_ID"),
+    ("invalidregionid", "unknown region: check --region, REGION:ID and ALIBABA_CLOUD_REGION_ID"),
     (
         "invalidtaskid.notfound",
-        "the task is unknown there: check the ID, and whether it was started in another region (REGION:ID)",
+        "the task was not found in this region: check the ID, and name its region with REGION:ID or --region",
     ),
-    ("invalidtaskid.incorrecttaskstatus", "the task has ended already, or cannot be canceled any more"),
+    ("invalidtaskid.incorrecttaskstatus", "the task has ended already, or can no longer be canceled"),
     ("invalidtaskid.taskactionnotsupport", "only imports and exports of images can be canceled"),
-    ("canceltaskfailed", "the service could not cancel the task: look at it with `ecs-waiter show`, and try again"),
+    ("canceltaskfailed", "the service could not cancel the task: check it with `ecs-waiter show`, and try again"),
 )
 _NO_CONNECTION = re.compile(r"(\S+): \w+: Cannot connect to host \S+ ssl:\S+(?: \[(.*)\])?")
 _UNUSED_PROXY = re.compile(r"; (\S+|the system's \w+ proxy) is set but not used: .*")
@@ -59,67 +59,77 @@ _FORBIDDEN = "the access key does not have permission: allow ecs:DescribeTasks a
 
 
 def explain(error: EcsWaiterError, *, where: str | None = None) -> str:
-    """Return what happened and what to do about it, on one line fit for a terminal.
+    """Return what happened and what to do about it.
 
     Args:
-        error: What happened.
-        where: The region or task concerned, for errors that do not name it themselves.
+        error: The error.
+        where: The region or task, for errors that do not name it themselves.
     """
-    if isinstance(error, TaskNotFoundError):
-        if error.task is not None:
-            return printable(str(error))
+    if isinstance(error, TaskNotFoundError) and error.task is None:
         return printable(
-            f"task {error.task_id} is unknown in {error.region_id}: check the ID, and name its region with REGION:ID or"
-            " --region if it was started in another"
+            f"task {error.task_id} was not found in {error.region_id}: check the ID, and name its region with REGION:ID"
+            " or --region"
         )
     if isinstance(error, TaskError) or not isinstance(error, ApiError):
         return printable(str(error))
-    # Without credentials no region was asked.
+    # Without credentials no region was asked, so none is named.
     is_of_region = where and not concerns_credentials(_last_fault(error))
     return printable(f"{where}: {_api(error)}" if is_of_region else _api(error))
 
 
-def no_answer(region_id: str, fault: ApiError) -> str:
-    """Return that a region gives no answer, and why."""
+def explain_outage(region_id: str, fault: ApiError) -> str:
+    """Return that a region is not responding, and why."""
     if concerns_credentials(fault):
         return printable(f"no credentials for {region_id}: {fault.message}")
-    return f"{region_id} is not responding: {why_no_answer(fault)}"
+    return f"{region_id} is not responding: {outage_reason(fault)}"
 
 
-def why_no_answer(error: ApiError) -> str:
-    """Return why a region gives no answer, in few words."""
+def outage_reason(error: ApiError) -> str:
+    """Return briefly why a region is not responding."""
     if isinstance(error, ThrottledError):
         return "it is throttling calls"
-    words = f"{error.code}: {error.message}" if error.code else error.message
+    message = f"{error.code}: {error.message}" if error.code else error.message
     hint = ""
-    if unused := _UNUSED_PROXY.search(words):
-        words, hint = words[: unused.start()], f"; {unused[1]} is set but not used: add --proxy-from-env"
-    host, _, error_text = words.partition(": ")
-    # A host with words around it is one behind a proxy: the name that cannot be resolved is the proxy's.
+    if unused := _UNUSED_PROXY.search(message):
+        message, hint = message[: unused.start()], f"; {unused[1]} is set but not used: add --proxy-from-env"
+    host, _, error_text = message.partition(": ")
+    # A text such as "HOST through the proxy PROXY" means that the proxy's name, not the host's, was not resolved.
     if "DNSError" in error_text and " " not in host:
-        words = f"the name {host} cannot be resolved: is there a network, and is the region's name right?"
-    elif found := _NO_CONNECTION.fullmatch(words):
-        words = f"no connection to {found[1]}{f' ({found[2]})' if found[2] else ''}"
-    return printable(f"{words}{hint}")
+        message = f"the name {host} cannot be resolved: check the network and the region's name"
+    elif found := _NO_CONNECTION.fullmatch(message):
+        message = f"no connection to {found[1]}{f' ({found[2]})' if found[2] else ''}"
+    return printable(f"{message}{hint}")
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in its two largest units, such as ``42s``, ``3m05s`` or ``1h02m``."""
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004 - a minute
+        return f"{whole}s"
+    if whole < 3_600:  # noqa: PLR2004 - an hour
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86_400:  # noqa: PLR2004 - a day
+        return f"{whole // 3_600}h{whole % 3_600 // 60:02d}m"
+    return f"{whole // 86_400}d{whole % 86_400 // 3_600:02d}h"
 
 
 def _api(error: ApiError) -> str:
-    told = f"{error.code}: {error.message}" if error.code else error.message
-    said = f" ({told}{f'; request ID {error.request_id}' if error.request_id else ''})"
+    message = f"{error.code}: {error.message}" if error.code else error.message
+    details = f" ({message}{f'; request ID {error.request_id}' if error.request_id else ''})"
     if isinstance(error.__cause__, AuthenticationError):
-        # The key was refused, and there was no other.
-        said += f"; asked again, {_own_credentials(error.__cause__)}"
+        # The key was rejected, and the credential chain found no other one.
+        details += f"; asked again, {_own_credentials(error.__cause__)}"
     code = (error.code or "").lower()
-    advice = next((words for start, words in _ADVICE if code.startswith(start)), None)
+    advice = next((text for start, text in _ADVICE if code.startswith(start)), None)
     if advice is not None:
-        return f"{advice}{said}"
+        return f"{advice}{details}"
     if isinstance(error, AuthenticationError):
-        return f"{_FORBIDDEN}{said}" if error.code else _own_credentials(error)
+        return f"{_FORBIDDEN}{details}" if error.code else _own_credentials(error)
     if isinstance(error, ThrottledError):
-        return f"throttled for too long: others use the same account's quota; try again later{said}"
+        return f"throttled for too long: others use the same account's quota; try again later{details}"
     if isinstance(error, ServiceUnavailableError):
         return _unavailable(error)
-    return f"the service refused{said}"
+    return f"the service rejected the request{details}"
 
 
 def _own_credentials(error: AuthenticationError) -> str:
@@ -133,9 +143,11 @@ def _last_fault(error: ApiError) -> ApiError:
 def _unavailable(error: ServiceUnavailableError) -> str:
     fault = _last_fault(error)
     if concerns_credentials(fault):
-        return f"{fault.message}; check where they come from, or {_SET_CREDENTIALS}"
+        return f"{fault.message}; check their source, or {_SET_CREDENTIALS}"
+    if error.code is not None:
+        return f"{error.code}: {error.message}"
+    if isinstance(fault, ServiceUnavailableError) and fault.sent:
+        return error.message
+    doubt = "; it may have started: check before you try again" if "may have started" in error.message else ""
     advice = "check the network, a firewall, and ECS_WAITER_ENDPOINT if it is set"
-    if error.code is None and not (isinstance(fault, ServiceUnavailableError) and fault.sent):
-        doubt = "; it may have started: look before you try again" if "may have started" in error.message else ""
-        return f"no answer, {why_no_answer(fault)}; {advice}{doubt}"
-    return error.message if error.code is None else f"{error.code}: {error.message}"
+    return f"no answer, {outage_reason(fault)}; {advice}{doubt}"

@@ -1,14 +1,15 @@
-"""Outcomes: what became of each task, as JSON, and the exit code of them all."""
+"""Outcomes: the last known state and the result of each task, as JSON, counts and an exit code."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from ecs_waiter.cli.failure import ExitCode
+from ecs_waiter.cli.exit_codes import ExitCode
 from ecs_waiter.cli.messages import explain
 from ecs_waiter.errors import (
     ApiError,
@@ -22,43 +23,45 @@ from ecs_waiter.models import Task, TaskDetail, TaskStatus
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from ecs_waiter.cli.task_refs import TaskRef
+    from ecs_waiter.cli.inputs import TaskRef
 
 __all__ = [
-    "COLOURS",
+    "COLORS",
     "OUTCOMES",
+    "ErrorSummary",
+    "KnownTask",
+    "Progress",
     "Record",
-    "Seen",
-    "Why",
     "exit_code",
     "in_order",
     "reason_of",
     "record_of",
     "status_outcome",
-    "summary",
 ]
 
-COLOURS = {"finished": "green", "failed": "red", "error": "red", "canceled": "yellow", "not_found": "red"}
+COLORS = {"finished": "green", "failed": "red", "error": "red", "canceled": "yellow", "not_found": "red"}
 OUTCOMES = ("finished", "failed", "canceled", "not_found", "error", "pending")
 
-_OF_ERRORS: tuple[tuple[type[EcsWaiterError], str], ...] = (
+_OUTCOME_OF_ERROR: tuple[tuple[type[EcsWaiterError], str], ...] = (
     (TaskFailedError, "failed"),
     (TaskCanceledError, "canceled"),
     (TaskNotFoundError, "not_found"),
 )
+_NO_REASON = "the service gave no reason"
+_UNSEEN = "unseen"
 
 
-class Seen:
-    """What is kept of a task that was seen: the fields of a `Task`, in a tenth of the memory."""
+class KnownTask:
+    """The fields of a `Task`, in a tenth of its memory."""
 
     __slots__ = ("creation_time", "finished_time", "ref", "resource_id", "support_cancel", "task_action", "task_status")
 
     def __init__(self, ref: TaskRef, task: Task) -> None:
         self.ref = ref
-        # One copy of the words for all tasks.
+        # Interned, because a million tasks share a few statuses and actions.
         self.task_status = (
             task.task_status if isinstance(task.task_status, TaskStatus) else sys.intern(task.task_status)
         )
@@ -79,28 +82,28 @@ class Seen:
         return self.ref.region_id
 
     def as_task(self) -> Task:
-        """Return the task again."""
+        """Return it as a `Task`."""
         return Task(**{name: getattr(self, name) for name in Task.model_fields})
 
 
-class Why:
-    """What is kept of the error of a task that did not finish.
+class ErrorSummary:
+    """What the results need of an error, without its traceback and task.
 
     Attributes:
-        as_json: What scripts are given.
-        shown: What a line of text says.
+        as_json: The value of ``error`` in JSON.
+        text: The last column of a line of text.
     """
 
-    __slots__ = ("as_json", "shown")
+    __slots__ = ("as_json", "text")
 
     def __init__(self, error: EcsWaiterError) -> None:
         self.as_json = _error_json(error)
-        self.shown = _shown(error)
+        self.text = _error_text(error)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of one task.
+    """The result of one task.
 
     Attributes:
         ref: The task.
@@ -111,17 +114,17 @@ class Record:
 
     ref: TaskRef
     outcome: str
-    task: Task | Seen | None = None
-    error: EcsWaiterError | Why | None = None
+    task: Task | KnownTask | None = None
+    error: EcsWaiterError | ErrorSummary | None = None
 
     @property
-    def why(self) -> Why | None:
-        """What is to be kept of the error."""
-        return Why(self.error) if isinstance(self.error, EcsWaiterError) else self.error
+    def summary(self) -> ErrorSummary | None:
+        """A summary of the error."""
+        return ErrorSummary(self.error) if isinstance(self.error, EcsWaiterError) else self.error
 
     def as_json(self) -> dict[str, Any]:
-        """Return what scripts are given."""
-        task, why = self.task, self.why
+        """Return the task's object in the JSON output."""
+        task, error = self.task, self.summary
         return {
             "region_id": self.ref.region_id,
             "task_id": self.ref.task_id,
@@ -131,21 +134,123 @@ class Record:
             "creation_time": _time(task.creation_time if task else None),
             "finished_time": _time(task.finished_time if task else None),
             "outcome": self.outcome,
-            "error": None if why is None else why.as_json,
+            "error": None if error is None else error.as_json,
         }
 
 
-def record_of(ref: TaskRef, result: Task | EcsWaiterError, last_seen: Seen | None = None) -> Record:
-    """Return the record of what a wait gave for a task."""
+class Progress:
+    """The last known state and the outcome of each task, with running counts.
+
+    It keeps a few hundred bytes per task, because there may be a million.
+
+    Args:
+        refs: The tasks, in the order asked.
+    """
+
+    def __init__(self, refs: Sequence[TaskRef]) -> None:
+        self.refs = {ref.task_id: ref for ref in refs}
+        self.regions: dict[str, list[str]] = {}
+        for ref in refs:
+            self.regions.setdefault(ref.region_id, []).append(ref.task_id)
+        self.done_in: Counter[str] = Counter()
+        self._known: dict[str, KnownTask | Record] = {}
+        self._outcomes: Counter[str] = Counter()
+        self._labels = Counter({_UNSEEN: len(self.refs)})
+        self._few_pending: list[TaskRef] | None = None
+        # The tasks of a region that failed share one error, so they share its summary.
+        self._last_summary: tuple[EcsWaiterError, ErrorSummary] | None = None
+        self._began = time.monotonic()
+
+    def __len__(self) -> int:
+        return len(self.refs)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the wait began."""
+        return time.monotonic() - self._began
+
+    @property
+    def done(self) -> int:
+        """How many tasks have an outcome."""
+        return self._outcomes.total()
+
+    def counts(self) -> dict[str, int]:
+        """Count the tasks by outcome, or by status if they have none yet."""
+        return {label: count for label, count in self._labels.most_common() if count}
+
+    def outcomes(self) -> dict[str, int]:
+        """Count the tasks by outcome; those without one are pending."""
+        return in_order({**self._outcomes, "pending": len(self) - self.done})
+
+    def pending_task(self, task_id: str) -> KnownTask | None:
+        """Return the last known state of a pending task; None if it was never seen."""
+        known = self._known.get(task_id)
+        return known if isinstance(known, KnownTask) else None
+
+    def pending(self) -> Iterator[TaskRef]:
+        """Iterate over the tasks without an outcome, in the order asked."""
+        return (ref for ref, known in self.states() if not isinstance(known, Record))
+
+    def few_pending(self, most: int) -> list[TaskRef]:
+        """Return the pending tasks; none if there are more than `most`."""
+        if len(self) - self.done > most:
+            return []
+        # Kept once there are few, so that a redraw does not search a million tasks.
+        refs = self.refs.values() if self._few_pending is None else self._few_pending
+        self._few_pending = [ref for ref in refs if not isinstance(self._known.get(ref.task_id), Record)]
+        return self._few_pending
+
+    def update(self, task: Task) -> KnownTask:
+        """Store the state of a pending task."""
+        before = self.pending_task(task.task_id)
+        known = self._known[task.task_id] = KnownTask(self.refs[task.task_id], task)
+        self._labels[_label(before)] -= 1
+        self._labels[_label(known)] += 1
+        return known
+
+    def finish(self, ref: TaskRef, result: Task | EcsWaiterError) -> Record:
+        """Store the result of a pending task; returns its record, which has the error itself."""
+        before = self.pending_task(ref.task_id)
+        record = record_of(ref, result, before)
+        self._known[ref.task_id] = Record(ref, record.outcome, record.task, self._summary(record.error))
+        self._labels[_label(before)] -= 1
+        self._labels[record.outcome] += 1
+        self._outcomes[record.outcome] += 1
+        self.done_in[ref.region_id] += 1
+        return record
+
+    def record(self, ref: TaskRef) -> Record:
+        """Return the record of a task, which may be pending."""
+        known = self._known.get(ref.task_id)
+        return known if isinstance(known, Record) else Record(ref, "pending", known)
+
+    def records(self) -> Iterator[Record]:
+        """Iterate over the records of all tasks, in the order asked."""
+        return map(self.record, self.refs.values())
+
+    def states(self) -> Iterator[tuple[TaskRef, KnownTask | Record | None]]:
+        """Iterate over all tasks in the order asked: their record, else their last state, else None."""
+        return zip(self.refs.values(), map(self._known.get, self.refs), strict=True)
+
+    def _summary(self, error: EcsWaiterError | ErrorSummary | None) -> ErrorSummary | None:
+        if not isinstance(error, EcsWaiterError):
+            return error
+        if self._last_summary is None or self._last_summary[0] is not error:
+            self._last_summary = error, ErrorSummary(error)
+        return self._last_summary[1]
+
+
+def record_of(ref: TaskRef, result: Task | EcsWaiterError, last_known: KnownTask | None = None) -> Record:
+    """Return the record for the result of a wait."""
     if isinstance(result, Task):
-        return Record(ref, "finished", Seen(ref, result))
-    outcome = next((word for kind, word in _OF_ERRORS if isinstance(result, kind)), "error")
+        return Record(ref, "finished", KnownTask(ref, result))
+    outcome = next((name for kind, name in _OUTCOME_OF_ERROR if isinstance(result, kind)), "error")
     task = result.task if isinstance(result, TaskError) else None
-    return Record(ref, outcome, Seen(ref, task) if task else last_seen, result)
+    return Record(ref, outcome, KnownTask(ref, task) if task else last_known, result)
 
 
-def status_outcome(task: Task | Seen) -> str:
-    """Return the outcome that a task's status by itself means."""
+def status_outcome(task: Task | KnownTask) -> str:
+    """Return the outcome for a task's status."""
     match task.task_status:
         case TaskStatus.FINISHED:
             return "finished"
@@ -156,18 +261,13 @@ def status_outcome(task: Task | Seen) -> str:
     return "pending"
 
 
-def summary(records: Iterable[Record]) -> dict[str, int]:
-    """Return how many there are of each outcome that occurs."""
-    return in_order(Counter(record.outcome for record in records))
-
-
 def in_order(counts: Mapping[str, int]) -> dict[str, int]:
     """Return the counts that are not zero, in the order of `OUTCOMES`."""
     return {outcome: count for outcome in OUTCOMES if (count := counts.get(outcome, 0))}
 
 
 def exit_code(outcomes: Iterable[str], *, timed_out: bool = False) -> ExitCode:
-    """Return the exit code: a deadline outweighs errors, an error outweighs failures."""
+    """Return the exit code: a timeout outweighs errors, an error outweighs failures."""
     if timed_out:
         return ExitCode.TIMED_OUT
     found = set(outcomes)
@@ -177,11 +277,11 @@ def exit_code(outcomes: Iterable[str], *, timed_out: bool = False) -> ExitCode:
 
 
 def reason_of(detail: TaskDetail | None) -> tuple[str | None, str | None]:
-    """Return the service's own code and words for a failure; of several steps the first code and all the words."""
+    """Return the error code and message of a failed task; of several steps the first code and all messages."""
     steps = detail.operations if detail is not None else ()
     code = next((step.error_code for step in steps if step.error_code), None)
-    words = dict.fromkeys(step.error_msg for step in steps if step.error_msg)
-    return code, "; ".join(words) or None
+    messages = dict.fromkeys(step.error_msg for step in steps if step.error_msg)
+    return code, "; ".join(messages) or None
 
 
 def _error_json(error: EcsWaiterError) -> dict[str, str | None]:
@@ -191,18 +291,21 @@ def _error_json(error: EcsWaiterError) -> dict[str, str | None]:
     if isinstance(error, ApiError):
         code, message, request_id = error.code, error.message, error.request_id
     elif isinstance(error, TaskFailedError):
-        code, told = reason_of(error.detail)
-        message = told or (None if code else "the service gave no reason")
+        code, reason = reason_of(error.detail)
+        message = reason or (None if code else _NO_REASON)
     return {"type": type(error).__name__, "code": code, "message": message, "request_id": request_id}
 
 
-def _shown(error: EcsWaiterError) -> str:
+def _error_text(error: EcsWaiterError) -> str:
     if isinstance(error, TaskFailedError):
-        told = ": ".join(filter(None, reason_of(error.detail)))
-        return printable(told) or "the service gave no reason"
+        return printable(": ".join(filter(None, reason_of(error.detail)))) or _NO_REASON
     if isinstance(error, TaskCanceledError):
         return f"status {printable(error.task.task_status)}" if error.task else "-"
     return "not found in this region" if isinstance(error, TaskNotFoundError) else explain(error)
+
+
+def _label(known: KnownTask | None) -> str:
+    return str(known.task_status).lower() or _UNSEEN if known else _UNSEEN
 
 
 def _text(value: str | None) -> str | None:

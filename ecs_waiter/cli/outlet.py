@@ -1,6 +1,6 @@
-"""Outlets: stdout and stderr, written by a thread each, so that a reader who does not read never holds the program.
+"""Outlets: stdout and stderr are written by a thread each, so that a slow reader never blocks the program.
 
-A pipe or terminal is not made non-blocking: that flag belongs to every process that shares it.
+A pipe or terminal is not made non-blocking, because every process that shares it would be affected.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["Outlet"]
 
 _STALLED_AFTER = 0.25
-"""Seconds without a byte taken after which a stream no longer delays what comes later on the other stream."""
+"""Seconds without progress after which a stream no longer delays what is written later to the other stream."""
 _PIECE = 4096
-"""Bytes written at once: so few that a slow reader is seen to take them."""
+"""Bytes per write: so few that a slow reader makes visible progress."""
 
 
 class Outlet(io.RawIOBase):
-    """A raw stream that accepts everything at once, and writes it when the reader takes it.
+    """A raw stream that accepts everything immediately, and writes it as fast as the reader takes it.
 
     Args:
         number: The file descriptor.
@@ -33,11 +33,11 @@ class Outlet(io.RawIOBase):
 
     Attributes:
         twin: The other outlet.
-        changed: Notified of every change; the twins share it, and its lock guards the figures of both.
+        changed: Notified of every change. The twins share it; its lock guards the counters of both.
         given: Bytes accepted so far.
         taken: Bytes written so far.
-        moved_at: When the reader took something last, or was given something after it had taken all.
-        error: Why nothing can be written any more.
+        moved_at: When the reader last took something, or the queue last stopped being empty.
+        error: Why nothing can be written anymore.
     """
 
     def __init__(self, number: int, twin: Outlet | None = None) -> None:
@@ -66,11 +66,11 @@ class Outlet(io.RawIOBase):
         return os.isatty(self._number)
 
     def writable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Take the data; what was written after an error is dropped."""
+        """Queue the data; after an error it is dropped."""
         view = memoryview(bytes(data))
         with self.changed:
             if not view or self.error is not None:
@@ -84,14 +84,14 @@ class Outlet(io.RawIOBase):
                 try:
                     self._thread.start()
                 except RuntimeError:
-                    # No more threads: better late than never.
+                    # The process can start no thread: write now, and try again at the next write.
                     self._thread = None
             self.changed.notify_all()
         if self._thread is None:
             self._write_all()
         return len(view)
 
-    # -- as the program sees it ---------------------------------------------------------------------------------------
+    # -- for the program ----------------------------------------------------------------------------------------------
 
     @property
     def backlog(self) -> int:
@@ -99,27 +99,26 @@ class Outlet(io.RawIOBase):
         return self.given - self.taken
 
     def stalled_for(self, since: float) -> float:
-        """Seconds for which the reader has taken nothing, from `since` on at the earliest; 0 if nothing is left."""
+        """Seconds, counted from `since` at the earliest, in which the reader took nothing; 0 if nothing is left."""
         with self.changed:
             return 0.0 if self._is_empty else time.monotonic() - max(since, self.moved_at)
 
     def drain(self, patience: float | None, *, within: float = math.inf) -> bool:
-        """Wait until all is written or has failed.
+        """Wait until everything is written or has failed.
 
         Returns:
-            False if the reader takes nothing for `patience` seconds, or if writing takes longer than `within` seconds.
+            False if the reader takes nothing for `patience` seconds, or writing takes longer than `within` seconds.
         """
         since = time.monotonic()
         while (stalled := self.stalled_for(since)) or not self._is_empty:
-            left = None if patience is None else patience - stalled
-            if within < math.inf:
-                left = min(within - (time.monotonic() - since), math.inf if left is None else left)
-            if left is not None and left <= 0:
+            left = math.inf if patience is None else patience - stalled
+            left = min(left, within - (time.monotonic() - since))
+            if left <= 0:
                 return False
             with self.changed:
                 if not self._is_empty:
-                    # A limit, for a wait without one cannot be interrupted everywhere.
-                    self.changed.wait(1.0 if left is None else min(left, 1.0))
+                    # In steps, because some platforms cannot interrupt an endless wait.
+                    self.changed.wait(min(left, 1.0))
         return True
 
     # -- the thread ---------------------------------------------------------------------------------------------------
@@ -143,7 +142,7 @@ class Outlet(io.RawIOBase):
                 try:
                     count = os.write(self._number, view[:_PIECE])
                 except BlockingIOError:
-                    # Somebody else who shares the stream made it non-blocking.
+                    # Another process that shares the stream made it non-blocking.
                     time.sleep(0.01)
                     continue
                 except OSError as error:
@@ -156,7 +155,7 @@ class Outlet(io.RawIOBase):
                     self.changed.notify_all()
 
     def _wait_for_twin(self, given: int) -> None:
-        """Let the twin write first what it accepted first, unless its reader does not read."""
+        """Wait until the twin has written what it accepted earlier, unless its reader has stalled."""
         twin = self.twin
         if twin is None:
             return

@@ -1,11 +1,10 @@
-"""Reporter: how progress reaches stderr - as plain lines, live on a terminal, or not at all."""
+"""Reporters: progress on stderr as plain lines, or none. The live view is in `ecs_waiter.cli.live`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from ecs_waiter.cli.duration import format_duration
-from ecs_waiter.cli.messages import explain, no_answer
+from ecs_waiter.cli.messages import explain, explain_outage, format_duration
 from ecs_waiter.errors import (
     ApiError,
     AuthenticationError,
@@ -18,146 +17,123 @@ from ecs_waiter.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ecs_waiter.cli.outcomes import Record
-    from ecs_waiter.cli.progress import Progress
+    from ecs_waiter.cli.outcomes import Progress, Record
     from ecs_waiter.models import Task
     from ecs_waiter.stats import WaiterStats
 
-__all__ = ["Outages", "PlainReporter", "QuietReporter", "Reporter", "told_of"]
+__all__ = ["Outages", "PlainReporter", "Reporter", "outcome_line"]
 
-_BORNE = 2.0
+_REPORTED_AFTER = 2.0
 _HEARTBEAT = 300.0
 
 
-class Reporter(Protocol):
-    """Told of everything while a wait is under way."""
+class Reporter:
+    """Shows messages, and no progress.
 
-    def changed(self, task: Task) -> None:
-        """A task that goes on was seen for the first time, or in another status."""
-        ...
+    Args:
+        write: Writes a line to stderr.
+    """
 
-    def settled(self, record: Record) -> None:
-        """A task has its outcome."""
-        ...
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
 
     def say(self, line: str) -> None:
-        """Show a message that is fit for a terminal."""
-        ...
+        """Show a message that is safe for a terminal."""
+        self._write(line)
+
+    def changed(self, task: Task) -> None:
+        """Report a pending task that was seen for the first time, or has another status."""
+
+    def finished(self, record: Record) -> None:
+        """Report the outcome of a task."""
 
     def tick(self, stats: WaiterStats) -> None:
-        """A moment has passed."""
-        ...
+        """Report what depends on time; called several times per second."""
 
     def close(self) -> None:
-        """The wait is over."""
-        ...
+        """End the report."""
+
+
+class PlainReporter(Reporter):
+    """A line per change, for pipes and logs.
+
+    Args:
+        progress: The state of the wait.
+        write: Writes a line to stderr.
+        outages: Reports regions that are not responding.
+    """
+
+    def __init__(self, progress: Progress, write: Callable[[str], None], outages: Outages) -> None:
+        super().__init__(write)
+        self._progress = progress
+        self._outages = outages
+        self._reported: set[str] = set()
+        self._said_at = 0.0
+
+    def say(self, line: str) -> None:
+        """Write a line."""
+        self._said_at = self._progress.seconds
+        super().say(line)
+
+    def changed(self, task: Task) -> None:
+        """Write the new status."""
+        what = " ".join(filter(None, (task.task_action, task.resource_id)))
+        about = f", {printable(what)}" if what else ""
+        self.say(f"{task.task_id} ({task.region_id}): {printable(task.task_status)}{about}")
+
+    def finished(self, record: Record) -> None:
+        """Write the outcome."""
+        line = outcome_line(record, self._reported)
+        if line is not None:
+            self.say(line)
+
+    def tick(self, stats: WaiterStats) -> None:
+        """Write outages; and a line every five minutes, because CI systems end jobs without output."""
+        now = self._progress.seconds
+        for note in self._outages.notes(stats, now):
+            self.say(note)
+        if now - self._said_at >= _HEARTBEAT:
+            left = len(self._progress) - self._progress.done
+            self.say(f"still waiting for {left} of {len(self._progress)} after {format_duration(now)}")
 
 
 class Outages:
-    """Says once that a region gives no answer, and why, and once that it answers again.
+    """Reports once that a region is not responding, and once that it is responding again.
 
     Args:
-        budget: Seconds that are borne.
+        budget: Seconds for which an outage is retried.
     """
 
     def __init__(self, budget: float) -> None:
         self._budget = budget
         self._since: dict[str, float] = {}
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def notes(self, stats: WaiterStats, now: float) -> list[str]:
-        """Return what there is to say; `now` is in seconds."""
+        """Return the new messages; `now` is in seconds."""
         notes = []
         for region_id, region in stats.regions.items():
             if region.fault is None:
                 self._since.pop(region_id, None)
-                # A region that was given up has no fault either, but nobody waits there any more.
-                if region_id in self._told and region.waiting:
-                    self._told.discard(region_id)
+                # A region that was given up has no fault either, but no tasks are waiting there.
+                if region_id in self._reported and region.waiting:
+                    self._reported.discard(region_id)
                     notes.append(f"{region_id} is responding again")
-            elif now - self._since.setdefault(region_id, now) >= _BORNE and region_id not in self._told:
-                # A fault that passes at once is not worth a line.
-                self._told.add(region_id)
-                notes.append(
-                    f"{no_answer(region_id, region.fault)}; retrying for {format_duration(self._budget)} (Ctrl-C stops)"
-                )
+            elif now - self._since.setdefault(region_id, now) >= _REPORTED_AFTER and region_id not in self._reported:
+                self._reported.add(region_id)
+                outage = explain_outage(region_id, region.fault)
+                notes.append(f"{outage}; retrying for {format_duration(self._budget)} (Ctrl-C stops)")
         return notes
 
 
-def told_of(record: Record, told: set[str]) -> str | None:
-    """Return what to say of an outcome; None if it is said already, as of one error for a whole region."""
+def outcome_line(record: Record, reported: set[str]) -> str | None:
+    """Return the line for an outcome; None if the same error of its region is in `reported` already."""
     ref, error = record.ref, record.error
     if not isinstance(error, EcsWaiterError):
         return f"{ref.task_id} ({ref.region_id}): {record.outcome}"
     if isinstance(error, ApiError):
-        if (mark := f"{ref.region_id} {error}") in told:
+        if (key := f"{ref.region_id} {error}") in reported:
             return None
-        told.add(mark)
+        reported.add(key)
     is_regional = isinstance(error, AuthenticationError | ServiceUnavailableError | ThrottledError)
     return explain(error, where=ref.region_id if is_regional else str(ref))
-
-
-class PlainReporter:
-    """A line on every change, for pipes and logs.
-
-    Args:
-        progress: What is waited for.
-        write: Writes a line to stderr.
-        outages: What is said of regions without answers.
-    """
-
-    def __init__(self, progress: Progress, write: Callable[[str], None], outages: Outages) -> None:
-        self._progress = progress
-        self._write = write
-        self._outages = outages
-        self._told: set[str] = set()
-        self._spoke_at = 0.0
-
-    def changed(self, task: Task) -> None:
-        """Tell the new status."""
-        about = " ".join(filter(None, (task.task_action, task.resource_id)))
-        self.say(
-            f"{task.task_id} ({task.region_id}): {printable(task.task_status)}{f', {printable(about)}' * bool(about)}"
-        )
-
-    def settled(self, record: Record) -> None:
-        """Tell the outcome."""
-        line = told_of(record, self._told)
-        if line is not None:
-            self.say(line)
-
-    def say(self, line: str) -> None:
-        """Write a line."""
-        self._spoke_at = self._progress.seconds
-        self._write(line)
-
-    def tick(self, stats: WaiterStats) -> None:
-        """Tell of outages; and that all is well now and then, for CI ends what is silent for long."""
-        now = self._progress.seconds
-        for note in self._outages.notes(stats, now):
-            self.say(note)
-        if now - self._spoke_at >= _HEARTBEAT:
-            left = len(self._progress) - self._progress.settled
-            self.say(f"still waiting for {left} of {len(self._progress)} after {format_duration(now)}")
-
-    def close(self) -> None:
-        """Nothing is left to do."""
-
-
-class QuietReporter:
-    """Tells nothing but what stops the wait from going on."""
-
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self.say = write
-
-    def changed(self, task: Task) -> None:
-        """Not told."""
-
-    def settled(self, record: Record) -> None:
-        """Not told."""
-
-    def tick(self, stats: WaiterStats) -> None:
-        """Not told."""
-
-    def close(self) -> None:
-        """Nothing is left to do."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ecs_waiter.cli.config import profile_names, resolve_region, use_profile
-from ecs_waiter.cli.failure import MisuseError
+from ecs_waiter.cli.exit_codes import MisuseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

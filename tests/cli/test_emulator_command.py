@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ecs_waiter.cli import emulator
+from ecs_waiter.cli import demo
 from ecs_waiter.cli.app import run
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def test_duration_that_cannot_be(command: Command, duration: str) -> None:
 def test_requests_kept(arguments: tuple[str, ...], kept: int) -> None:
     """The emulator keeps as many requests as `--keep-requests` says, 10,000 by default."""
     made = mock.Mock(side_effect=OSError("made"))
-    with mock.patch.object(emulator, "EcsEmulator", made):
+    with mock.patch.object(demo, "EcsEmulator", made):
         assert run(["emulator", *arguments]) == 2
     assert made.call_args.kwargs["keep_requests"] == kept
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -18,11 +19,11 @@ from ecs_waiter import (
     TaskNotFoundError,
     ThrottledError,
 )
-from ecs_waiter.cli.messages import explain, why_no_answer
-from ecs_waiter.cli.outcomes import Record, exit_code, record_of, status_outcome, summary
-from ecs_waiter.cli.progress import Progress
-from ecs_waiter.cli.reporting import Outages, PlainReporter, told_of
-from ecs_waiter.cli.task_refs import TaskRef
+from ecs_waiter.cli.inputs import TaskRef
+from ecs_waiter.cli.messages import explain, outage_reason
+from ecs_waiter.cli.outcomes import Progress, Record, exit_code, record_of, status_outcome
+from ecs_waiter.cli.reporting import Outages, PlainReporter, outcome_line
+from ecs_waiter.cli.results import json_pieces
 from ecs_waiter.stats import RegionStats, WaiterStats
 
 REF = TaskRef("cn-hangzhou", "t-1")
@@ -74,7 +75,8 @@ def test_exit_code(outcomes: list[str], code: int) -> None:
 
 def test_summary_counts_what_occurs() -> None:
     """The summary counts the outcomes that occur."""
-    assert summary(records("finished", "failed", "finished")) == {"finished": 2, "failed": 1}
+    document = json.loads("".join(json_pieces(records("finished", "failed", "finished"))))
+    assert document["summary"] == {"finished": 2, "failed": 1}
 
 
 @pytest.mark.parametrize(
@@ -113,12 +115,12 @@ def test_pending_task_as_json() -> None:
     assert Record(REF, "pending", seen).as_json()["creation_time"] == "2026-01-31T12:00:00Z"
 
 
-def test_known_failures_settle() -> None:
-    """A task known to have failed is never left pending, though its reason has not come."""
+def test_progress() -> None:
+    """A task counts under its status while it is pending, then under its outcome."""
     progress = Progress([REF, TaskRef("cn-hangzhou", "t-2")])
-    progress.saw(task("Failed"))
-    (record,) = progress.settle_known_failures()
-    assert record.outcome == "failed"
+    progress.update(task("Processing"))
+    assert progress.counts() == {"processing": 1, "unseen": 1}
+    assert progress.finish(REF, TaskFailedError(task("Failed"))).outcome == "failed"
     assert [one.outcome for one in progress.records()] == ["failed", "pending"]
     assert progress.counts() == {"unseen": 1, "failed": 1}
 
@@ -143,7 +145,7 @@ def fault(words: str, *, sent: bool = True) -> ServiceUnavailableError:
         (ThrottledError("Throttling.User", "slow down"), "it is throttling calls"),
         (
             fault("ecs.cn-x.aliyuncs.com: ClientConnectorDNSError: Cannot connect to host x ssl:True [no name]"),
-            "the name ecs.cn-x.aliyuncs.com cannot be resolved: is there a network, and is the region's name right?",
+            "the name ecs.cn-x.aliyuncs.com cannot be resolved: check the network and the region's name",
         ),
         (
             fault("h:1: ClientConnectorError: Cannot connect to host h:1 ssl:default [Connect call failed ('h', 1)]"),
@@ -152,16 +154,16 @@ def fault(words: str, *, sent: bool = True) -> ServiceUnavailableError:
         (ServiceUnavailableError("ServiceUnavailable", "later"), "ServiceUnavailable: later"),
     ],
 )
-def test_why_no_answer(error: ApiError, told: str) -> None:
+def test_outage_reason(error: ApiError, told: str) -> None:
     """Why a region gives no answer, in few words."""
-    assert why_no_answer(error) == told
+    assert outage_reason(error) == told
 
 
 def test_explain_is_one_line() -> None:
     """Whatever the service says, the explanation is one printable line."""
     told = explain(ApiError("Odd\nCode", "words\x1b[2J", "1"), where="cn-hangzhou")
     assert told.isprintable()
-    assert told.startswith("cn-hangzhou: the service refused (Odd\\nCode: words\\x1b[2J; request ID 1)")
+    assert told.startswith("cn-hangzhou: the service rejected the request (Odd\\nCode: words\\x1b[2J; request ID 1)")
 
 
 def test_a_start_in_doubt_is_told() -> None:
@@ -182,7 +184,7 @@ def test_a_start_in_doubt_is_told() -> None:
     [
         (
             "h: ClientConnectorDNSError: Cannot connect to host h:443 ssl:default [Name or service not known]",
-            "the name h cannot be resolved: is there a network, and is the region's name right?",
+            "the name h cannot be resolved: check the network and the region's name",
         ),
         (
             "h:8: ClientConnectorError: Cannot connect to host h:8 ssl:default [Connection refused]",
@@ -200,14 +202,14 @@ def test_a_proxy_that_is_not_used_is_named(words: str, shown: str, name: str) ->
     """However a fault is reworded, the proxy setting that was not used stays, with the command's own option."""
     hint = f"; {name} is set but not used: pass trust_env=True (command: --proxy-from-env)" if name else ""
     kept = f"; {name} is set but not used: add --proxy-from-env" if name else ""
-    assert why_no_answer(fault(f"{words}{hint}", sent=False)) == f"{shown}{kept}"
+    assert outage_reason(fault(f"{words}{hint}", sent=False)) == f"{shown}{kept}"
 
 
 def test_one_error_of_a_region_is_told_once() -> None:
     """Copies of one error for many tasks are one line, which names the region."""
     told: set[str] = set()
     lines = [
-        told_of(
+        outcome_line(
             Record(TaskRef("cn-hangzhou", name), "error", None, AuthenticationError("Forbidden.RAM", "no", "7")), told
         )
         for name in ("t-1", "t-2")

@@ -145,11 +145,11 @@ def test_progress_is_dropped_while_nobody_reads(
     """Progress is dropped while stderr is far behind, messages are not; once it is read again, it says how many were."""
     outlet = Behind()
     monkeypatch.setitem(streams._outlets, 2, outlet)
-    streams.mention("one")
+    streams.say_progress("one")
     outlet.backlog = 10_000_000
-    streams.mention("two")
-    streams.mention("three")
+    streams.say_progress("two")
+    streams.say_progress("three")
     streams.say("a message")
     outlet.backlog = 0
-    streams.mention("four")
+    streams.say_progress("four")
     assert capsys.readouterr().err == "one\na message\n(2 lines dropped: stderr was not being read)\nfour\n"

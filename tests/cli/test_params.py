@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ecs_waiter.cli.failure import MisuseError
-from ecs_waiter.cli.start import read_params, told_region
+from ecs_waiter.cli.exit_codes import MisuseError
+from ecs_waiter.cli.inputs import read_params, region_of_params
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,8 @@ def test_params(pairs: list[str], document: str | None, params: dict[str, Any]) 
         (["A=1", "A=2"], None, "given twice: items of a list are numbered"),
         (["accesskeyid=x"], None, "credentials come from"),
         ([], '{"SecurityToken": "x"}', "credentials come from"),
-        ([], "{", "no JSON"),
-        ([], "[]", "a JSON object is wanted"),
+        ([], "{", "invalid JSON"),
+        ([], "[]", "takes a JSON object"),
     ],
 )
 def test_misuse(pairs: list[str], document: str | None, told: str) -> None:
@@ -43,7 +43,7 @@ def test_misuse(pairs: list[str], document: str | None, told: str) -> None:
 
 def test_region() -> None:
     """The parameter RegionId names the region where the option does not."""
-    assert told_region({}, "cn-beijing") == "cn-beijing"
-    assert told_region({"RegionId": "us-west-1"}, None) == "us-west-1"
+    assert region_of_params({}, "cn-beijing") == "cn-beijing"
+    assert region_of_params({"RegionId": "us-west-1"}, None) == "us-west-1"
     with pytest.raises(MisuseError, match="are two regions"):
-        told_region({"RegionId": "us-west-1"}, "cn-beijing")
+        region_of_params({"RegionId": "us-west-1"}, "cn-beijing")

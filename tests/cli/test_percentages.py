@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ecs_waiter import EcsClient
-from ecs_waiter.cli.percentages import Percentages
+from ecs_waiter.cli.interrupt import in_background
+from ecs_waiter.cli.live import Percentages
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator
@@ -22,7 +23,7 @@ async def test_pace(virtual_ecs: EcsEmulator) -> None:
     async with EcsClient() as client:
         tasks = (await client.describe_tasks(task_ids=ids)).tasks
         percentages = Percentages(client)
-        async with percentages.looking_up():
+        async with in_background(percentages.look_up()):
             percentages.show(tasks[:2])
             await asyncio.sleep(60)
         assert [percentages.of(task.task_id) is not None for task in tasks] == [True, True, False]
@@ -50,7 +51,7 @@ async def test_what_is_not_told_is_not_asked_again(virtual_ecs: EcsEmulator) -> 
     )
     async with EcsClient() as client:
         percentages = Percentages(client)
-        async with percentages.looking_up():
+        async with in_background(percentages.look_up()):
             percentages.show((await client.describe_tasks(task_ids=ids)).tasks)
             await asyncio.sleep(60)
             passing.remove()

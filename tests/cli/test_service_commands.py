@@ -64,7 +64,7 @@ def test_run_answered_without_a_task(ecs: EcsEmulator, command: Command, content
     assert "TaskId" in done.stderr
     assert ": it may have started, so look first: " in done.stderr
     assert "list --region cn-hangzhou --action ImportImage --since 10m" in done.stderr
-    assert "--param ClientToken=mine starts it once at most" in done.stderr
+    assert "--param ClientToken=mine starts it at most once" in done.stderr
     assert done.stderr.count("\n") == done.stderr.count("may have started") == 1
 
 
@@ -116,7 +116,7 @@ def test_run_refused_at_the_repeat(ecs: EcsEmulator, command: Command) -> None:
     assert done.returncode == 3
     assert "QuotaExceeded" in done.stderr
     assert "an earlier attempt was not answered" in done.stderr
-    assert "--param ClientToken=lost starts it once at most" in done.stderr
+    assert "--param ClientToken=lost starts it at most once" in done.stderr
     assert done.stderr.count("may have started") == 1
 
 
@@ -138,7 +138,7 @@ def test_run_refused(command: Command) -> None:
     """The service's refusal to start is one line and exit code 3."""
     done = command("run", "ExportImage")
     assert done.returncode == 3
-    assert done.stderr.startswith("ecs-waiter: the service refused (MissingParameter: ")
+    assert done.stderr.startswith("ecs-waiter: the service rejected the request (MissingParameter: ")
     assert done.stderr.count("\n") == 1
 
 
@@ -148,7 +148,7 @@ def test_run_in_doubt(ecs: EcsEmulator, command: Command, started: Started) -> N
     done = command("run", "ImportImage", "--timeout", "1", "-p", "ClientToken=token 1")
     assert done.returncode == 124
     assert "list --region cn-hangzhou --action ImportImage --since 10m" in done.stderr
-    assert "--param ClientToken='token 1' starts it once at most" in done.stderr
+    assert "--param ClientToken='token 1' starts it at most once" in done.stderr
     before = len(ecs.requests)
     process = started("run", "ImportImage")
     while len(ecs.requests) == before:
@@ -206,7 +206,7 @@ def test_show_unknown(command: Command) -> None:
     """An unknown ID is exit code 1, and names the region asked."""
     done = command("show", "t-nope")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "task t-nope is unknown in cn-hangzhou" in done.stderr
+    assert "task t-nope was not found in cn-hangzhou" in done.stderr
 
 
 def test_show_what_has_no_details(ecs: EcsEmulator, command: Command) -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ecs_waiter.cli import streams
-from ecs_waiter.cli.failure import CommandError
-from ecs_waiter.cli.streams import Stdin, read_within
+from ecs_waiter.cli import inputs
+from ecs_waiter.cli.exit_codes import CommandError
+from ecs_waiter.cli.inputs import Stdin, read_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ def test_what_is_left(monkeypatch: pytest.MonkeyPatch, timeout: float | None, le
         now += 60.0
         return "t-1"
 
-    monkeypatch.setattr(streams, "read_stdin", read)
+    monkeypatch.setattr(inputs, "read_stdin", read)
     monkeypatch.setattr(time, "monotonic", lambda: now)
     stdin = Stdin(timeout)
     assert stdin.left() == timeout

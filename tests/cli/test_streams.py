@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ecs_waiter.cli.going_on import command_for
-from ecs_waiter.cli.logs import show_logs
-from ecs_waiter.cli.streams import is_interactive, say, spoken_by
-from ecs_waiter.cli.task_refs import TaskRef
+from ecs_waiter.cli.inputs import TaskRef
+from ecs_waiter.cli.resume import resume_command
+from ecs_waiter.cli.streams import is_interactive, messages_to, say, show_logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,13 +47,13 @@ def test_encoding(environment: dict[str, str]) -> None:
     """What the encoding of the terminal lacks is shown as its number."""
     done = sh('"$@" show "cn-hangzhou:t-\u4efb"', {**environment, "PYTHONIOENCODING": "ascii"})
     assert done.returncode == 1
-    assert "task t-\\u4efb is unknown" in done.stderr
+    assert "task t-\\u4efb was not found" in done.stderr
 
 
 def test_binary_stdin(environment: dict[str, str]) -> None:
     """What is no text is misuse."""
     done = sh("printf '\\377\\376' | \"$@\" wait -", environment)
-    assert (done.returncode, done.stderr) == (2, "ecs-waiter: stdin is no text in UTF-8\n")
+    assert (done.returncode, done.stderr) == (2, "ecs-waiter: stdin is not UTF-8 text\n")
 
 
 @pytest.mark.parametrize(("term", "expected"), [("xterm", True), ("dumb", False), ("", False)])
@@ -69,7 +68,7 @@ def test_interactive(monkeypatch: pytest.MonkeyPatch, term: str, expected: bool)
 def test_speaker(capsys: pytest.CaptureFixture[str]) -> None:
     """What has stderr for itself writes what others say, for as long as it has."""
     lines: list[str] = []
-    with spoken_by(lines.append):
+    with messages_to(lines.append):
         say("within")
     say("after")
     assert (lines, capsys.readouterr().err) == (["within"], "after\n")
@@ -90,7 +89,7 @@ def logger() -> Iterator[logging.Logger]:
 def test_logs(logger: logging.Logger) -> None:
     """Warnings are lines like all others: printable, without a traceback, and not what is told already."""
     lines: list[str] = []
-    with spoken_by(lines.append):
+    with messages_to(lines.append):
         show_logs(is_verbose=False, is_debugging=False)
         logger.warning("odd\x1b word")
         logger.debug("a call")
@@ -102,7 +101,7 @@ def test_logs(logger: logging.Logger) -> None:
 def test_logs_to_debug(logger: logging.Logger) -> None:
     """To debug, all is logged, with tracebacks."""
     lines: list[str] = []
-    with spoken_by(lines.append):
+    with messages_to(lines.append):
         show_logs(is_verbose=False, is_debugging=True)
         logger.debug("a call")
         logger.error("broken", exc_info=ValueError("why"))
@@ -124,6 +123,6 @@ def test_logs_to_debug(logger: logging.Logger) -> None:
 def test_going_on(monkeypatch: pytest.MonkeyPatch, refs: list[TaskRef], expected: str) -> None:
     """The command that goes on is quoted for a shell."""
     monkeypatch.setattr(sys, "argv", ["/opt/not on the path/ecs-waiter"])
-    (told,) = command_for(refs, ["--timeout", "2h"])
+    (told,) = resume_command(refs, ["--timeout", "2h"])
     assert told.startswith("'/opt/not on the path/ecs-waiter' wait ")
     assert told.endswith(expected)

@@ -97,7 +97,7 @@ def test_unknown_task(command: Command) -> None:
     done = command("wait", "t-nope", "t-done0", "--not-found-grace", "0", "--output", "json")
     assert done.returncode == 1
     assert outcomes(done.stdout) == {"t-nope": "not_found", "t-done0": "finished"}
-    assert "task t-nope is unknown in cn-hangzhou: check the ID" in done.stderr
+    assert "task t-nope was not found in cn-hangzhou: check the ID" in done.stderr
 
 
 def test_refused_region(command: Command) -> None:
@@ -218,7 +218,7 @@ def test_cancel_on_interrupt(ecs: EcsEmulator, started: Started) -> None:
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert outcomes(stdout) == {"t-cancelable": "canceled", "t-stubborn": "pending"}
-    assert "not canceled: cn-hangzhou:t-stubborn: ModifyDiskSpec cannot be canceled, it runs on\n" in stderr
+    assert "not canceled: cn-hangzhou:t-stubborn: ModifyDiskSpec cannot be canceled, it continues to run\n" in stderr
     assert stderr.splitlines()[-1].endswith(" t-stubborn")
     canceled = [request.params["TaskId"] for request in ecs.requests if request.action == "CancelTask"]
     assert canceled == ["t-cancelable"]

@@ -11,7 +11,7 @@ from support.blocks import ROOT, text_of
 
 import ecs_waiter
 from ecs_waiter import errors
-from ecs_waiter.cli.failure import ExitCode
+from ecs_waiter.cli.exit_codes import ExitCode
 from ecs_waiter.emulator.faults.injection import KINDS
 from ecs_waiter.models import OperationProgress, Task, TaskDetail, TaskPage, TaskStatus
 

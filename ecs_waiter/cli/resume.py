@@ -1,4 +1,4 @@
-"""The command line that goes on waiting for what is left."""
+"""The command line that continues a wait."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ecs_waiter.cli.task_refs import TaskRef
+    from ecs_waiter.cli.inputs import TaskRef
 
-__all__ = ["command_for", "program"]
+__all__ = ["program", "resume_command"]
 
 _MOST_ARGUMENTS = 50
 _LINES_AT_ONCE = 1000
 
 
-def command_for(refs: Sequence[TaskRef], options: Sequence[str]) -> Iterator[str]:
-    """Yield the lines of a command for a POSIX shell; many tasks go by stdin, for a command line is not endless.
+def resume_command(refs: Sequence[TaskRef], options: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of a command for a POSIX shell; many IDs go through stdin, as a command line has a limit.
 
     Args:
-        refs: The tasks that are left.
+        refs: The pending tasks.
         options: The options to keep.
     """
     regions = {ref.region_id for ref in refs}
@@ -44,7 +44,7 @@ def command_for(refs: Sequence[TaskRef], options: Sequence[str]) -> Iterator[str
 
 
 def program() -> str:
-    """Return how this process was called, such that a shell finds it again."""
+    """Return the words with which a shell can run this program again."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m ecs_waiter.cli"

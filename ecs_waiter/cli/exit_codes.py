@@ -1,4 +1,4 @@
-"""Exit codes, and the two ways in which the command itself gives up."""
+"""Exit codes, and the errors that end the command with one line on stderr."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["CommandError", "ExitCode", "MisuseError"]
 
 
 class ExitCode(IntEnum):
-    """What a script is told."""
+    """The exit codes of the process."""
 
     FINISHED = 0
     FAILED = 1
@@ -23,7 +23,7 @@ class CommandError(Exception):
     """Ends the command with one line on stderr.
 
     Attributes:
-        exit_code: What the process ends with.
+        exit_code: The exit code of the process.
     """
 
     def __init__(self, message: str, exit_code: ExitCode = ExitCode.ERROR) -> None:
@@ -32,7 +32,7 @@ class CommandError(Exception):
 
 
 class MisuseError(CommandError):
-    """The command line, or what it names, makes no sense; the message says what to do."""
+    """The command line, or something it names, is invalid; the message says what to do."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, ExitCode.MISUSE)

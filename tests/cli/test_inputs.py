@@ -7,8 +7,8 @@ import json
 import pytest
 
 from ecs_waiter import TaskDetail
-from ecs_waiter.cli.failure import MisuseError
-from ecs_waiter.cli.task_refs import read_refs
+from ecs_waiter.cli.exit_codes import MisuseError
+from ecs_waiter.cli.inputs import read_refs
 
 
 def read(text: str, region_id: str | None = "cn-hangzhou") -> list[str]:
@@ -72,7 +72,7 @@ def test_many_lines() -> None:
         ('t-1\n""\n', "line 2 of stdin: a task ID is empty"),
         ("t-\u061c1", "line 1 of stdin: .*control characters"),
         ("t-1\nt 2\n", "line 2 of stdin: .*white space"),
-        ("t-1\n{broken", "line 2 of stdin: it begins like JSON but is none"),
+        ("t-1\n{broken", "line 2 of stdin: invalid JSON"),
         ("[" * 100_000, "line 1 of stdin"),
         ('{"RequestId": "1"}', "line 1 of stdin: the JSON has no TaskId"),
         ('{"TaskId": 7}', "line 1 of stdin: a task ID is text"),

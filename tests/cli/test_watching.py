@@ -17,11 +17,11 @@ from ecs_waiter import (
     Task,
     TaskWaiter,
 )
-from ecs_waiter.cli.following import End, Following
+from ecs_waiter.cli.inputs import TaskRef
 from ecs_waiter.cli.interrupt import Stop
-from ecs_waiter.cli.progress import Progress
-from ecs_waiter.cli.reporting import QuietReporter
-from ecs_waiter.cli.task_refs import TaskRef
+from ecs_waiter.cli.outcomes import Progress
+from ecs_waiter.cli.reporting import Reporter
+from ecs_waiter.cli.watching import End, Watch
 from ecs_waiter.testing.virtual_time import virtual_time
 
 if TYPE_CHECKING:
@@ -49,14 +49,13 @@ def test_many_tasks(longest: float) -> None:
     async def follow() -> None:
         refs = [TaskRef(REGION, task_id) for task_id in ids(MANY)]
         progress, stop = Progress(refs), Stop()
-        settled: Counter[str] = Counter()
+        finished: Counter[str] = Counter()
         with Crowd(PollPolicy(), longest).behind() as waiter:
             async with waiter:
                 before = held(Task)
-                following = Following(
-                    waiter, progress, QuietReporter(nothing), lambda record: settled.update([record.outcome]), stop
-                )
-                wait = asyncio.create_task(following.run(None, fail_fast=False))
+                watch = Watch(waiter, progress, Reporter(nothing), stop)
+                watch.on_finished = lambda record: finished.update([record.outcome])
+                wait = asyncio.create_task(watch.run(None, fail_fast=False))
                 # At ten calls a second.
                 await asyncio.sleep(MANY / 1000 + 20)
                 assert held(asyncio.Future) < 100
@@ -71,7 +70,7 @@ def test_many_tasks(longest: float) -> None:
             {"pending", "finished", "failed", "canceled"} if longest == FOREVER else {"finished", "failed", "canceled"}
         )
         assert end is (End.STOPPED if longest == FOREVER else End.COMPLETE)
-        assert settled == {word: count for word, count in progress.outcomes().items() if word != "pending"}
+        assert finished == {word: count for word, count in progress.outcomes().items() if word != "pending"}
         assert not any(isinstance(record.task, Task) for record in progress.records())
         assert not any(isinstance(record.error, EcsWaiterError) for record in progress.records())
 
@@ -87,15 +86,16 @@ async def test_what_is_known_is_reported_at_a_stop(virtual_ecs: EcsEmulator) -> 
     finished = [virtual_ecs.add_task() for _ in range(150)]
     endless = virtual_ecs.add_task(duration=FOREVER)
     progress, stop = Progress([TaskRef("cn-hangzhou", one) for one in (*failed, *finished, endless)]), Stop()
-    settled: list[Record] = []
+    finished_records: list[Record] = []
     async with TaskWaiter() as waiter:
-        following = Following(waiter, progress, QuietReporter(nothing), settled.append, stop)
-        wait = asyncio.create_task(following.run(None, fail_fast=False))
+        watch = Watch(waiter, progress, Reporter(nothing), stop)
+        watch.on_finished = finished_records.append
+        wait = asyncio.create_task(watch.run(None, fail_fast=False))
         await asyncio.sleep(5)
         stop.set()
         assert await wait is End.STOPPED
     assert progress.outcomes() == {"finished": 150, "failed": 150, "pending": 1}
-    assert len(settled) == 300
+    assert len(finished_records) == 300
 
 
 @pytest.mark.asyncio
@@ -105,6 +105,6 @@ async def test_the_first_failure_drops_nothing(virtual_ecs: EcsEmulator) -> None
     canceled, endless = virtual_ecs.add_task(outcome="Deleted"), virtual_ecs.add_task(duration=FOREVER)
     progress, stop = Progress([TaskRef("cn-hangzhou", one) for one in (canceled, *finished, endless)]), Stop()
     async with TaskWaiter() as waiter:
-        following = Following(waiter, progress, QuietReporter(nothing), nothing, stop)
-        assert await following.run(None, fail_fast=True) is End.FIRST_FAILURE
+        watch = Watch(waiter, progress, Reporter(nothing), stop)
+        assert await watch.run(None, fail_fast=True) is End.FIRST_FAILURE
     assert progress.outcomes() == {"finished": 80, "canceled": 1, "pending": 1}
