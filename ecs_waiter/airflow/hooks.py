@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ecs_waiter.api.client import EcsClient
     from ecs_waiter.arguments import OnUpdate
     from ecs_waiter.polling.policy import PollPolicy
+    from ecs_waiter.starting import Start, StartedTask
 
 __all__ = ["EcsAccess", "EcsTaskHook"]
 
@@ -136,6 +137,10 @@ class EcsTaskHook(BaseHook):
         """Make one call and return its parsed answer; raises like `EcsClient.call`."""
         return asyncio.run(self._call(operation, parameters))
 
+    def start(self, start: Start) -> StartedTask:
+        """Start an operation and return the IDs in the answer; raises like `Start.send`."""
+        return asyncio.run(self._send(start))
+
     def wait(
         self, task_ids: Iterable[str], *, timeout: float | None = None, on_update: OnUpdate | None = None
     ) -> dict[str, Any]:
@@ -177,6 +182,10 @@ class EcsTaskHook(BaseHook):
     async def _call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         async with self.get_conn() as client:
             return await client.call(operation, region_id=self.region(), params=parameters)
+
+    async def _send(self, start: Start) -> StartedTask:
+        async with self.get_conn() as client:
+            return await start.send(client)
 
     async def _list_one(self) -> None:
         async with self.get_conn() as client:

@@ -11,7 +11,7 @@ from ecs_waiter.airflow.cancel import cancel_if_ended_blocking
 from ecs_waiter.airflow.hooks import EcsTaskHook
 from ecs_waiter.airflow.links import EcsConsoleTasksLink
 from ecs_waiter.airflow.policies import PolicyArgument, policy_from_numbers, policy_to_numbers
-from ecs_waiter.airflow.state import client_token, recall, remember
+from ecs_waiter.airflow.state import Earlier, client_token, recall, remember
 from ecs_waiter.airflow.trigger_events import checked_event, tasks_of
 from ecs_waiter.airflow.triggers import EcsTaskTrigger
 from ecs_waiter.api.call_policy import check_seconds
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from ecs_waiter.models import Task
+    from ecs_waiter.starting import StartedTask
 
 __all__ = ["EcsExportImageOperator", "EcsImportImageOperator", "EcsRunTaskOperator"]
 
@@ -34,8 +35,8 @@ class EcsRunTaskOperator(BaseOperator):
     """Runs an ECS operation that starts a task, e.g. ``RedeployInstance``, and waits for the task.
 
     Returns the task's ID. Returns None if the change was done at once (``ModifyDiskSpec`` only), or if the parameters
-    ask for a dry run (``DryRun``) and the request would succeed. Pushes the XCom ``ecs_task_id`` (and ``image_id`` if
-    the answer has one) after the start, and ``resource_id`` when the task has finished.
+    ask for a dry run (``DryRun``) and the request would succeed. Pushes the XCom ``ecs_task_id`` (and
+    ``image_id`` for an import) after the start, and ``resource_id`` when the task has finished.
 
     An operation that starts no task, such as ``CopyImage``, fails the task instance before any call.
 
@@ -101,7 +102,8 @@ class EcsRunTaskOperator(BaseOperator):
         """Start the task, or resume the one of an earlier try; then wait in this process or in the triggerer."""
         hook = self._hook()
         region_id = hook.region()
-        task_id = self._begin(context, hook, region_id)
+        EcsConsoleTasksLink.persist(context, region_id)
+        task_id = self._begin(context, hook)
         if task_id is None or not self.wait_for_completion:
             return task_id
         self._running = context["ti"], task_id
@@ -112,7 +114,7 @@ class EcsRunTaskOperator(BaseOperator):
                     task_ids=[task_id],
                     region_id=region_id,
                     alibabacloud_conn_id=self.alibabacloud_conn_id,
-                    deadline=None if deadline is None else deadline.isoformat(),
+                    deadline=deadline,
                     policy=self.policy,
                     cancel_on_kill=self.cancel_on_kill,
                 ),
@@ -153,40 +155,38 @@ class EcsRunTaskOperator(BaseOperator):
     def _log_update(self, task: Task) -> None:
         self.log.info("task %s is %s", printable(task.task_id), printable(task.task_status))
 
-    def _begin(self, context: Context, hook: EcsTaskHook, region_id: str) -> str | None:
-        EcsConsoleTasksLink.persist(context, region_id)
+    def _begin(self, context: Context, hook: EcsTaskHook) -> str | None:
+        """Return the ID of the task to wait for; None if there is nothing to wait for."""
         earlier = recall(context)
         # Before any call, because it rejects operations that start no task.
         start = self._new_start(context, hook, earlier.task_id or earlier.ended)
         if earlier.task_id is not None and _failure(hook, earlier.task_id) is not TaskStatus.CANCELED:
-            self.log.info("%s in %s was started before, as task %s", self.operation, region_id, earlier.task_id)
+            self.log.info("%s in %s was started before, as task %s", self.operation, start.region_id, earlier.task_id)
             remember(context, earlier.task_id)
             return earlier.task_id
-        return self._start(context, hook, start, is_first=not (earlier.task_id or earlier.ended))
+        started = self._send(hook, start)
+        # Before Airflow 3.3 a retry remembers nothing, so its token may return an earlier try's task that has failed.
+        may_be_old = start.adds_token and earlier == Earlier() and context["ti"].try_number != 1
+        if started.task_id is not None and may_be_old and _failure(hook, started.task_id) is not None:
+            started = self._send(hook, self._new_start(context, hook, started.task_id))
+        if started.task_id is None:
+            return None
+        remember(context, started.task_id)
+        self.log.info("%s in %s is task %s", self.operation, started.region_id, started.task_id)
+        if self.operation == "ImportImage" and started.resource_id is not None:
+            context["ti"].xcom_push(key="image_id", value=started.resource_id)
+        return started.task_id
 
-    def _start(self, context: Context, hook: EcsTaskHook, start: Start, *, is_first: bool) -> str | None:
+    def _send(self, hook: EcsTaskHook, start: Start) -> StartedTask:
         try:
-            answer = hook.call(start.operation, start.params)
-            task_id = start.task_id(answer)
+            started = hook.start(start)
         except ApiError as error:
-            if start.passed_dry_run(error):
-                self.log.info(start.would_succeed)
-                return None
             if start.client_token is not None or not start.is_in_doubt(error):
                 raise
             raise AirflowFailException(f"{error}; clearing this task instance starts it again") from error
-        if task_id is None:
-            self.log.info(start.done_at_once)
-            return None
-        # Before Airflow 3.3 a retry remembers nothing, so its token may return an earlier try's task that has failed.
-        is_retry = start.adds_token and is_first and context["ti"].try_number != 1
-        if is_retry and _failure(hook, task_id) in {TaskStatus.CANCELED, TaskStatus.FAILED}:
-            return self._start(context, hook, self._new_start(context, hook, task_id), is_first=False)
-        remember(context, task_id)
-        self.log.info("%s in %s is task %s", start.operation, start.region_id, task_id)
-        if isinstance(image_id := answer.get("ImageId"), str):
-            context["ti"].xcom_push(key="image_id", value=image_id)
-        return task_id
+        if started.task_id is None:
+            self.log.info(start.why_no_task)
+        return started
 
     def _new_start(self, context: Context, hook: EcsTaskHook, ended: str) -> Start:
         def new_token() -> str:
@@ -195,8 +195,7 @@ class EcsRunTaskOperator(BaseOperator):
         try:
             return Start(self.operation, hook.region(), self.request(), new_token=new_token)
         except (TypeError, ValueError) as error:
-            # A retry would fail in the same way.
-            raise AirflowFailException(str(error)) from error
+            raise AirflowFailException(str(error)) from error  # a retry would raise it again
 
 
 def _failure(hook: EcsTaskHook, task_id: str) -> TaskStatus | None:

@@ -89,7 +89,7 @@ class EcsTaskSensor(BaseSensorOperator):
                     task_ids=task_ids,
                     region_id=region_id,
                     alibabacloud_conn_id=self.alibabacloud_conn_id,
-                    deadline=(datetime.now(UTC) + timedelta(seconds=self.timeout)).isoformat(),
+                    deadline=datetime.now(UTC) + timedelta(seconds=self.timeout),
                     policy=self.policy,
                 ),
                 method_name="execute_complete",

@@ -65,18 +65,15 @@ class EcsTaskTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what recreates this trigger, as plain JSON."""
-        deadline = self.deadline.isoformat() if isinstance(self.deadline, datetime) else self.deadline
-        return (
-            f"{EcsTaskTrigger.__module__}.{type(self).__qualname__}",
-            {
-                "task_ids": self.task_ids,
-                "region_id": self.region_id,
-                "alibabacloud_conn_id": self.alibabacloud_conn_id,
-                "deadline": deadline,
-                "policy": self.policy,
-                "cancel_on_kill": self.cancel_on_kill,
-            },
-        )
+        arguments = {
+            "task_ids": self.task_ids,
+            "region_id": self.region_id,
+            "alibabacloud_conn_id": self.alibabacloud_conn_id,
+            "deadline": self.deadline.isoformat() if isinstance(self.deadline, datetime) else self.deadline,
+            "policy": self.policy,
+            "cancel_on_kill": self.cancel_on_kill,
+        }
+        return f"{EcsTaskTrigger.__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield exactly one event, unless this trigger is canceled."""
