@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from ecs_waiter.api.credentials import check_provider
 from ecs_waiter.api.endpoints import resolve_endpoint
@@ -11,11 +11,11 @@ from ecs_waiter.api.proxies import check_trust_env
 from ecs_waiter.arguments import WaiterOptions, WaitOptions, checked_policy
 from ecs_waiter.ids import Targets, check_task_id
 from ecs_waiter.sharing import SharedInstances, key
-from ecs_waiter.wait import Wait, WaitEvent, outcomes_of, updates_of
+from ecs_waiter.wait import Wait, WaitEvent
 from ecs_waiter.waiter import TaskWaiter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     import aiohttp
@@ -39,6 +39,8 @@ __all__ = [
     "wait_for_task",
     "wait_for_tasks",
 ]
+
+T = TypeVar("T")
 
 _shared_waiters: SharedInstances[TaskWaiter] = SharedInstances()
 
@@ -176,7 +178,8 @@ def events(  # noqa: PLR0913 - the public API
     Polls are shared, and the other arguments are, like those of `wait_for_tasks`.
     """
     shared = shared_waiter(WaiterOptions(credentials, endpoint, policy, session, trust_env))
-    return _stream(Wait.for_events(Targets(task_ids, region_id), timeout), shared)
+    wait = Wait.for_events(Targets(task_ids, region_id), timeout)
+    return _iterate(shared, lambda waiter: waiter.pollers.events(wait))
 
 
 def as_completed(  # noqa: PLR0913 - the public API
@@ -195,7 +198,8 @@ def as_completed(  # noqa: PLR0913 - the public API
     Polls are shared, and the other arguments are, like those of `wait_for_tasks`.
     """
     shared = shared_waiter(WaiterOptions(credentials, endpoint, policy, session, trust_env))
-    return outcomes_of(_stream(Wait.for_outcomes(Targets(task_ids, region_id), timeout), shared))
+    wait = Wait.for_outcomes(Targets(task_ids, region_id), timeout)
+    return _iterate(shared, lambda waiter: waiter.pollers.outcomes(wait))
 
 
 def updates(  # noqa: PLR0913 - the public API
@@ -215,7 +219,7 @@ def updates(  # noqa: PLR0913 - the public API
     """
     shared = shared_waiter(WaiterOptions(credentials, endpoint, policy, session, trust_env))
     wait = Wait.for_updates(Targets(task_ids, region_id), timeout)
-    return updates_of(wait, _stream(wait, shared))
+    return _iterate(shared, lambda waiter: waiter.pollers.updates(wait))
 
 
 async def start(  # noqa: PLR0913 - the public API
@@ -312,10 +316,12 @@ async def cancel_task(  # noqa: PLR0913 - the public API
 # -- inside -----------------------------------------------------------------------------------------------------------
 
 
-async def _stream(wait: Wait, shared: AbstractAsyncContextManager[TaskWaiter]) -> AsyncGenerator[WaitEvent, None]:
-    async with shared as waiter, aclosing(waiter.pollers.events(wait)) as stream:
-        async for event in stream:
-            yield event
+async def _iterate(
+    shared: AbstractAsyncContextManager[TaskWaiter], begin: Callable[[TaskWaiter], AsyncGenerator[T, None]]
+) -> AsyncGenerator[T, None]:
+    async with shared as waiter, aclosing(begin(waiter)) as items:
+        async for item in items:
+            yield item
 
 
 def shared_waiter(options: WaiterOptions) -> AbstractAsyncContextManager[TaskWaiter]:

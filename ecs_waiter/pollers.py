@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.idle import forget_idle
-from ecs_waiter.errors import ApiError, TaskNotFoundError, WaiterClosedError
+from ecs_waiter.errors import ApiError, TaskCanceledError, TaskFailedError, TaskNotFoundError, WaiterClosedError
 from ecs_waiter.ids import Targets
 from ecs_waiter.polling.notifier import UnknownStatuses
 from ecs_waiter.polling.poller import RegionPoller
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from ecs_waiter.polling.policy import PollPolicy
     from ecs_waiter.starting import Start, StartedTask
     from ecs_waiter.stats import RegionStats, WaiterStats
+    from ecs_waiter.wait import Outcome
 
 __all__ = ["Pollers"]
+
+_ENDS = (TaskFailedError, TaskCanceledError)
 
 _log = logging.getLogger("ecs_waiter")
 
@@ -117,17 +120,33 @@ class Pollers:
             if self.is_closed:
                 wait.close()
             try:
-                await wait.join(self.__getitem__, self._policy.call_timeout)
+                await wait.join(self.__getitem__, self._policy.call_timeout, self._forget_all)
                 yield
                 await wait.conclude()
             finally:
                 self._waits.discard(wait)
                 wait.leave()
 
+    def _forget_all(self, wait: Wait) -> bool:
+        """Take everything off the schedules at once, unless somebody but this wait is left; return whether it did."""
+        if self._futures or len(self._waits) > (wait in self._waits):
+            return False
+        for poller in self._by_region.values():
+            poller.forget()
+        return True
+
     def events(self, wait: Wait) -> AsyncGenerator[WaitEvent, None]:
         """Iterate over the events of a wait, which begins with the iteration."""
         self.check_open()
         return self._events(wait)
+
+    def outcomes(self, wait: Wait) -> AsyncGenerator[Outcome, None]:
+        """Iterate over the outcomes among the events of a wait without changes."""
+        return _outcomes(self.events(wait))
+
+    def updates(self, wait: Wait) -> AsyncGenerator[Task, None]:
+        """Iterate over the tasks among the events of a wait; then raise the errors that came without a task."""
+        return _updates(self.events(wait), wait)
 
     async def _events(self, wait: Wait) -> AsyncGenerator[WaitEvent, None]:
         async with self._joined(wait):
@@ -238,6 +257,24 @@ class Pollers:
         await self._client.aclose()
         if self._telemetry is not None:
             self._telemetry.close()
+
+
+async def _outcomes(events: AsyncGenerator[WaitEvent, None]) -> AsyncGenerator[Outcome, None]:
+    async with aclosing(events):
+        async for event in events:
+            if event.error is not None:
+                yield event.error
+            elif event.task is not None:
+                yield event.task
+
+
+async def _updates(events: AsyncGenerator[WaitEvent, None], wait: Wait) -> AsyncGenerator[Task, None]:
+    async with aclosing(events):
+        async for event in events:
+            if event.task is not None and (event.error is None or isinstance(event.error, _ENDS)):
+                yield event.task
+    if (failure := wait.failure(but=_ENDS)) is not None:
+        raise failure
 
 
 def _close_waits(waits: list[Wait]) -> None:

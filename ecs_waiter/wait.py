@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict, deque
-from contextlib import aclosing
+from collections import Counter, deque
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Self
 
 from ecs_waiter.api.tasks import FINAL_STATUSES
 from ecs_waiter.arguments import checked_timeout
 from ecs_waiter.errors import (
     EcsWaiterError,
-    TaskCanceledError,
     TaskError,
     TaskFailedError,
     TasksFailedError,
@@ -26,18 +26,17 @@ from ecs_waiter.runtimes import running_loop
 from ecs_waiter.slices import in_slices
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ecs_waiter.errors import ApiError
     from ecs_waiter.ids import Targets
     from ecs_waiter.polling.poller import RegionPoller
 
-__all__ = ["Outcome", "Wait", "WaitEvent", "outcomes_of", "updates_of"]
+__all__ = ["Outcome", "Wait", "WaitEvent"]
 
 Outcome = Task | EcsWaiterError
 
 _NOT_KEPT = EcsWaiterError("the outcome was given as an event")
-_ENDS = (TaskFailedError, TaskCanceledError)
 _SHOWN_ERRORS = 3
 
 _LATE = 0.5
@@ -110,7 +109,6 @@ class Wait:
         self._timer: asyncio.TimerHandle | None = None
         self._polls: list[asyncio.Future[None]] = []
         self._leaving: asyncio.Future[None] | None = None
-        self._has_joined = False
         self._is_sealed = False
         self._is_expired = False
         self._is_closed = False
@@ -184,7 +182,9 @@ class Wait:
 
     def _region_of(self, task_id: str, error: EcsWaiterError) -> str:
         named: str | None = getattr(error, "region_id", None)
-        return named or next(region_id for region_id, ids in self.targets.regions.items() if task_id in ids)
+        if named in self.targets.regions:
+            return named
+        return next(region_id for region_id, ids in self.targets.regions.items() if task_id in ids)
 
     # -- as its owner uses it -----------------------------------------------------------------------------------------
 
@@ -194,16 +194,19 @@ class Wait:
             await asyncio.sleep(0)
         self.pending = len(self.targets)
 
-    async def join(self, poller: Callable[[str], RegionPoller], call_timeout: float) -> None:
+    async def join(
+        self, poller: Callable[[str], RegionPoller], call_timeout: float, forget: Callable[[Wait], bool]
+    ) -> None:
         """Put the tasks on the schedules of their pollers.
 
         Args:
             poller: Returns the poller of a region.
             call_timeout: Seconds that the single poll of a wait may take at most.
+            forget: Takes everything off the schedules at once if nobody but this wait is left; whether it did.
         """
         self._poller = poller
         self._call_timeout = call_timeout
-        self._has_joined = True
+        self._forget = forget
         if self._deadline is not None:
             # Reading the IDs may have taken longer than the timeout, but the loop did run.
             self._set_timer(max(self._deadline + (call_timeout if self._is_last_poll else 0.0), self._loop.time()))
@@ -275,12 +278,11 @@ class Wait:
             pending=self._left_over,
         )
 
-    def stop(self) -> None:
-        """End the wait now, as its deadline does: what is known by now is given, then `WaitTimeoutError` is raised."""
-        if self._has_joined:
-            self._expire()
-        else:
-            self._is_sealed = self._is_expired = True
+    def stop(self, _: object = None) -> None:
+        """End the wait now, as its deadline does, whether or not anybody takes its events."""
+        if not self._is_sealed and not self._is_closed and self._leaving is None:
+            self._is_sealed = True
+            in_slices(self._known_failures(), self._report_failures).add_done_callback(self._expired)
 
     def close(self) -> None:
         """End the wait, because its waiter was closed."""
@@ -293,7 +295,8 @@ class Wait:
             self._timer.cancel()
         # On a closed loop nothing is polled any more.
         if self._leaving is None and not self._loop.is_closed():
-            self._leaving = in_slices(self._asked() if self.pending else (), self._let_go)
+            is_left = not self.pending or (not self._notes_last and self._forget(self))
+            self._leaving = in_slices(() if is_left else self._asked(), self._let_go)
 
     # -- the deadline -------------------------------------------------------------------------------------------------
 
@@ -303,7 +306,7 @@ class Wait:
     def _at_deadline(self, deadline: float) -> None:
         now = self._loop.time()
         if now - deadline <= _LATE or self._is_last_poll or self._is_closed:
-            self._expire()
+            self.stop()
             return
         # The loop did not run when the deadline passed: each pending task is polled once more.
         self._is_last_poll, self.needs_detail = True, False
@@ -313,25 +316,16 @@ class Wait:
     def _poll_once(self, asked: list[tuple[str, str]]) -> None:
         if self._leaving is not None or self._is_closed:
             return
-        by_region: defaultdict[str, list[str]] = defaultdict(list)
-        for region_id, task_id in asked:
-            if task_id not in self.outcomes:
-                by_region[region_id].append(task_id)
-        for region_id, task_ids in by_region.items():
+        for region_id, group in groupby(asked, key=itemgetter(0)):
+            task_ids = [task_id for _, task_id in group if task_id not in self.outcomes]
             self._polls.append(self._poller(region_id).poll_once(task_ids, self))
 
     def _expire_when_polled(self, _: object = None) -> None:
-        asyncio.gather(*self._polls).add_done_callback(self._expire)
-
-    def _expire(self, _: object = None) -> None:
-        """End the wait at its deadline, whether or not anybody takes its events."""
-        if not self._is_sealed and not self._is_closed and self._leaving is None:
-            self._is_sealed = True
-            in_slices(self._known_failures(), self._report_failures).add_done_callback(self._expired)
+        asyncio.gather(*self._polls).add_done_callback(self.stop)
 
     def _expired(self, _: object) -> None:
         self._is_expired = True
-        if self._leaving is None:
+        if self._leaving is None and self.pending:
             for region_id, task_ids in self.targets.regions.items():
                 fault = self._poller(region_id).fault_at_deadline()
                 if fault is not None and any(task_id not in self.outcomes for task_id in task_ids):
@@ -357,6 +351,11 @@ class Wait:
     def _is_over(self) -> bool:
         return self.pending == 0 or (self._fail_fast and bool(self.failures))
 
+    @property
+    def _notes_last(self) -> bool:
+        """Whether the last states of the pending tasks are noted for the error of the deadline."""
+        return self._is_expired and self._keeps_outcomes
+
     def _asked(self) -> Iterator[tuple[str, str]]:
         for region_id, task_ids in self.targets.regions.items():
             for task_id in task_ids:
@@ -377,7 +376,7 @@ class Wait:
         for region_id, task_id in asked:
             if task_id not in self.outcomes:
                 poller = self._poller(region_id)
-                if self._is_expired and self._keeps_outcomes:
+                if self._notes_last:
                     self._last[task_id] = poller.last_known(task_id)
                     self._unasked += not poller.is_asked(task_id)
                 poller.discard(task_id, self)
@@ -403,23 +402,3 @@ class Wait:
     def _wake(self) -> None:
         if self._waker is not None and not self._waker.done():
             self._waker.set_result(None)
-
-
-async def outcomes_of(events: AsyncGenerator[WaitEvent, None]) -> AsyncGenerator[Outcome, None]:
-    """Iterate over the outcomes among the events of a wait without changes."""
-    async with aclosing(events):
-        async for event in events:
-            if event.error is not None:
-                yield event.error
-            elif event.task is not None:
-                yield event.task
-
-
-async def updates_of(wait: Wait, events: AsyncGenerator[WaitEvent, None]) -> AsyncGenerator[Task, None]:
-    """Iterate over the tasks of a wait's events, then raise the errors that came without a task."""
-    async with aclosing(events):
-        async for event in events:
-            if event.task is not None and (event.error is None or isinstance(event.error, _ENDS)):
-                yield event.task
-    if (failure := wait.failure(but=_ENDS)) is not None:
-        raise failure

@@ -9,7 +9,7 @@ from ecs_waiter.arguments import WaitOptions, checked_policy, checked_timeout
 from ecs_waiter.ids import Targets, check_region, check_task_id, resolve_region
 from ecs_waiter.pollers import Pollers
 from ecs_waiter.starting import AlwaysStartsTask, Start, StartedTask
-from ecs_waiter.wait import Wait, WaitEvent, outcomes_of, updates_of
+from ecs_waiter.wait import Wait, WaitEvent
 
 if TYPE_CHECKING:
     import asyncio
@@ -218,8 +218,7 @@ class TaskWaiter:
 
         The arguments and errors are those of `events`, but `WaitTimeoutError` has all its fields.
         """
-        wait = Wait.for_outcomes(Targets(task_ids, region_id, self._region_id), timeout)
-        return outcomes_of(self.pollers.events(wait))
+        return self.pollers.outcomes(Wait.for_outcomes(Targets(task_ids, region_id, self._region_id), timeout))
 
     def updates(
         self, task_ids: TaskIds, *, region_id: str | None = None, timeout: float | None = None
@@ -237,8 +236,7 @@ class TaskWaiter:
             WaitTimeoutError: The deadline passed.
             WaiterClosedError: The waiter was closed meanwhile.
         """
-        wait = Wait.for_updates(Targets(task_ids, region_id, self._region_id), timeout)
-        return updates_of(wait, self.pollers.events(wait))
+        return self.pollers.updates(Wait.for_updates(Targets(task_ids, region_id, self._region_id), timeout))
 
     # -- starting and canceling ---------------------------------------------------------------------------------------
 
