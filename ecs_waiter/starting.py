@@ -139,21 +139,6 @@ class Start:
         """Whether the operation may have started although the call ended with this error."""
         return not self.is_dry_run and self.doubt in error.message
 
-    @property
-    def would_succeed(self) -> str:
-        """The message for a dry run that would succeed."""
-        words = "the request would succeed; it was a dry run, so nothing was started"
-        return f"{self.operation} in {self.region_id}: {words}"
-
-    @property
-    def done_at_once(self) -> str:
-        """The message for a start that gave no task because the change is done."""
-        return f"{self.operation} in {self.region_id} was done at once: there is nothing to wait for"
-
-    def passed_dry_run(self, error: ApiError) -> bool:
-        """Whether an error is the answer to a dry run that would succeed: the service reports it as an error."""
-        return asks_dry_run(self.params) and (error.code or "").lower() == _DRY_RUN_PASSED
-
     async def send(self, client: EcsClient, timeout: float | None = None) -> StartedTask:
         """Start the operation by a call of `client`, and return what the answer says.
 
@@ -168,9 +153,11 @@ class Start:
         try:
             return self._started(await self._answer(self._call, timeout))
         except ApiError as error:
-            if not self.passed_dry_run(error):
+            # The service reports a dry run that would succeed as an error.
+            if not asks_dry_run(self.params) or (error.code or "").lower() != _DRY_RUN_PASSED:
                 raise
-            self.why_no_task = self.would_succeed
+            words = "the request would succeed; it was a dry run, so nothing was started"
+            self.why_no_task = f"{self.operation} in {self.region_id}: {words}"
             return StartedTask(self.region_id, None, None, error.request_id or "", self.client_token)
 
     def close(self) -> asyncio.Task[dict[str, Any]] | None:
@@ -189,11 +176,9 @@ class Start:
             caller = asyncio.current_task()
             if not self._is_closed or (caller is not None and caller.cancelling()):
                 # It shows below the TimeoutError of a caller's own deadline.
-                error.add_note(f"{unanswered} before it was canceled: {self.cut_off(self.attempts)}")
+                error.add_note(f"{unanswered} before it was canceled: {self._cut_off()}")
                 raise
-            raise WaiterClosedError(
-                f"the TaskWaiter was closed; {unanswered} before: {self.cut_off(self.attempts)}"
-            ) from None
+            raise WaiterClosedError(f"the TaskWaiter was closed; {unanswered} before: {self._cut_off()}") from None
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -202,25 +187,20 @@ class Start:
                 return call.result()
             fault = self.attempts.fault
             raise WaitTimeoutError(
-                f"{unanswered} within {timeout or 0.0:g} s: {self.cut_off(self.attempts)}",
+                f"{unanswered} within {timeout or 0.0:g} s: {self._cut_off()}",
                 faults={} if fault is None else {self.region_id: fault},
             ) from None
 
-    def cut_off(self, attempts: Attempts) -> str:
+    def _cut_off(self) -> str:
         """What to say if the call was cut off: whether the operation may have started, and the last fault."""
-        words = self.doubt if attempts.may_have_arrived else NOT_SENT
-        return words if attempts.fault is None else f"{words}; the last fault: {attempts.fault.summary}"
+        words = self.doubt if self.attempts.may_have_arrived else NOT_SENT
+        return words if self.attempts.fault is None else f"{words}; the last fault: {self.attempts.fault.summary}"
 
-    def task_id(self, answer: Mapping[str, Any]) -> str | None:
-        """Return the ID of the task that was started; None if the change was done at once.
-
-        Raises:
-            ServiceUnavailableError: The answer does not say which task was started.
-        """
+    def _task_id(self, answer: Mapping[str, Any]) -> str | None:
         task_id = answer.get("TaskId")
         is_absent = task_id is None or task_id == ""
         if is_absent and self.operation in MAY_BE_DONE_AT_ONCE:
-            self.why_no_task = self.done_at_once
+            self.why_no_task = f"{self.operation} in {self.region_id} was done at once: there is nothing to wait for"
             return None
         try:
             return check_task_id(task_id)
@@ -234,7 +214,7 @@ class Start:
         )
 
     def _started(self, answer: Mapping[str, Any]) -> StartedTask:
-        task_id = self.task_id(answer)
+        task_id = self._task_id(answer)
         resource_id = next(filter(None, (_text(answer.get(name)) for name in _RESOURCES)), None)
         request_id = _text(answer.get("RequestId")) or ""
         return StartedTask(self.region_id, task_id, resource_id, request_id, self.client_token)
