@@ -58,20 +58,22 @@ class PollAnswer:
     ) -> None:
         self._region_id = region_id
         self._tasks: dict[str, Task] = {}
-        self._rows = raw_rows = dict[str, dict[str, Any]]()
-        self.statuses = statuses = dict[str, str]()
-        self.row_count = 0
+        readable = [
+            row
+            for row in rows
+            if isinstance(row, dict)
+            and isinstance(row.get("TaskId"), str)
+            and isinstance(status := row.get("TaskStatus"), str)
+            and status
+        ]
+        self._rows: dict[str, dict[str, Any]] = {row["TaskId"]: row for row in readable}
+        if len(self._rows) < len(readable):
+            self._rows |= {row["TaskId"]: row for row in reversed(readable) if row["TaskStatus"] in FINAL_STATUSES}
+        self.statuses: dict[str, str] = {task_id: row["TaskStatus"] for task_id, row in self._rows.items()}
+        self.row_count = len(readable)
+        self.unread = len(rows) - self.row_count
         self.total_count = total_count
         self.date = date
-        for row in rows:
-            if not isinstance(row, dict):
-                continue
-            task_id, status = row.get("TaskId"), row.get("TaskStatus")
-            if isinstance(task_id, str) and isinstance(status, str) and status:
-                self.row_count += 1
-                if task_id not in statuses or statuses[task_id] not in FINAL_STATUSES:
-                    statuses[task_id], raw_rows[task_id] = status, row
-        self.unread = len(rows) - self.row_count
 
     def __repr__(self) -> str:
         return f"PollAnswer({self._region_id!r}, {self.row_count} rows, {self.unread} unread)"

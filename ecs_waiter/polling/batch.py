@@ -41,7 +41,7 @@ class Entry:
         seen: The status and the operation last seen; (None, "") before the task was seen.
         created_at: When the task was created, on the schedule's clock; when the ID was added until it is seen.
         absence: Set while the answers lack the ID.
-        batch: The batch that holds the ID, in the queue or in flight; None if the ID is new or has left.
+        batch: The batch that holds the ID, in the queue or in flight; None if the ID has left.
     """
 
     __slots__ = ("absence", "batch", "created_at", "seen", "subscribers", "task_id")
@@ -134,15 +134,28 @@ class Batch:
         return cls(entries, due=due, polls=polls, answered=answered)
 
     @property
+    def was_asked(self) -> bool:
+        """Whether a call has asked for it, or is under way."""
+        return self.in_flight or self.polls > 0 or self.trouble is not None
+
+    @property
     def task_ids(self) -> list[str]:
         """Its IDs, sorted."""
         return [entry.task_id for entry in self.entries]
+
+    def add(self, entry: Entry) -> None:
+        """Add an entry; `drop_left` sorts it in."""
+        self.entries.append(entry)
+        self.live += 1
+        entry.batch = self
 
     def drop_left(self) -> None:
         """Forget the IDs that have left, and the trouble, which may have been theirs."""
         if self.live < len(self.entries):
             self.entries = [entry for entry in self.entries if entry.batch is self]
             self.youngest = self.trouble = None
+        if not self.polls:
+            self.entries.sort(key=_by_id)
 
     def part(self, entries: list[Entry]) -> Batch:
         """Move some of its entries to a batch of their own, with the same history."""

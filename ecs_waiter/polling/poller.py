@@ -176,7 +176,7 @@ class RegionPoller:
     def is_asked(self, task_id: str) -> bool:
         """Whether a call has asked for a task that is waited for, or is under way."""
         entry = self._schedule.find(task_id)
-        return entry is None or entry.batch is not None or entry.status is not None or entry.absence is not None
+        return entry is None or entry.batch is None or entry.batch.was_asked
 
     def known_failures(self, task_ids: Sequence[str], subscriber: Subscriber) -> Iterator[Task]:
         """Yield a subscriber's tasks that are known to have failed and whose details are being looked up."""

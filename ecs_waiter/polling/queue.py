@@ -1,125 +1,115 @@
-"""What waits to be asked, and what is being asked: new IDs, batches by due time, and calls under way."""
+"""BatchQueue and Calls: the batches that wait for their call, and those whose call is under way."""
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from ecs_waiter.polling.batch import BATCH_SIZE, Batch, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable
 
-__all__ = ["BatchQueue", "Calls", "NewEntries"]
+__all__ = ["BatchQueue", "Calls"]
 
-
-class NewEntries:
-    """Entries to ask before all that is due, in the order they came.
-
-    Args:
-        waiting: All entries that wait. An entry that has left is skipped when its turn comes.
-    """
-
-    def __init__(self, waiting: Mapping[str, Entry]) -> None:
-        self._waiting = waiting
-        self._line: deque[Entry] = deque()
-        self._count = 0
-        # Of IDs that were polled before: how often, and when they were answered last.
-        self._history: dict[str, tuple[int, float]] = {}
-
-    def __len__(self) -> int:
-        return self._count
-
-    def extend(self, entries: Sequence[Entry]) -> None:
-        """Add entries."""
-        self._line.extend(entries)
-        self._count += len(entries)
-
-    def add_again(self, entry: Entry, batch: Batch) -> None:
-        """Add an entry that was in a batch before."""
-        self._history[entry.task_id] = batch.polls, batch.answered
-        self.extend((entry,))
-
-    def remove(self, entry: Entry) -> None:
-        """Note that an entry of the line has left."""
-        self._count -= 1
-        self._history.pop(entry.task_id, None)
-        if not self._count or len(self._line) > 2 * self._count + BATCH_SIZE:
-            self._line = deque(filter(self._is_waiting, self._line))
-
-    def pop(self, now: float, answered: float) -> Batch:
-        """Take out a batch; `answered` is when new IDs count as answered last."""
-        # `popleft` would raise at the end, which `_count` keeps it from.
-        in_turn = iter(self._line.popleft, None)
-        waiting = in_turn if len(self._line) == self._count else filter(self._is_waiting, in_turn)
-        entries = list(islice(waiting, min(BATCH_SIZE, self._count)))
-        self._count -= len(entries)
-        # IDs that were polled before are not new to the strategy, nor to the clock of their grace.
-        history = [self._history.pop(entry.task_id) for entry in entries if entry.task_id in self._history]
-        polls = min(polls for polls, _ in history) if len(history) == len(entries) else 0
-        return Batch(entries, due=now, polls=polls, answered=min((at for _, at in history), default=answered))
-
-    def _is_waiting(self, entry: Entry) -> bool:
-        return self._waiting.get(entry.task_id) is entry
+_NEW_IN_A_ROW = 3
+"""Calls in a row that new IDs have before others that are overdue."""
 
 
 class BatchQueue:
-    """Batches by due time. Exclusive ones are kept apart, for no ID of theirs fills up other calls."""
+    """Batches that wait for their call: of new IDs, in the order they came, and of others by due time.
+
+    Exclusive batches are kept apart, for no ID of theirs fills up other calls.
+    """
 
     def __init__(self) -> None:
+        self._new: deque[Batch] = deque()
         self._ordinary: list[Batch] = []
         self._exclusive: list[Batch] = []
+        self._new_in_a_row = 0
+
+    def add_new(self, entries: Iterable[Entry], *, now: float, answered: float) -> None:
+        """Add entries to ask before all that is due; `answered` is when they count as answered last."""
+        for entry in entries:
+            if not self._new or self._new[-1].polls or len(self._new[-1].entries) >= BATCH_SIZE:
+                self._new.append(Batch([], due=now, answered=answered))
+            self._new[-1].add(entry)
+
+    def ask_first(self, entry: Entry) -> None:
+        """Move an entry of a waiting batch before all that is due."""
+        if entry.batch is not None:
+            self._new.append(entry.batch.part([entry]))
+            self._new[-1].trouble = None
 
     def push(self, batch: Batch) -> None:
         """Add a batch, to be asked when it is due."""
         heapq.heappush(self._exclusive if batch.exclusive else self._ordinary, batch)
 
-    def first(self, *, is_silent: bool = False) -> Batch | None:
-        """Return the batch to ask next: the one that is due first.
+    def has_new(self) -> bool:
+        """Whether there are entries to ask before all that is due."""
+        while self._new and not self._new[0].live:
+            self._new.popleft()
+        return bool(self._new)
 
-        While the region answers nothing, retries go to one batch and its halves, so that a good ID is found soon: first
-        comes the batch with the most faults; IDs that stand alone come last.
+    def due_at(self, *, is_silent: bool = False) -> float:
+        """Return when the first batch is due; infinite if there is none."""
+        if self.has_new():
+            return -math.inf
+        first = self._first(is_silent=is_silent)
+        return math.inf if first is None else first.due
+
+    def pop(self, now: float, *, is_silent: bool = False) -> Batch | None:
+        """Take out the batch to ask next.
+
+        New IDs come first. After three such calls in a row a batch that is overdue has one.
         """
-        if is_silent and _has_live(self._exclusive):
-            return min((batch for batch in self._exclusive if batch.live), key=_by_trouble)
-        heads = [heap[0] for heap in (self._exclusive, self._ordinary) if _has_live(heap)]
-        return min(heads, default=None)
-
-    def pop(self, *, is_silent: bool = False) -> Batch | None:
-        """Take out the batch to ask next."""
-        batch = self.first(is_silent=is_silent)
-        if batch is None:
-            return None
-        heap = self._exclusive if batch.exclusive else self._ordinary
-        if batch is heap[0]:
-            heapq.heappop(heap)
-        else:
-            heap.remove(batch)
+        first = self._first(is_silent=is_silent)
+        self._new_in_a_row = self._new_in_a_row + 1 if self.has_new() and first is not None and first.due < now else 0
+        if self.has_new() and self._new_in_a_row <= _NEW_IN_A_ROW:
+            first = self._new.popleft()
+        elif first is not None:
+            self._new_in_a_row = 0
+            heap = self._exclusive if first.exclusive else self._ordinary
+            heap.remove(first)
             heapq.heapify(heap)
-        batch.drop_left()
-        return batch
+        if first is not None:
+            first.drop_left()
+        return first
 
     def pop_next(self, room: int) -> tuple[list[Entry], list[Batch]]:
-        """Take out up to `room` entries that are due next, and the batches that they came from."""
+        """Take out up to `room` entries that are new or due next, and the batches that they came from."""
         entries: list[Entry] = []
         sources: list[Batch] = []
-        while len(entries) < room and _has_live(self._ordinary):
-            source = self._ordinary[0]
+        while len(entries) < room and (self.has_new() or _has_live(self._ordinary)):
+            source = self._new.popleft() if self.has_new() else heapq.heappop(self._ordinary)
             source.drop_left()
             sources.append(source)
             left = room - len(entries)
             entries += source.entries[:left]
-            if source.live <= left:
-                heapq.heappop(self._ordinary)
-            else:
-                heapq.heapreplace(self._ordinary, source.part(source.entries[left:]))
+            if source.live > left:
+                rest = source.part(source.entries[left:])
+                if rest.polls:
+                    self.push(rest)
+                else:
+                    self._new.appendleft(rest)
         return entries, sources
 
     def exclusive(self) -> list[Batch]:
         """Return the exclusive batches."""
         return [batch for batch in self._exclusive if batch.live]
+
+    def _first(self, *, is_silent: bool) -> Batch | None:
+        """The batch that is due first.
+
+        While the region answers nothing, retries go to one batch and its halves, so that a good ID is found soon: first
+        comes the batch with the most faults; IDs that stand alone come last.
+        """
+        if is_silent and _has_live(self._exclusive):
+            return min(self.exclusive(), key=_by_trouble)
+        heads = [heap[0] for heap in (self._exclusive, self._ordinary) if _has_live(heap)]
+        return min(heads, default=None)
 
 
 def _by_trouble(batch: Batch) -> tuple[bool, int, float]:

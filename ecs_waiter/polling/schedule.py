@@ -15,7 +15,7 @@ from ecs_waiter.polling.batch import BATCH_SIZE, Batch, Entry, by_age
 from ecs_waiter.polling.isolation import Decision, Isolation
 from ecs_waiter.polling.outage import TICK, Absence, Outage
 from ecs_waiter.polling.policy import PollPolicy, ask
-from ecs_waiter.polling.queue import BatchQueue, Calls, NewEntries
+from ecs_waiter.polling.queue import BatchQueue, Calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from ecs_waiter.errors import ApiError
 
 __all__ = ["PollResult", "PollSchedule"]
-
-_NEW_IN_A_ROW = 3
-"""Calls in a row that new IDs have before others that are overdue."""
 
 _SLOW = 5.0
 """Seconds after which a call under way no longer keeps a silent region from being asked again."""
@@ -61,13 +58,11 @@ class PollSchedule:
     def __init__(self, policy: PollPolicy, backoff: Callable[[int], float]) -> None:
         self._policy = policy
         self._backoff = backoff
-        self._new_in_a_row = 0
         self._calls = Calls()
         self._start_over()
 
     def _start_over(self) -> None:
         self._entries: dict[str, Entry] = {}
-        self._new = NewEntries(self._entries)
         self._queue = BatchQueue()
         self._renotify: set[str] = set()
         self._poll_again: set[str] = set()
@@ -83,7 +78,7 @@ class PollSchedule:
         return task_id in self._entries
 
     def __repr__(self) -> str:
-        return f"PollSchedule({len(self._entries)} IDs, {len(self._new)} new, {len(self._calls)} calls under way)"
+        return f"PollSchedule({len(self._entries)} IDs, {len(self._calls)} calls under way)"
 
     def find(self, task_id: str) -> Entry | None:
         """Return the entry of an ID that is waited for."""
@@ -107,7 +102,7 @@ class PollSchedule:
                     self.renotify(entry)
                 known[task_id] = entry
             entries.append(entry)
-        self._new.extend(new)
+        self._queue.add_new(new, now=now, answered=self._outage.healthy(now))
         return entries
 
     def renotify(self, entry: Entry) -> None:
@@ -121,27 +116,20 @@ class PollSchedule:
 
     def poll_now(self, entry: Entry) -> None:
         """Have an entry asked as if it were new; one whose call is under way is asked again after that."""
-        batch = entry.batch
-        if batch is None:
-            return
-        if batch.in_flight:
+        if entry.batch is not None and entry.batch.in_flight:
             self._poll_again.add(entry.task_id)
         else:
-            batch.live -= 1
-            entry.batch = None
-            self._new.add_again(entry, batch)
+            self._queue.ask_first(entry)
 
     def remove(self, entry: Entry) -> None:
         """Forget an ID: nobody waits for it any more."""
         del self._entries[entry.task_id]
         self._renotify.discard(entry.task_id)
         self._poll_again.discard(entry.task_id)
-        batch = entry.batch
-        if batch is None:
-            self._new.remove(entry)
+        if entry.batch is None:
             return
-        batch.live -= 1
-        if batch.in_flight:
+        entry.batch.live -= 1
+        if entry.batch.in_flight:
             self._calls.leave(entry)
         else:
             entry.batch = None
@@ -157,7 +145,7 @@ class PollSchedule:
 
     def wake_at(self) -> float:
         """When the next call is due; infinite while nothing waits for one."""
-        due = -math.inf if self._new else self._queue_due()
+        due = self._queue.due_at(is_silent=self._outage.is_silent)
         if due == math.inf:
             return due
         # An outage ends with a last try, no matter what is due then.
@@ -166,10 +154,6 @@ class PollSchedule:
             # One call at a time, unless it takes long, can show whether the region answers again.
             due = max(due, self._calls.oldest() + _SLOW)
         return due
-
-    def _queue_due(self) -> float:
-        batch = self._queue.first(is_silent=self._outage.is_silent)
-        return math.inf if batch is None else batch.due
 
     @property
     def outage_ends(self) -> float:
@@ -184,10 +168,7 @@ class PollSchedule:
         """Compose the next call: new IDs first, then those due; room that is left carries those next due."""
         if self.wake_at() > now + TICK:
             return None
-        if self._is_new_first(now):
-            batch: Batch | None = self._new.pop(now, self._outage.healthy(now))
-        else:
-            batch = self._queue.pop(is_silent=self._outage.is_silent)
+        batch = self._queue.pop(now, is_silent=self._outage.is_silent)
         if batch is None:
             return None
         if not batch.exclusive and batch.live < BATCH_SIZE:
@@ -196,16 +177,6 @@ class PollSchedule:
             batch = Batch.merged(batch.entries + entries, [batch, *sources], due=batch.due) if entries else batch
         self._calls.begin(batch, now)
         return batch
-
-    def _is_new_first(self, now: float) -> bool:
-        """Whether new IDs have the next call. After three such calls in a row others that are overdue have one."""
-        is_first = len(self._new) > 0
-        if is_first and self._queue_due() < now:
-            self._new_in_a_row += 1
-            is_first = self._new_in_a_row <= _NEW_IN_A_ROW
-        if not is_first:
-            self._new_in_a_row = 0
-        return is_first
 
     # -- answers ------------------------------------------------------------------------------------------------------
 

@@ -45,16 +45,14 @@ def _mutation(function: Callable[..., Any]) -> Callable[..., Any]:
 @_mutation
 def _remove_nothing_from_its_batch(self: Any, entry: Any) -> None:
     del self._entries[entry.task_id]
-    if entry.batch is None:
-        self._new.remove(entry)
 
 
 @_mutation
 def _lose_the_rest(self: Any, room: int) -> tuple[list[Any], list[Any]]:
     entries: list[Any] = []
     sources: list[Any] = []
-    while len(entries) < room and any(batch.entries for batch in self._ordinary):
-        source = heapq.heappop(self._ordinary)
+    while len(entries) < room and (self.has_new() or any(batch.live for batch in self._ordinary)):
+        source = self._new.popleft() if self.has_new() else heapq.heappop(self._ordinary)
         source.drop_left()
         sources.append(source)
         entries += source.entries[: room - len(entries)]
@@ -88,7 +86,7 @@ def _all_reported_again() -> Iterator[None]:
     @_mutation
     def forget_what_was_reported(self: Any, batch: Any, *rest: Any) -> Any:
         for entry in batch.entries:
-            entry.seen = None
+            entry.forget()
         return answer(self, batch, *rest)
 
     with mock.patch.object(PollSchedule, "answer", forget_what_was_reported):

@@ -69,7 +69,7 @@ async def _nothing_left(waiter: TaskWaiter) -> None:
         assert poller.waiting == 0
         assert not poller._notifier._late
         assert not poller._notifier._last_seen
-        assert not schedule._new
+        assert not schedule._queue.has_new()
         # A closed waiter forgets its calls under way, and is forgotten itself.
         assert waiter.pollers.is_closed or not schedule._calls._left
 
