@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ecs_waiter.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from ecs_waiter.api.client import EcsClient
     from ecs_waiter.api.credentials import Credentials, CredentialsProvider, StaticCredentials
@@ -73,10 +75,8 @@ __all__ = [
     "wait_proportional",
 ]
 
-__version__ = "0.1.0"
-
-# The lightest first: a name is looked for in this order, when it is first asked for. The pytest plugin, which every
-# test run of whoever has this package installed loads, and the command's --help need none of them.
+# A name is looked up in this order when it is first used, the lightest module first. The pytest plugin, which is loaded
+# in every test run, and the command's --help need none of them.
 _HOMES = (
     "errors",
     "models",

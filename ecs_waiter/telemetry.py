@@ -14,10 +14,10 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from ecs_waiter import __version__
 from ecs_waiter.errors import ApiError, EcsWaiterError
 from ecs_waiter.forking import in_forked_child
 from ecs_waiter.printable import printable
+from ecs_waiter.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
