@@ -225,7 +225,7 @@ class Pollers:
         """Cancel a task; whether it had not ended yet."""
         self.check_open()
         try:
-            await self._client.cancel_task(region_id, task_id)
+            await self._client.cancel_task(task_id, region_id=region_id)
         except ApiError as error:
             if error.code == "InvalidTaskId.IncorrectTaskStatus":
                 return False

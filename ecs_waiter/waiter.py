@@ -62,7 +62,7 @@ class TaskWaiter:
     ) -> None:
         checked = checked_policy(policy)
         self._region_id = None if region_id is None else check_region(region_id)
-        self._client = EcsClient(credentials, endpoint, checked, session, trust_env=trust_env)
+        self._client = EcsClient(credentials, endpoint, checked, session, region_id=region_id, trust_env=trust_env)
         self.pollers = Pollers(self._client, checked)
 
     def __repr__(self) -> str:

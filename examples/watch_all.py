@@ -26,7 +26,7 @@ async def main(*region_ids: str) -> None:
 
 async def under_way(waiter: TaskWaiter, region_id: str) -> list[str]:
     """The IDs of a region's running tasks."""
-    return [task.task_id async for task in waiter.client.iter_tasks(region_id, task_status="Processing")]
+    return [task.task_id async for task in waiter.client.iter_tasks(region_id=region_id, task_status="Processing")]
 
 
 def age_of(task: Task) -> str:

@@ -256,7 +256,7 @@ async def _busy_hour(ecs: EcsEmulator) -> list[float]:
     before = len(ecs.requests)
     ecs.inject("status", status=503, times=3)
     async with TaskWaiter() as waiter:
-        await waiter.client.describe_tasks(REGION)
+        await waiter.client.describe_tasks(region_id=REGION)
         await waiter.wait([ecs.add_task(duration=1800)])
     return [(request.at - ecs.requests[before].at).total_seconds() for request in ecs.requests[before:]]
 

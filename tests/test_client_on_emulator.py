@@ -27,7 +27,7 @@ async def test_one_page(virtual_ecs: EcsEmulator) -> None:
     """A page of named tasks is one call, its size that of the batch, its IDs sorted and each once."""
     ids = add_tasks(virtual_ecs, 30)
     async with EcsClient() as client:
-        page = await client.describe_tasks(REGION, task_ids=[*reversed(ids), *ids])
+        page = await client.describe_tasks(task_ids=[*reversed(ids), *ids], region_id=REGION)
     (request,) = virtual_ecs.requests
     assert request.params["PageSize"] == "30"
     assert list(request.task_ids) == sorted(ids)
@@ -40,7 +40,7 @@ async def test_a_page_in_the_middle(virtual_ecs: EcsEmulator) -> None:
     """Pages are numbered from 1, and the last one is as short as it is."""
     add_tasks(virtual_ecs, 25)
     async with EcsClient() as client:
-        pages = [await client.describe_tasks(REGION, page_number=n, page_size=10) for n in (1, 2, 3, 4)]
+        pages = [await client.describe_tasks(region_id=REGION, page_number=n, page_size=10) for n in (1, 2, 3, 4)]
     assert [len(page.tasks) for page in pages] == [10, 10, 5, 0]
     assert len({task.task_id for page in pages for task in page.tasks}) == 25
 
@@ -50,7 +50,7 @@ async def test_all_pages(virtual_ecs: EcsEmulator, count: int) -> None:
     """Iterating gives every task once, in as many calls as there are pages."""
     ids = add_tasks(virtual_ecs, count)
     async with EcsClient() as client:
-        found = await _ids(client.iter_tasks(REGION))
+        found = await _ids(client.iter_tasks(region_id=REGION))
     assert sorted(found) == ids
     assert len(virtual_ecs.requests) == max(1, -(-count // 100))
 
@@ -60,7 +60,7 @@ async def test_pages_that_shift(virtual_ecs: EcsEmulator) -> None:
     before = add_tasks(virtual_ecs, 350, duration=1000)
     found = []
     async with EcsClient() as client:
-        async for task in client.iter_tasks(REGION):
+        async for task in client.iter_tasks(region_id=REGION):
             found.append(task.task_id)
             if len(found) == 100:
                 await asyncio.sleep(1)
@@ -73,7 +73,7 @@ async def test_pages_are_fetched_as_they_are_wanted(virtual_ecs: EcsEmulator) ->
     """Whoever stops early pays for no further page."""
     add_tasks(virtual_ecs, 250)
     async with EcsClient() as client:
-        async for _ in client.iter_tasks(REGION):
+        async for _ in client.iter_tasks(region_id=REGION):
             break
     assert len(virtual_ecs.requests) == 1
 
@@ -101,7 +101,7 @@ async def test_filters(virtual_ecs: EcsEmulator) -> None:
     ]
     async with EcsClient() as client:
         for said, meant in filters:
-            assert set(await _ids(client.iter_tasks(REGION, **said))) == meant, said
+            assert set(await _ids(client.iter_tasks(region_id=REGION, **said))) == meant, said
 
 
 @pytest.mark.parametrize(
@@ -126,10 +126,10 @@ async def test_filters(virtual_ecs: EcsEmulator) -> None:
 async def test_misuse(virtual_ecs: EcsEmulator, said: dict[str, Any], error: type[Exception]) -> None:
     """What makes no sense is told before any call, naming the argument."""
     async with EcsClient() as client:
-        told = await failure(error, client.describe_tasks(REGION, **said))
+        told = await failure(error, client.describe_tasks(region_id=REGION, **said))
         if not said.keys() & {"page_number", "page_size"}:
             with pytest.raises(error):
-                client.iter_tasks(REGION, **said)
+                client.iter_tasks(region_id=REGION, **said)
     (name,) = said
     assert name in str(told) or "task ID" in str(told)
     assert virtual_ecs.requests == []
@@ -141,8 +141,8 @@ async def test_a_detail(virtual_ecs: EcsEmulator) -> None:
     failed = virtual_ecs.add_task(outcome="Failed", error=REASON)
     await asyncio.sleep(45)
     async with EcsClient() as client:
-        assert (await client.describe_task_attribute(REGION, running)).task_process == 45
-        detail = await client.describe_task_attribute(REGION, failed)
+        assert (await client.describe_task_attribute(running, region_id=REGION)).task_process == 45
+        detail = await client.describe_task_attribute(failed, region_id=REGION)
     assert (detail.region_id, detail.task_id, detail.task_status) == (REGION, failed, "Failed")
     assert (detail.total_count, detail.success_count, detail.failed_count) == (1, 0, 1)
     assert [(step.error_code, step.error_msg) for step in detail.operations] == [REASON]
@@ -152,8 +152,8 @@ async def test_canceling(virtual_ecs: EcsEmulator) -> None:
     """A canceled task is canceled, and canceling returns nothing."""
     task_id = virtual_ecs.add_task(duration=100)
     async with EcsClient() as client:
-        await client.cancel_task(REGION, task_id)
-        page = await client.describe_tasks(REGION, task_ids=[task_id])
+        await client.cancel_task(task_id, region_id=REGION)
+        page = await client.describe_tasks(task_ids=[task_id], region_id=REGION)
     assert page.tasks[0].task_status == TaskStatus.DELETED
 
 
@@ -161,7 +161,7 @@ async def test_canceling(virtual_ecs: EcsEmulator) -> None:
 async def test_an_unknown_task(virtual_ecs: EcsEmulator, operation: str) -> None:
     """An unknown task is an ApiError with the service's code, its request ID and the status."""
     async with EcsClient() as client:
-        error = await failure(ApiError, getattr(client, operation)(REGION, "t-unknown"))
+        error = await failure(ApiError, getattr(client, operation)("t-unknown", region_id=REGION))
     assert (error.code, error.http_status) == ("InvalidTaskId.NotFound", 400)
     assert error.request_id
     assert error.request_id in str(error)
@@ -206,7 +206,7 @@ async def test_the_rate_holds_for_calls(virtual_ecs: EcsEmulator) -> None:
     """The limiter's ceiling holds for every kind of call together."""
     task_id = virtual_ecs.add_task(duration=1000)
     async with EcsClient(policy=PollPolicy(max_calls_per_second=5, max_in_flight=100)) as client:
-        calls = [client.describe_tasks(REGION), client.describe_task_attribute(REGION, task_id)]
+        calls = [client.describe_tasks(region_id=REGION), client.describe_task_attribute(task_id, region_id=REGION)]
         await asyncio.gather(*calls, *(client.call("DescribeTasks", region_id=REGION) for _ in range(18)))
     assert len(virtual_ecs.requests) == 20
     at = sorted([*times(virtual_ecs), *times(virtual_ecs, "DescribeTaskAttribute")])
@@ -216,14 +216,14 @@ async def test_the_rate_holds_for_calls(virtual_ecs: EcsEmulator) -> None:
 async def test_a_closed_client(virtual_ecs: EcsEmulator) -> None:
     """A closed client says so."""
     async with EcsClient() as client:
-        await client.describe_tasks(REGION)
-    await failure(RuntimeError, client.describe_tasks(REGION))
+        await client.describe_tasks(region_id=REGION)
+    await failure(RuntimeError, client.describe_tasks(region_id=REGION))
 
 
 async def test_a_session_of_ones_own(virtual_ecs: EcsEmulator) -> None:
     """A session that was given is used and stays open."""
     async with virtual_ecs.session() as session:
         async with EcsClient(session=session) as client:
-            await client.describe_tasks(REGION)
+            await client.describe_tasks(region_id=REGION)
         assert not session.closed
     assert len(virtual_ecs.requests) == 1

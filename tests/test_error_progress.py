@@ -185,9 +185,9 @@ async def test_errors_of_calls_name_their_region(virtual_ecs: EcsEmulator) -> No
         fault = virtual_ecs.inject(kind)
         async with EcsClient(policy=policy) as client:
             for call in (
-                client.describe_tasks(ELSEWHERE),
-                client.describe_task_attribute(ELSEWHERE, "t-1"),
-                client.cancel_task(ELSEWHERE, "t-1"),
+                client.describe_tasks(region_id=ELSEWHERE),
+                client.describe_task_attribute("t-1", region_id=ELSEWHERE),
+                client.cancel_task("t-1", region_id=ELSEWHERE),
                 client.call("ExportImage", region_id=ELSEWHERE, params={"ImageId": "m-1"}),
             ):
                 error: ApiError = await failure(expected, call)

@@ -181,7 +181,7 @@ async def test_the_outage_budget_of_a_call(virtual_ecs: EcsEmulator, kind: str) 
     expected = ThrottledError if kind == "throttle" else ServiceUnavailableError
     start = clock()
     async with EcsClient(policy=PollPolicy(outage_budget=30)) as client:
-        await failure(expected, client.describe_tasks(REGION))
+        await failure(expected, client.describe_tasks(region_id=REGION))
     assert since(start) <= 30
 
 
@@ -243,5 +243,5 @@ async def test_a_listing_is_tried_for_the_whole_budget(virtual_ecs: EcsEmulator)
     start = clock()
     virtual_ecs.inject("status", where=lambda _request: since(start) < 400)
     async with EcsClient() as client:
-        assert (await client.describe_tasks(REGION)).total_count == 1
+        assert (await client.describe_tasks(region_id=REGION)).total_count == 1
     assert 400 <= since(start) <= 430

@@ -148,10 +148,10 @@ async def test_an_exception_without_end(virtual_ecs: EcsEmulator, error: BaseExc
 
 
 CALLS: dict[str, Callable[[EcsClient], Awaitable[object]]] = {
-    "describe_tasks": lambda client: client.describe_tasks(REGION),
-    "iter_tasks": lambda client: anext(client.iter_tasks(REGION)),
-    "describe_task_attribute": lambda client: client.describe_task_attribute(REGION, "t-1"),
-    "cancel_task": lambda client: client.cancel_task(REGION, "t-1"),
+    "describe_tasks": lambda client: client.describe_tasks(region_id=REGION),
+    "iter_tasks": lambda client: anext(client.iter_tasks(region_id=REGION)),
+    "describe_task_attribute": lambda client: client.describe_task_attribute("t-1", region_id=REGION),
+    "cancel_task": lambda client: client.cancel_task("t-1", region_id=REGION),
     "call": lambda client: client.call("DescribeImages", region_id=REGION),
 }
 
@@ -217,7 +217,7 @@ async def test_a_cancellation_of_the_callers(virtual_ecs: EcsEmulator) -> None:
     """A cancellation by the caller stays one, whatever the session makes of it."""
     virtual_ecs.inject("hang")
     async with virtual_ecs.session() as session, EcsClient(CREDENTIALS, session=session) as client:
-        task = asyncio.create_task(client.describe_tasks(REGION))
+        task = asyncio.create_task(client.describe_tasks(region_id=REGION))
         await asyncio.sleep(1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -268,7 +268,7 @@ async def test_closed_before_a_wait(virtual_ecs: EcsEmulator) -> None:
     assert "session" in str(caught)
     assert "keep it open" in str(caught)
     async with EcsClient(CREDENTIALS, session=session) as client:
-        assert "keep it open" in str(await failure(WaiterClosedError, client.describe_tasks(REGION)))
+        assert "keep it open" in str(await failure(WaiterClosedError, client.describe_tasks(region_id=REGION)))
 
 
 async def test_closed_under_a_wait(virtual_ecs: EcsEmulator) -> None:
@@ -417,7 +417,7 @@ async def test_a_slow_answer_after_the_queue(virtual_ecs: EcsEmulator) -> None:
         EcsClient(CREDENTIALS, policy=policy, session=session) as client,
     ):
         start = clock()
-        caught = await failure(ServiceUnavailableError, client.describe_tasks(REGION))
+        caught = await failure(ServiceUnavailableError, client.describe_tasks(region_id=REGION))
     assert since(start) == pytest.approx(17.9)
     assert "no answer within 10 s" in str(caught)
 

@@ -83,7 +83,7 @@ class TestPerOperation:
         async with TaskWaiter() as waiter:
             future = waiter.submit(task_id)
             await asyncio.sleep(1)
-            await asyncio.gather(*(waiter.client.describe_task_attribute(REGION, task_id) for _ in range(9)))
+            await asyncio.gather(*(waiter.client.describe_task_attribute(task_id, region_id=REGION) for _ in range(9)))
             await future
         assert times(virtual_ecs, LOOK_UP) == [1] * 9
         assert [at for at, _ in polls(virtual_ecs)] == [0, 60]
@@ -93,9 +93,9 @@ class TestPerOperation:
         task_id = virtual_ecs.add_task(duration=20)
         async with EcsClient(policy=PollPolicy(max_calls_per_second=4, max_in_flight=100)) as client:
             await asyncio.gather(
-                *(client.describe_task_attribute(REGION, task_id) for _ in range(6)),
-                *(client.describe_tasks(REGION) for _ in range(6)),
-                client.describe_tasks(ELSEWHERE),
+                *(client.describe_task_attribute(task_id, region_id=REGION) for _ in range(6)),
+                *(client.describe_tasks(region_id=REGION) for _ in range(6)),
+                client.describe_tasks(region_id=ELSEWHERE),
             )
         assert sorted(times(virtual_ecs) + times(virtual_ecs, LOOK_UP)) == [0] * 5 + [1] * 4 + [2] * 4
 
@@ -160,7 +160,7 @@ async def _waiter(policy: PollPolicy | None, task_id: str) -> None:
 
 async def _client(policy: PollPolicy | None, task_id: str) -> None:
     async with EcsClient(policy=policy) as client:
-        await client.describe_tasks(REGION, task_ids=[task_id])
+        await client.describe_tasks(task_ids=[task_id], region_id=REGION)
 
 
 WAYS: list[Callable[[PollPolicy | None, str], Any]] = [_module_function, _waiter, _client]
@@ -211,10 +211,10 @@ class TestOutlivingTheWaiter:
         """The next waiter begins at the rate that throttling left."""
         virtual_ecs.inject("throttle", times=1)
         async with EcsClient() as client:
-            await asyncio.wait([asyncio.ensure_future(client.describe_tasks(REGION))], timeout=0.1)
+            await asyncio.wait([asyncio.ensure_future(client.describe_tasks(region_id=REGION))], timeout=0.1)
         async with EcsClient(policy=PollPolicy(max_in_flight=100)) as client:
             start = clock()
-            await asyncio.gather(*(client.describe_tasks(REGION) for _ in range(6)))
+            await asyncio.gather(*(client.describe_tasks(region_id=REGION) for _ in range(6)))
             assert since(start) >= 0.8
 
     async def test_a_policy_bounds_what_it_obeys(self, virtual_ecs: EcsEmulator) -> None:

@@ -284,7 +284,7 @@ async def test_a_failing_name_is_a_fault(names: Names, error: Exception, monkeyp
         names.says = [error]
         async with EcsClient(CREDENTIALS, url, PollPolicy(outage_budget=0)) as client:
             with pytest.raises(ServiceUnavailableError) as caught:
-                await client.describe_tasks(REGION)
+                await client.describe_tasks(region_id=REGION)
         assert not caught.value.sent
         # `localhost` is looked up in another way if it is not found.
         names.says = [error, *([error] if error is NO_SUCH_NAME else []), "127.0.0.1"]

@@ -90,7 +90,7 @@ async def test_a_403_that_is_no_refusal(virtual_ecs: EcsEmulator) -> None:
     done, fixed = virtual_ecs.add_task(), virtual_ecs.add_task(task_action="ModifyDiskSpec", duration=100)
     async with EcsClient() as client:
         for task_id, code in ((done, "IncorrectTaskStatus"), (fixed, "TaskActionNotSupport")):
-            error = await failure(ApiError, client.cancel_task(REGION, task_id))
+            error = await failure(ApiError, client.cancel_task(task_id, region_id=REGION))
             assert (type(error), error.code, error.http_status) == (ApiError, f"InvalidTaskId.{code}", 403)
 
 

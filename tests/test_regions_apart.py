@@ -218,8 +218,8 @@ async def test_listings_of_a_sick_region(virtual_ecs: EcsEmulator) -> None:
     virtual_ecs.inject("throttle", region_id=SICK, retry_after=100)
     start = clock()
     async with EcsClient() as client:
-        sick = asyncio.create_task(client.describe_tasks(SICK))
+        sick = asyncio.create_task(client.describe_tasks(region_id=SICK))
         await asyncio.sleep(1)
-        assert [task.task_id async for task in client.iter_tasks("cn-hangzhou")] == [task_id]
+        assert [task.task_id async for task in client.iter_tasks(region_id="cn-hangzhou")] == [task_id]
         assert since(start) == 1
         sick.cancel()

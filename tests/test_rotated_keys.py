@@ -141,7 +141,7 @@ async def test_a_provider_is_asked_once_more(virtual_ecs: EcsEmulator, code: str
     provider = Giving(OLD, NEW)
     virtual_ecs.inject("refuse", code=code, status=status, where=signed_by("OLD"))
     async with EcsClient(provider) as client:
-        await client.describe_tasks(REGION)
+        await client.describe_tasks(region_id=REGION)
     assert (key_ids(virtual_ecs), provider.asked) == (["OLD", "NEW"], 2)
 
 
@@ -230,7 +230,7 @@ async def test_a_crowd_fetches_once(
     virtual_ecs.inject("refuse", code="InvalidAccessKeyId.NotFound", status=404, where=signed_by("OLD"))
     virtual_ecs.inject("delay", seconds=1)
     async with EcsClient(policy=every(1, max_in_flight=50, max_calls_per_second=1000)) as client:
-        calls = [asyncio.ensure_future(client.describe_tasks(region)) for region in (REGION, ELSEWHERE) * 20]
+        calls = [asyncio.ensure_future(client.describe_tasks(region_id=region)) for region in (REGION, ELSEWHERE) * 20]
         await asyncio.sleep(0.9)
         if rotated:
             configure(home, "NEW")
@@ -436,7 +436,7 @@ async def test_a_provider_in_trouble(virtual_ecs: EcsEmulator, raised: Exception
     """What a provider raises means that it could not be asked: it is asked again within the budget."""
     await wait_for_task(virtual_ecs.add_task(), credentials=Giving(raised, raised, NEW))
     async with EcsClient(Giving(raised, NEW)) as client:
-        await client.describe_tasks(REGION)
+        await client.describe_tasks(region_id=REGION)
     assert key_ids(virtual_ecs) == ["NEW"]
 
 

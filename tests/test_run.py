@@ -252,7 +252,7 @@ async def test_a_dry_run_that_would_succeed(
     async with TaskWaiter() as waiter:
         params = {resource: "r-1", "DryRun": flag}
         assert await waiter.run(operation, region_id=REGION, params=params) is None
-        assert [task async for task in waiter.client.iter_tasks(REGION)] == []
+        assert [task async for task in waiter.client.iter_tasks(region_id=REGION)] == []
     assert "ClientToken" not in virtual_ecs.requests[0].params
     [record] = [record for record in caplog.records if record.name == "ecs_waiter"]
     assert (record.levelname, record.getMessage()) == (

@@ -33,7 +33,7 @@ async def test_the_ids(virtual_ecs: EcsEmulator) -> None:
     async with TaskWaiter() as waiter:
         started = await waiter.start("ImportImage", region_id=ELSEWHERE, params={"ImageName": "a"})
         assert since(start) == 0
-        (listed,) = [task async for task in waiter.client.iter_tasks(ELSEWHERE)]
+        (listed,) = [task async for task in waiter.client.iter_tasks(region_id=ELSEWHERE)]
     (request,) = [each for each in virtual_ecs.requests if each.action == "ImportImage"]
     assert started == StartedTask(
         region_id=ELSEWHERE,

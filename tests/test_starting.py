@@ -65,7 +65,7 @@ async def test_a_doubtful_start_with_a_token(virtual_ecs: EcsEmulator, kind: str
     tokens = {request.params.get("ClientToken") for request in virtual_ecs.requests if request.action == "ImportImage"}
     assert len(tokens) == 1
     async with EcsClient() as client:
-        assert [listed async for listed in client.iter_tasks(REGION)] == [task]
+        assert [listed async for listed in client.iter_tasks(region_id=REGION)] == [task]
 
 
 async def test_a_throttled_start(virtual_ecs: EcsEmulator) -> None:
@@ -132,7 +132,7 @@ async def test_a_start_at_work(virtual_ecs: EcsEmulator) -> None:
     async with TaskWaiter() as waiter:
         task = await waiter.run("ImportImage", region_id=REGION)
         assert since(start) >= 40
-        assert [listed async for listed in waiter.client.iter_tasks(REGION)] == [task]
+        assert [listed async for listed in waiter.client.iter_tasks(region_id=REGION)] == [task]
     answers = [request.answered for request in virtual_ecs.requests if request.action == "ImportImage"]
     assert answers == [500, *[403] * (len(answers) - 2), 200]
     assert 4 <= len(answers) <= 10
@@ -392,7 +392,7 @@ async def test_calls_of_a_provider_are_no_attempts(virtual_ecs: EcsEmulator) -> 
     class Asking:
         async def get_credentials(self) -> Credentials:
             async with EcsClient() as client:
-                await client.describe_tasks(REGION, task_ids=["t-1"])
+                await client.describe_tasks(task_ids=["t-1"], region_id=REGION)
             raise AssertionError
 
     async with TaskWaiter(Asking()) as waiter:

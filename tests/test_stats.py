@@ -55,10 +55,10 @@ async def test_calls_of_its_client_count_and_end_with_it(virtual_ecs: EcsEmulato
         waiter.submit(task_id, region_id=REGION)
         await asyncio.sleep(1)
         before = waiter.stats.regions[REGION].calls
-        await waiter.client.describe_task_attribute(REGION, task_id)
+        await waiter.client.describe_task_attribute(task_id, region_id=REGION)
         assert waiter.stats.regions[REGION].calls == before + 1
     with pytest.raises(RuntimeError, match="closed"):
-        await waiter.client.describe_task_attribute(REGION, task_id)
+        await waiter.client.describe_task_attribute(task_id, region_id=REGION)
 
 
 def _alive(*kinds: type) -> int:
@@ -75,7 +75,7 @@ async def test_idle_regions_are_forgotten(virtual_ecs: EcsEmulator) -> None:
         for number in range(1200):
             region = f"cn-made-up-{number}"
             await waiter.wait([virtual_ecs.add_task(region_id=region)], region_id=region)
-            await waiter.client.describe_tasks(region)
+            await waiter.client.describe_tasks(region_id=region)
             if number % 100 == 0:
                 stats = waiter.stats.regions.values()
                 sums.append(tuple(sum(getattr(each, name) for each in stats) for name in ("calls", "polls", "settled")))

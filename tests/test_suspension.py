@@ -104,7 +104,7 @@ async def test_a_gap_does_not_use_up_the_budget_of_a_call(virtual_ecs: EcsEmulat
     """A single call, too, is tried again after a gap."""
     virtual_ecs.inject("hang", times=1)
     async with EcsClient() as client:
-        calling = asyncio.ensure_future(client.describe_tasks(REGION))
+        calling = asyncio.ensure_future(client.describe_tasks(region_id=REGION))
         await asyncio.sleep(1)
         suspend(HOURS)
         assert (await calling).tasks == ()
@@ -122,7 +122,7 @@ async def test_each_gap_is_followed_by_a_try(virtual_ecs: EcsEmulator, at: float
         assert (await future).task_status == "Finished"
     virtual_ecs.inject("hang", times=1)
     async with EcsClient(policy=every(10, outage_budget=2, call_timeout=1.8)) as client:
-        calling = asyncio.ensure_future(client.describe_tasks(REGION))
+        calling = asyncio.ensure_future(client.describe_tasks(region_id=REGION))
         await asyncio.sleep(at)
         suspend(4)
         assert (await calling).total_count == 1

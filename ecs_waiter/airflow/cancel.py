@@ -41,7 +41,7 @@ async def cancel_if_ended(hook: EcsTaskHook, ti: Any, task_ids: Iterable[str], l
         async with await hook.get_async_conn() as client:
             for task_id in task_ids:
                 try:
-                    await client.cancel_task(region_id, task_id)
+                    await client.cancel_task(task_id, region_id=region_id)
                 except ApiError as error:
                     log.warning("not canceled: %s: %s", task_id, error)
                 else:

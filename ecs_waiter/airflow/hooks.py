@@ -189,7 +189,7 @@ class EcsTaskHook(BaseHook):
 
     async def _list_one(self) -> None:
         async with self.get_conn() as client:
-            await client.describe_tasks(self.region(), page_size=1)
+            await client.describe_tasks(region_id=self.region(), page_size=1)
 
 
 def _access(conn_id: str | None, extra: object) -> EcsAccess:

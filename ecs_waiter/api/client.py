@@ -23,7 +23,7 @@ from ecs_waiter.api.signing import canonical_query, flatten
 from ecs_waiter.api.tasks import PollAnswer, detail_of, filters, page_of, page_query, poll_answer, tasks_in
 from ecs_waiter.api.transport import Transport
 from ecs_waiter.errors import ApiError
-from ecs_waiter.ids import MAX_BATCH, check_task_id, resolve_region
+from ecs_waiter.ids import MAX_BATCH, check_region, check_task_id, resolve_region
 from ecs_waiter.models import TaskStatus
 from ecs_waiter.running_clock import RunningClock
 from ecs_waiter.runtimes import running_loop
@@ -59,6 +59,7 @@ class EcsClient:
         endpoint: One base URL for every region; None for ``ECS_WAITER_ENDPOINT`` or each region's own.
         policy: Limits and budgets, in seconds; a PollPolicy is one too.
         session: Your own aiohttp session, which is never closed here; None for one of the client's own.
+        region_id: The region of calls that name none; None for ``ALIBABA_CLOUD_REGION_ID``.
         trust_env: Whether to use the proxies of the environment (``HTTPS_PROXY``, ``NO_PROXY``). Not with `session`.
 
     Every call may raise:
@@ -71,13 +72,14 @@ class EcsClient:
         RuntimeError: The client is closed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is an option of the user
         self,
         credentials: CredentialsProvider | None = None,
         endpoint: str | None = None,
         policy: CallPolicy | None = None,
         session: aiohttp.ClientSession | None = None,
         *,
+        region_id: str | None = None,
         trust_env: bool = False,
     ) -> None:
         policy = CallPolicy() if policy is None else policy
@@ -96,6 +98,7 @@ class EcsClient:
         self._policy = policy
         self._provider = check_provider(credentials, trust_env=trust_env, session=session)
         self._endpoint = base
+        self._region_id = None if region_id is None else check_region(region_id)
         self._transport = Transport(
             provider=self._provider, endpoint=base, policy=policy, session=session, proxies=proxies
         )
@@ -169,8 +172,8 @@ class EcsClient:
 
     async def describe_tasks(  # noqa: PLR0913 - the operation's parameters
         self,
-        region_id: str | None = None,
         *,
+        region_id: str | None = None,
         task_ids: Iterable[str] | None = None,
         task_action: str | None = None,
         task_status: str | None = None,
@@ -183,7 +186,7 @@ class EcsClient:
         """Return one page of tasks, by one call.
 
         Args:
-            region_id: The region; None for ``ALIBABA_CLOUD_REGION_ID``.
+            region_id: The region; None for the client's own, or ``ALIBABA_CLOUD_REGION_ID``.
             task_ids: Up to 100 IDs; None for all tasks.
             task_action: The operation that started the tasks, e.g. ``ImportImage``.
             task_status: ``Processing``, ``Finished`` or ``Failed``.
@@ -193,7 +196,7 @@ class EcsClient:
             page_number: From 1.
             page_size: From 1 to 100; None for all of `task_ids`, or 100.
         """
-        region = resolve_region(region_id)
+        region = resolve_region(region_id, self._region_id)
         params = filters(
             task_ids=task_ids,
             task_action=task_action,
@@ -213,8 +216,8 @@ class EcsClient:
 
     def iter_tasks(  # noqa: PLR0913 - the operation's parameters
         self,
-        region_id: str | None = None,
         *,
+        region_id: str | None = None,
         task_ids: Iterable[str] | None = None,
         task_action: str | None = None,
         task_status: str | None = None,
@@ -226,7 +229,7 @@ class EcsClient:
 
         The arguments are those of `describe_tasks`. They are checked before the iteration begins.
         """
-        region = resolve_region(region_id)
+        region = resolve_region(region_id, self._region_id)
         params = filters(
             task_ids=task_ids,
             task_action=task_action,
@@ -238,10 +241,10 @@ class EcsClient:
         return self._tasks(region, params)
 
     async def describe_task_attribute(
-        self, region_id: str | None, task_id: str, *, priority: Priority = Priority.CALL
+        self, task_id: str, *, region_id: str | None = None, priority: Priority = Priority.CALL
     ) -> TaskDetail:
         """Return one task with its progress and, if it failed, the reason."""
-        region = resolve_region(region_id)
+        region = resolve_region(region_id, self._region_id)
         query = canonical_query({"RegionId": region, "TaskId": check_task_id(task_id)})
 
         def detail(response: ApiResponse) -> TaskDetail:
@@ -249,9 +252,9 @@ class EcsClient:
 
         return await self._call(region, "DescribeTaskAttribute", query, detail, priority=priority)
 
-    async def cancel_task(self, region_id: str | None, task_id: str) -> None:
+    async def cancel_task(self, task_id: str, *, region_id: str | None = None) -> None:
         """Ask the service to cancel a task; only imports and exports of images can be canceled."""
-        region = resolve_region(region_id)
+        region = resolve_region(region_id, self._region_id)
         query = canonical_query({"RegionId": region, "TaskId": check_task_id(task_id)})
         attempts = Attempts()
         try:
@@ -263,7 +266,9 @@ class EcsClient:
                 raise
 
     async def _is_canceled(self, region: str, task_id: str) -> bool:
-        statuses = [task.task_status for task in (await self.describe_tasks(region, task_ids=[task_id])).tasks]
+        statuses = [
+            task.task_status for task in (await self.describe_tasks(task_ids=[task_id], region_id=region)).tasks
+        ]
         return any(isinstance(status, TaskStatus) and status.is_canceled for status in statuses)
 
     async def call(
@@ -280,7 +285,8 @@ class EcsClient:
 
         Args:
             action: The operation's name, e.g. ``ExportImage``.
-            region_id: The region; None for the ``RegionId`` of `params`, or ``ALIBABA_CLOUD_REGION_ID``.
+            region_id: The region; None for the ``RegionId`` of `params`, the client's own, or
+                ``ALIBABA_CLOUD_REGION_ID``.
             params: Its parameters; lists and maps are flattened, ``RegionId`` is added.
         """
         return await self.recorded_call(action, region_id, params, Attempts())
@@ -292,7 +298,7 @@ class EcsClient:
         action = check_action(action)
         if params is not None and not isinstance(params, Mapping):
             raise TypeError(f"params takes a mapping, not {type(params).__name__}")
-        region = region_of_call(region_id, params or {})
+        region = region_of_call(region_id, params or {}, self._region_id)
         flat = {"RegionId": region, **flatten(params or {})}
         return await self._call(
             region,

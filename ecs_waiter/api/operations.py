@@ -141,8 +141,8 @@ def check_action(action: object) -> str:
     return action
 
 
-def region_of_call(region_id: str | None, params: Mapping[str, object]) -> str:
-    """Return the region of a call: ``RegionId`` among its parameters, or else `region_id`.
+def region_of_call(region_id: str | None, params: Mapping[str, object], default: str | None = None) -> str:
+    """Return the region of a call: `region_id`, else ``RegionId`` among its parameters, else the default.
 
     Raises:
         TypeError: The region is not a string.
@@ -150,7 +150,7 @@ def region_of_call(region_id: str | None, params: Mapping[str, object]) -> str:
     """
     named = params.get("RegionId")
     if named is None:
-        return resolve_region(region_id)
+        return resolve_region(region_id, default)
     region = check_region(named)
     if region_id is not None and region_id != region:
         raise ValueError(f"region_id is {region_id!r}, and RegionId among the parameters {region!r}: name one")

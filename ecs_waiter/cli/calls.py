@@ -98,7 +98,7 @@ async def list_tasks(  # noqa: PLR0913 - the options
     async with _open_calls(trust_env=trust_env) as calls:
         try:
             tasks = calls.client.iter_tasks(
-                region_id,
+                region_id=region_id,
                 task_status=status,
                 task_action=action,
                 start_time=since,
@@ -152,12 +152,12 @@ async def show_task(ref: TaskRef, *, output: str, trust_env: bool) -> ExitCode:
 
 async def _described(client: EcsClient, ref: TaskRef) -> TaskDetail:
     try:
-        return await client.describe_task_attribute(ref.region_id, ref.task_id)
+        return await client.describe_task_attribute(ref.task_id, region_id=ref.region_id)
     except ApiError as error:
         # DescribeTaskAttribute supports some operations only; the list has the tasks of all, with fewer fields.
         if isinstance(error, AuthenticationError) or (error.http_status or 500) >= 500:  # noqa: PLR2004 - a server's
             raise
-        page = await client.describe_tasks(ref.region_id, task_ids=[ref.task_id])
+        page = await client.describe_tasks(task_ids=[ref.task_id], region_id=ref.region_id)
         row = next((task for task in page.tasks if task.task_id == ref.task_id), None)
         if row is not None:
             return TaskDetail(**dict(row))
@@ -197,7 +197,7 @@ async def cancel_tasks(refs: Sequence[TaskRef], *, output: str, trust_env: bool)
     async with _open_calls(trust_env=trust_env) as calls:
         for ref in refs:
             try:
-                await calls.answer(ref.region_id, calls.client.cancel_task(ref.region_id, ref.task_id))
+                await calls.answer(ref.region_id, calls.client.cancel_task(ref.task_id, region_id=ref.region_id))
             except AuthenticationError:
                 raise
             except ApiError as error:

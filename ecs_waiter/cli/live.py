@@ -234,7 +234,7 @@ class Percentages:
         try:
             async with asyncio.timeout(_TIMEOUT):
                 detail = await self._client.describe_task_attribute(
-                    task.region_id, task.task_id, priority=Priority.LOOKUP
+                    task.task_id, region_id=task.region_id, priority=Priority.LOOKUP
                 )
         except (TimeoutError, ThrottledError, ServiceUnavailableError):
             return

@@ -201,7 +201,7 @@ class Watch:
             return False
         try:
             async with asyncio.timeout(_CANCEL_TIMEOUT):
-                await self._waiter.client.cancel_task(ref.region_id, ref.task_id)
+                await self._waiter.client.cancel_task(ref.task_id, region_id=ref.region_id)
         except TimeoutError:
             self._reporter.say(f"not canceled: {ref}: no answer within {_CANCEL_TIMEOUT:g} s, it may continue to run")
         except ApiError as error:

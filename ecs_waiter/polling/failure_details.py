@@ -167,7 +167,7 @@ class FailureDetails:
     async def _described(self, failure: _Failure) -> TaskDetail:
         try:
             return await self._client.describe_task_attribute(
-                self._region_id, failure.task.task_id, priority=Priority.LOOKUP
+                failure.task.task_id, region_id=self._region_id, priority=Priority.LOOKUP
             )
         finally:
             if self._observer is not None:

@@ -101,7 +101,7 @@ async def test_async_client(virtual: EcsEmulator) -> None:
     """A trigger's client makes any call."""
     task_id = virtual.add_task()
     async with await hook().get_async_conn() as client:
-        page = await client.describe_tasks("cn-hangzhou", task_ids=[task_id])
+        page = await client.describe_tasks(task_ids=[task_id], region_id="cn-hangzhou")
     assert [task.task_id for task in page.tasks] == [task_id]
 
 
@@ -145,15 +145,15 @@ async def test_keys_of_the_machine_may_be_rotated(
     monkeypatch.setenv("HOME", str(tmp_path))
     rotate("first")
     async with await hook(None, region_id="cn-hangzhou").get_async_conn() as client:
-        await client.describe_tasks("cn-hangzhou")
+        await client.describe_tasks(region_id="cn-hangzhou")
         rotate("second")
         await asyncio.sleep(60)
-        await client.describe_tasks("cn-hangzhou")
+        await client.describe_tasks(region_id="cn-hangzhou")
         rotate("third")
         virtual.inject(
             "refuse", code="InvalidAccessKeyId.NotFound", status=404, where=lambda sent: sent.access_key_id == "second"
         )
-        await client.describe_tasks("cn-hangzhou")
+        await client.describe_tasks(region_id="cn-hangzhou")
     assert [sent.access_key_id for sent in virtual.requests] == ["first", "second", "second", "third"]
 
 

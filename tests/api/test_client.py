@@ -58,7 +58,7 @@ class TestDescribeTasks:
         """IDs go out sorted, each once, with a page for all of them."""
         wire.answer(page(row(1), row(2)))
         async with client() as ecs:
-            found = await ecs.describe_tasks(REGION, task_ids=["t-002", "t-001", "t-002"])
+            found = await ecs.describe_tasks(task_ids=["t-002", "t-001", "t-002"], region_id=REGION)
         (sent,) = wire.sent
         assert sent.action == "DescribeTasks"
         assert sent.query == {"PageNumber": "1", "PageSize": "2", "RegionId": REGION, "TaskIds": "t-001,t-002"}
@@ -73,7 +73,7 @@ class TestDescribeTasks:
         wire.answer(page())
         async with client() as ecs:
             await ecs.describe_tasks(
-                REGION,
+                region_id=REGION,
                 task_action="ImportImage",
                 task_status=TaskStatus.FAILED,
                 start_time=datetime(2026, 1, 1, 8, 30, 15, 999, tzinfo=timezone(timedelta(hours=8))),
@@ -98,7 +98,7 @@ class TestDescribeTasks:
         """The service's own default of ten is never left to it."""
         wire.answer(page())
         async with client() as ecs:
-            await ecs.describe_tasks(REGION)
+            await ecs.describe_tasks(region_id=REGION)
         assert wire.sent[0].query["PageSize"] == "100"
 
     async def test_the_region_of_the_environment(self, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ class TestDescribeTasks:
         rows = [row(1, RegionId="elsewhere"), 7, None, {}, {"TaskId": 5}, ["t"], row(2, CreationTime={"a": 1})]
         wire.answer(page(*rows))
         async with client() as ecs:
-            found = await ecs.describe_tasks(REGION)
+            found = await ecs.describe_tasks(region_id=REGION)
         assert [(task.region_id, task.task_id) for task in found.tasks] == [(REGION, "t-001"), (REGION, "t-002")]
         assert found.total_count == 7
 
@@ -122,7 +122,7 @@ class TestDescribeTasks:
         """A bare list of tasks and odd counts are borne."""
         wire.answer({"TaskSet": [row(1)], "TotalCount": "many", "PageNumber": -1, "PageSize": True, "RequestId": 7})
         async with client() as ecs:
-            found = await ecs.describe_tasks(REGION, page_number=2)
+            found = await ecs.describe_tasks(region_id=REGION, page_number=2)
         assert (found.total_count, found.page_number, found.page_size, found.request_id) == (1, 2, 100, "")
 
     @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ class TestDescribeTasks:
         wire.answer(body)
         wire.answer(page(row(1)))
         async with client() as ecs:
-            assert len((await ecs.describe_tasks(REGION)).tasks) == 1
+            assert len((await ecs.describe_tasks(region_id=REGION)).tasks) == 1
             assert (ecs.counters(REGION).calls, ecs.counters(REGION).retried) == (2, 1)
 
     @pytest.mark.parametrize("found", [{}, [], {"Task": []}, {"Task": None}])
@@ -184,13 +184,13 @@ class TestDescribeTasks:
         """No tasks are an answer."""
         wire.answer({"TaskSet": found, "TotalCount": 0})
         async with client() as ecs:
-            assert (await ecs.describe_tasks(REGION)).tasks == ()
+            assert (await ecs.describe_tasks(region_id=REGION)).tasks == ()
 
     async def test_a_single_row_without_its_list(self, wire: Wire) -> None:
         """One task may come bare."""
         wire.answer({"TaskSet": {"Task": row(1)}})
         async with client() as ecs:
-            assert len((await ecs.describe_tasks(REGION)).tasks) == 1
+            assert len((await ecs.describe_tasks(region_id=REGION)).tasks) == 1
 
 
 @pytest.mark.asyncio
@@ -200,7 +200,7 @@ class TestIterTasks:
         wire.answer(page(*(row(number) for number in range(100)), total=150))
         wire.answer(page(*(row(number) for number in range(100, 150)), total=150))
         async with client() as ecs:
-            ids = [task.task_id async for task in ecs.iter_tasks(REGION, task_action="ImportImage")]
+            ids = [task.task_id async for task in ecs.iter_tasks(region_id=REGION, task_action="ImportImage")]
         assert ids == [f"t-{number:03}" for number in range(150)]
         assert [sent.query["PageNumber"] for sent in wire.sent] == ["1", "2"]
         assert {sent.query["PageSize"] + sent.query["TaskAction"] for sent in wire.sent} == {"100ImportImage"}
@@ -212,7 +212,12 @@ class TestIterTasks:
         wire.answer(page(row(4), total=201))
         wire.answer(page(total=201))
         async with client() as ecs:
-            assert [task.task_id async for task in ecs.iter_tasks(REGION)] == ["t-001", "t-002", "t-003", "t-004"]
+            assert [task.task_id async for task in ecs.iter_tasks(region_id=REGION)] == [
+                "t-001",
+                "t-002",
+                "t-003",
+                "t-004",
+            ]
 
     @pytest.mark.parametrize("last", [page(total=10**9), page(row(1), total=10**9)])
     async def test_a_total_that_lies(self, wire: Wire, last: dict[str, Any]) -> None:
@@ -220,7 +225,7 @@ class TestIterTasks:
         wire.answer(page(row(1), total=10**9))
         wire.answer(last)
         async with client() as ecs:
-            assert len([task async for task in ecs.iter_tasks(REGION)]) == 1
+            assert len([task async for task in ecs.iter_tasks(region_id=REGION)]) == 1
         assert len(wire.sent) == 2
 
     async def test_no_total(self, wire: Wire) -> None:
@@ -228,7 +233,7 @@ class TestIterTasks:
         for rows in ([row(1)], [row(2)], []):
             wire.answer(page(*rows, TotalCount=None))
         async with client() as ecs:
-            assert len([task async for task in ecs.iter_tasks(REGION)]) == 2
+            assert len([task async for task in ecs.iter_tasks(region_id=REGION)]) == 2
 
     async def test_a_page_of_known_tasks_is_not_the_end(self, wire: Wire) -> None:
         """A hundred tasks that came meanwhile push a whole page on; what lies behind it is not lost."""
@@ -236,20 +241,20 @@ class TestIterTasks:
         wire.answer(page(*(row(number) for number in range(100)), total=250))
         wire.answer(page(*(row(number) for number in range(100, 150)), total=250))
         async with client() as ecs:
-            assert len([task async for task in ecs.iter_tasks(REGION)]) == 150
+            assert len([task async for task in ecs.iter_tasks(region_id=REGION)]) == 150
 
     async def test_a_service_that_repeats_itself(self, wire: Wire) -> None:
         """A page that comes again and again, whatever its number, ends the iteration after a while."""
         for _ in range(11):
             wire.answer(page(*(row(number) for number in range(100)), total=10**9))
         async with client() as ecs:
-            assert len([task async for task in ecs.iter_tasks(REGION)]) == 100
+            assert len([task async for task in ecs.iter_tasks(region_id=REGION)]) == 100
 
     async def test_misuse_is_told_at_once(self) -> None:
         """Arguments are checked when they are given, not when the iteration begins."""
         async with client() as ecs:
             with pytest.raises(TypeError):
-                ecs.iter_tasks(REGION, task_ids="t-1")
+                ecs.iter_tasks(task_ids="t-1", region_id=REGION)
 
 
 @pytest.mark.asyncio
@@ -260,7 +265,7 @@ class TestOneTask:
         progress = {"OperationProgressSet": {"OperationProgress": [operation]}}
         wire.answer({**row(1), "TaskProcess": "45%", "RegionId": "elsewhere", **progress})
         async with client() as ecs:
-            detail = await ecs.describe_task_attribute(REGION, "t-001", priority=Priority.LOOKUP)
+            detail = await ecs.describe_task_attribute("t-001", region_id=REGION, priority=Priority.LOOKUP)
         assert wire.sent[0].action == "DescribeTaskAttribute"
         assert wire.sent[0].query == {"RegionId": REGION, "TaskId": "t-001"}
         assert (detail.task_id, detail.region_id, detail.task_process) == ("t-001", REGION, 45)
@@ -272,7 +277,7 @@ class TestOneTask:
         wire.answer(row(1, TaskId=task_id))
         wire.answer({"TaskStatus": "Failed"})
         async with client() as ecs:
-            detail = await ecs.describe_task_attribute(REGION, "t-001")
+            detail = await ecs.describe_task_attribute("t-001", region_id=REGION)
         assert (detail.task_id, detail.task_status) == ("t-001", TaskStatus.FAILED)
 
     async def test_cancel(self, wire: Wire) -> None:
@@ -280,9 +285,9 @@ class TestOneTask:
         wire.answer({"RequestId": "R"})
         wire.answer({"Code": "InvalidTaskId.IncorrectTaskStatus", "Message": "done"}, status=403)
         async with client() as ecs:
-            await ecs.cancel_task(REGION, "t-001")
+            await ecs.cancel_task("t-001", region_id=REGION)
             with pytest.raises(ApiError, match="IncorrectTaskStatus"):
-                await ecs.cancel_task(REGION, "t-001")
+                await ecs.cancel_task("t-001", region_id=REGION)
         assert wire.sent[0].action == "CancelTask"
         assert wire.sent[0].query == {"RegionId": REGION, "TaskId": "t-001"}
 
@@ -297,9 +302,9 @@ class TestOneTask:
         async with client() as ecs:
             if is_told:
                 with pytest.raises(ApiError, match="IncorrectTaskStatus"):
-                    await ecs.cancel_task(REGION, "t-001")
+                    await ecs.cancel_task("t-001", region_id=REGION)
             else:
-                await ecs.cancel_task(REGION, "t-001")
+                await ecs.cancel_task("t-001", region_id=REGION)
 
     @pytest.mark.parametrize("task_id", ["", "a,b", " a", 7, None])
     async def test_misuse(self, task_id: Any) -> None:
@@ -307,7 +312,7 @@ class TestOneTask:
         async with client() as ecs:
             for operation in (ecs.describe_task_attribute, ecs.cancel_task):
                 with pytest.raises((TypeError, ValueError)):
-                    await operation(REGION, task_id)
+                    await operation(task_id, region_id=REGION)
 
 
 @pytest.mark.asyncio
@@ -390,7 +395,7 @@ class TestCall:
         """What cannot be repeated has a connection of its own; what can, shares one."""
         service.answer(page())
         async with client(endpoint=service.url) as ecs:
-            await ecs.describe_tasks(REGION)
+            await ecs.describe_tasks(region_id=REGION)
             await ecs.call("ExportImage", region_id=REGION)
             await ecs.call("ImportImage", region_id=REGION, params={"ClientToken": "c"})
         assert len(service.connections) == 2
@@ -441,10 +446,10 @@ class TestLimits:
         began = clock.time()
         async with client(policy=CallPolicy(max_calls_per_second=3)) as ecs:
             operations: list[Callable[[str], Any]] = [
-                ecs.describe_tasks,
-                lambda region: ecs.describe_task_attribute(region, "t-1"),
+                lambda region: ecs.describe_tasks(region_id=region),
+                lambda region: ecs.describe_task_attribute("t-1", region_id=region),
                 lambda region: ecs.call("Odd", region_id=region),
-                lambda region: ecs.cancel_task(region, "t-1"),
+                lambda region: ecs.cancel_task("t-1", region_id=region),
             ]
             await asyncio.gather(*(operation("us-west-1") for operation in operations[:3]))
             assert clock.time() == began
@@ -457,14 +462,14 @@ class TestLimits:
         wire.answer(page() if outcome == "answer" else {"Code": "Odd"}, status=500 if outcome == "fault" else 400)
         async with client(policy=CallPolicy(outage_budget=0)) as ecs:
             with pytest.raises(ApiError):
-                await ecs.describe_tasks(REGION)
+                await ecs.describe_tasks(region_id=REGION)
             assert ecs.limiter(REGION).in_flight == 0
 
     async def test_cancellation_releases_the_place(self, service: Service) -> None:
         """A canceled call takes its connection with it and holds no place."""
         service.stay_silent()
         async with client(endpoint=service.url) as ecs:
-            task = asyncio.create_task(ecs.describe_tasks(REGION))
+            task = asyncio.create_task(ecs.describe_tasks(region_id=REGION))
             await service.asked.acquire()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -519,4 +524,46 @@ class TestConstruction:
             pass
         await ecs.aclose()
         with pytest.raises(RuntimeError, match="closed"):
-            await ecs.describe_tasks(REGION)
+            await ecs.describe_tasks(region_id=REGION)
+
+
+@pytest.mark.asyncio
+class TestRegion:
+    async def _called(self, ecs: EcsClient, wire: Wire, *names: str) -> set[str]:
+        """The regions that every operation calls when the argument names these."""
+        given: dict[str, Any] = {"region_id": names[0]} if names else {}
+        before = len(wire.sent)
+        await ecs.describe_tasks(**given)
+        assert [task async for task in ecs.iter_tasks(**given)] == []
+        await ecs.describe_task_attribute("t-1", **given)
+        await ecs.cancel_task("t-1", **given)
+        await ecs.call("DescribeRegions", **given)
+        assert len(wire.sent) == before + 5
+        return {sent.query["RegionId"] for sent in wire.sent[before:]}
+
+    async def test_the_order(self, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The argument, then the client's own region, then the environment."""
+        wire.answer({**page(), "TaskId": "t-1"}, repeat=True)
+        monkeypatch.setenv("ALIBABA_CLOUD_REGION_ID", "cn-environment")
+        async with client(region_id="cn-own") as ecs, client() as other:
+            assert await self._called(ecs, wire, "cn-argument") == {"cn-argument"}
+            assert await self._called(ecs, wire) == {"cn-own"}
+            assert await self._called(other, wire) == {"cn-environment"}
+            monkeypatch.delenv("ALIBABA_CLOUD_REGION_ID")
+            with pytest.raises(ValueError, match="no region"):
+                await other.describe_tasks()
+
+    async def test_the_region_among_the_parameters(self, wire: Wire) -> None:
+        """It takes precedence over the client's own."""
+        wire.answer({}, repeat=True)
+        async with client(region_id="cn-own") as ecs:
+            await ecs.call("DescribeRegions", params={"RegionId": "cn-parameter"})
+            with pytest.raises(ValueError, match="name one"):
+                await ecs.call("DescribeRegions", region_id="cn-argument", params={"RegionId": "cn-parameter"})
+        assert [sent.query["RegionId"] for sent in wire.sent] == ["cn-parameter"]
+
+    @pytest.mark.parametrize(("region_id", "error"), [("CN", ValueError), ("", ValueError), (7, TypeError)])
+    async def test_it_is_checked(self, region_id: Any, error: type[Exception]) -> None:
+        """A region that is not one is rejected when the client is made."""
+        with pytest.raises(error, match="region"):
+            client(region_id=region_id)

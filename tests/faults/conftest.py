@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Come back soon after a fault: what is waited for here is real time."""
-    monkeypatch.setattr(poller, "_backoff_after", lambda _faults: 0.02)
+    monkeypatch.setattr(poller, "backoff", lambda _faults: 0.02)
     monkeypatch.setattr(retry, "_FIRST", 0.02)
 
 

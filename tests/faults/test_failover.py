@@ -89,7 +89,7 @@ class Servers:
 
 async def look(client: EcsClient, region_id: str = REGION) -> TaskPage:
     """Make one call."""
-    return await client.describe_tasks(region_id)
+    return await client.describe_tasks(region_id=region_id)
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ async def test_calls_share_a_tunnel(ca: trustme.CA, serve_tls: ServeTls, monkeyp
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:{ENCODED}@127.0.0.1:{proxy.port}")
         async with EcsClient(CREDENTIALS, url, trust_env=True) as client:
             for _ in range(3):
-                await client.describe_tasks(REGION)
+                await client.describe_tasks(region_id=REGION)
         assert len(proxy.asked) == 1
         assert len(ecs.requests) == 3
         assert all("proxy-authorization" not in request.headers for request in ecs.requests)
@@ -98,7 +98,7 @@ async def test_not_by_itself(ca: trustme.CA, serve_tls: ServeTls, monkeypatch: p
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         await wait_for_task("t-1", region_id=REGION, credentials=CREDENTIALS, endpoint=url)
         async with EcsClient(CREDENTIALS, url, trust_env=False) as client:
-            await client.describe_tasks(REGION)
+            await client.describe_tasks(region_id=REGION)
         assert proxy.asked == []
 
 
@@ -203,7 +203,7 @@ async def test_the_login_of_a_sessions_proxy(
             EcsClient(CREDENTIALS, url, ONE_TRY, session) as client,
         ):
             with pytest.raises(ServiceUnavailableError) as caught:
-                await client.describe_tasks(REGION)
+                await client.describe_tasks(region_id=REGION)
     _assert_no_login(caught.value, caplog)
 
 

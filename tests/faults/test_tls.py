@@ -97,7 +97,7 @@ async def test_a_bad_certificate(ca: trustme.CA, trusting: ssl.SSLContext, serve
         EcsClient(CREDENTIALS, url, ONE_TRY, session) as client,
     ):
         with pytest.raises(ServiceUnavailableError) as refused:
-            await client.describe_tasks(REGION)
+            await client.describe_tasks(region_id=REGION)
         with pytest.raises(ServiceUnavailableError) as not_started:
             await client.call("ExportImage", region_id=REGION, params={"ImageId": "m-1"})
     assert PROBLEMS[problem] in str(refused.value)
@@ -147,7 +147,7 @@ async def test_no_tls_at_all(trusting: ssl.SSLContext) -> None:
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with EcsClient(CREDENTIALS, url, ONE_TRY, session) as client:
             with pytest.raises(ServiceUnavailableError, match="SSL") as refused:
-                await client.describe_tasks(REGION)
+                await client.describe_tasks(region_id=REGION)
     assert not refused.value.sent
     assert heard[:1] == b"\x16"  # a handshake, and no more
     assert b"authorization" not in heard.lower()

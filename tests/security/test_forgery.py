@@ -94,9 +94,9 @@ async def test_no_place_steers(answer: Callable[[Asked], Any], told: Callable[..
         )
         async with EcsClient(policy=POLICY) as client, TaskWaiter(policy=POLICY) as waiter:
             outcomes += await asyncio.gather(
-                client.describe_tasks(None),
-                client.describe_task_attribute(None, "t-1"),
-                client.cancel_task(None, "t-1"),
+                client.describe_tasks(),
+                client.describe_task_attribute("t-1"),
+                client.cancel_task("t-1"),
                 client.call("DescribeInstances"),
                 waiter.run("ExportImage", timeout=60),
                 return_exceptions=True,

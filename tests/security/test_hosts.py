@@ -150,8 +150,8 @@ def test_regions_steer_nowhere(region: str) -> None:
                 lambda: waiter.run("ExportImage", region_id=region),
                 lambda: waiter.run("ExportImage", params={"RegionId": region}),
                 lambda: waiter.client.call("DescribeInstances", region_id=region),
-                lambda: waiter.client.describe_tasks(region),
-                lambda: waiter.client.describe_task_attribute(region, "t-1"),
+                lambda: waiter.client.describe_tasks(region_id=region),
+                lambda: waiter.client.describe_task_attribute("t-1", region_id=region),
             ]
             for way in ways:
                 with contextlib.suppress(ValueError, ServiceUnavailableError):
@@ -167,7 +167,7 @@ async def test_a_region_is_looked_up() -> None:
     book = Phonebook()
     async with asking(book) as session, EcsClient(CREDENTIALS, policy=ONE_TRY, session=session) as client:
         with pytest.raises(ServiceUnavailableError) as failed:
-            await client.describe_tasks("cn-hangzhou")
+            await client.describe_tasks(region_id="cn-hangzhou")
     assert book.asked == {"ecs-cn-hangzhou.aliyuncs.com"}
     assert not failed.value.sent
 

@@ -116,7 +116,7 @@ async def test_no_echo_gets_through(answer: Callable[[Asked], Any], caplog: pyte
         )
         async with EcsClient(CREDENTIALS, policy=POLICY) as client:
             listed, detail = await asyncio.gather(
-                client.call("DescribeTasks"), client.describe_task_attribute(None, "t-1"), return_exceptions=True
+                client.call("DescribeTasks"), client.describe_task_attribute("t-1"), return_exceptions=True
             )
     assert all(asked.headers["x-acs-security-token"] == TOKEN for asked in service.asked)
     signatures = {asked.headers["authorization"].rpartition("=")[2] for asked in service.asked}
@@ -143,7 +143,7 @@ async def test_no_frame_shows_them(answer: Callable[[Asked], Any]) -> None:
         )
         async with EcsClient(CREDENTIALS, policy=POLICY) as client:
             outcomes += await asyncio.gather(
-                client.call("DescribeTasks"), client.describe_task_attribute(None, "t-1"), return_exceptions=True
+                client.call("DescribeTasks"), client.describe_task_attribute("t-1"), return_exceptions=True
             )
     signatures = {asked.headers["authorization"].rpartition("=")[2] for asked in service.asked}
     shown = "\n".join(locals_of(outcome) for outcome in outcomes if isinstance(outcome, BaseException))

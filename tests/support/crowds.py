@@ -102,7 +102,7 @@ class Crowd:
             return "Processing"
         return {0: "Failed", 1: "Deleted"}.get(number % 1000, "Finished")
 
-    async def describe_task_attribute(self, region_id: str, task_id: str, *, priority: Priority) -> TaskDetail:
+    async def describe_task_attribute(self, task_id: str, *, region_id: str, priority: Priority) -> TaskDetail:
         """As EcsClient's."""
         limiter = self.limiter(region_id)
         await limiter.acquire(priority)

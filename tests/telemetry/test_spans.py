@@ -56,7 +56,7 @@ async def test_linked_to_its_calls(virtual_ecs: EcsEmulator, collected: Collecte
         await asyncio.sleep(1)
         second = waiter.submit(later, region_id=REGION)
         await failure(TaskFailedError, first)
-        await waiter.client.describe_tasks(REGION)
+        await waiter.client.describe_tasks(region_id=REGION)
         await second
     asked = [request.task_ids for request in virtual_ecs.requests if request.action == "DescribeTasks"]
     polls = list(zip(_ids(collected.spans(POLL)), asked, strict=True))
@@ -230,5 +230,5 @@ async def test_no_span_is_kept(virtual_ecs: EcsEmulator, collected: Collected) -
 async def test_a_client_alone(virtual_ecs: EcsEmulator, collected: Collected) -> None:
     """A client without a waiter tells nothing."""
     async with EcsClient() as client:
-        await client.describe_tasks(REGION)
+        await client.describe_tasks(region_id=REGION)
     assert collected.spans(POLL) == []

@@ -69,7 +69,7 @@ async def test_a_session_of_the_callers(virtual_ecs: EcsEmulator) -> None:
         ecs.session() as session,
         EcsClient(StaticCredentials("key", "secret"), endpoint=ecs.url, session=session) as client,
     ):
-        page = await client.describe_tasks("us-west-1", task_ids=[task_id])
+        page = await client.describe_tasks(task_ids=[task_id], region_id="us-west-1")
     assert [task.task_status for task in page.tasks] == ["Processing"]
     assert virtual_ecs.requests == []
 

@@ -156,14 +156,14 @@ async def waiter() -> None:
 
 async def client() -> None:
     async with EcsClient(credentials=provider, policy=policy) as client:
-        page: TaskPage = await client.describe_tasks("cn-hangzhou", task_ids=["t-1"])
+        page: TaskPage = await client.describe_tasks(task_ids=["t-1"], region_id="cn-hangzhou")
         tasks: tuple[Task, ...] = page.tasks
         figures: tuple[int, int, int] = (page.total_count, page.page_number, page.page_size)
         since = datetime.now(UTC) - timedelta(hours=2)
         listed: list[Task] = [
             task
             async for task in client.iter_tasks(
-                "cn-hangzhou",
+                region_id="cn-hangzhou",
                 task_action="ImportImage",
                 task_status=TaskStatus.PROCESSING,
                 start_time=since,
@@ -171,11 +171,11 @@ async def client() -> None:
                 resource_ids=["m-1"],
             )
         ]
-        detail: TaskDetail = await client.describe_task_attribute("cn-hangzhou", "t-1")
+        detail: TaskDetail = await client.describe_task_attribute("t-1", region_id="cn-hangzhou")
         percent: int | None = detail.task_process
         operations: tuple[OperationProgress, ...] = detail.operations
         items: Mapping[str, str] = operations[0].related_items
-        await client.cancel_task("cn-hangzhou", "t-1")
+        await client.cancel_task("t-1", region_id="cn-hangzhou")
         answer: dict[str, Any] = await client.call("ExportImage", region_id="cn-hangzhou", params={"ImageId": "m-1"})
         print(tasks, figures, listed, percent, items, answer)
 
