@@ -33,15 +33,12 @@ class CredentialsSource:
         self._call_timeout = call_timeout
         # Exactly these types, because a subclass may override `get_credentials`.
         self._is_ours = type(provider) in {StaticCredentials, DefaultCredentials}
-        # Calls of the provider that were canceled and still run, each with the timer that gives it up.
-        self._canceled: dict[asyncio.Task[Credentials], asyncio.TimerHandle] = {}
+        self._endings: set[asyncio.Task[None]] = set()
 
     async def aclose(self) -> None:
-        """Wait for canceled calls of the provider to end, for `call_timeout` seconds at most."""
-        if self._canceled:
-            await asyncio.wait(tuple(self._canceled), timeout=self._call_timeout)
-            for call in tuple(self._canceled):
-                self._give_up(call)
+        """Wait for canceled calls of the provider to end, each for `call_timeout` seconds at most."""
+        if self._endings:
+            await asyncio.wait(tuple(self._endings))
 
     async def get(self) -> Credentials:
         """Return the present credentials.
@@ -117,22 +114,14 @@ class CredentialsSource:
         return credentials
 
     def _cancel(self, call: asyncio.Task[Credentials]) -> None:
-        """Cancel a call of the provider, and give it `call_timeout` seconds to end."""
         call.cancel()
-        self._canceled[call] = asyncio.get_running_loop().call_later(self._call_timeout, self._give_up, call)
-        call.add_done_callback(self._ended)
+        ending = asyncio.get_running_loop().create_task(self._wait_for(call))
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
 
-    def _ended(self, call: asyncio.Task[Credentials]) -> None:
-        if (timer := self._canceled.pop(call, None)) is not None:
-            timer.cancel()
-        if not call.cancelled():
-            call.exception()  # Mark it as retrieved, because nobody awaits the task.
-
-    def _give_up(self, call: asyncio.Task[Credentials]) -> None:
-        timer = self._canceled.pop(call, None)
-        if timer is None:
-            return
-        timer.cancel()
+    async def _wait_for(self, call: asyncio.Task[Credentials]) -> None:
+        """Give a canceled call of the provider `call_timeout` seconds to end."""
+        await asyncio.wait((call,), timeout=self._call_timeout)
         if not call.done():
             _log.warning(
                 "the credentials provider %s still runs %g s after its cancellation and is left behind: let"
@@ -140,3 +129,5 @@ class CredentialsSource:
                 type(self._provider).__name__,
                 self._call_timeout,
             )
+        elif not call.cancelled():
+            call.exception()  # Mark it as retrieved, because nobody awaits the task.

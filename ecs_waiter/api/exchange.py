@@ -17,7 +17,7 @@ from ecs_waiter.errors import EcsWaiterError, ServiceUnavailableError
 from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from ecs_waiter.api.proxies import Proxy
@@ -80,8 +80,8 @@ class Exchange:
         # aiohttp's own total timeout swallows a cancellation in the same iteration of the event loop.
         self._limit = asyncio.timeout(call_timeout)
         # What the trace hooks report. A mocked session reports nothing, and a middleware may send repeatedly.
-        self.is_traced = self.is_queued = self.is_over = False
-        self.writes = 0
+        self._is_traced = self._is_queued = self._is_over = False
+        self._writes = 0
 
     async def send(self) -> Reply | ServiceUnavailableError:
         """Send the request once.
@@ -121,7 +121,7 @@ class Exchange:
                 ) from error
             return self._fault(error)
         finally:
-            self.is_over = True
+            self._is_over = True
             # Not by a token: a loop that is closed during the call ends it in another context.
             _current.set(before)
             if self._is_own and not has_answer:
@@ -131,11 +131,27 @@ class Exchange:
         except Exception as error:  # noqa: BLE001 - broken data, or not enough memory
             return self._fault(error)
 
-    def restart_limit(self) -> None:
+    # -- reported by aiohttp's tracing --------------------------------------------------------------------------------
+
+    def on_start(self) -> None:
+        """Note that the session reports its progress."""
+        self._is_traced = True
+
+    def on_queued(self) -> None:
+        """Note that the request waits for a free connection in the session's pool."""
+        self._is_queued = True
+
+    def on_connection(self) -> None:
         """Restart the time limit: the wait for a free connection is not the service's fault."""
-        self.is_queued = False
-        if not self.is_over and not self._limit.expired():
+        self._is_queued = False
+        if not self._is_over and not self._limit.expired():
             self._limit.reschedule(asyncio.get_running_loop().time() + self._call_timeout)
+
+    def on_write(self) -> None:
+        """Note that the request is being written, right before its first byte."""
+        self._writes += 1
+
+    # -- the request --------------------------------------------------------------------------------------------------
 
     def _post(self) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         headers = self._request.headers
@@ -183,11 +199,11 @@ class Exchange:
         return fault
 
     def _may_be_sent(self, error: BaseException) -> bool:
-        if not self.is_traced:
+        if not self._is_traced:
             return not isinstance(error, _UNSENT)
-        # aiohttp announces a write right before it writes. The last one did not happen if the transport was closing.
+        # The last write did not happen if the transport was closing.
         is_unwritten = isinstance(error, aiohttp.ClientConnectionResetError) and _text(error) == _NOT_WRITTEN
-        return self.writes > is_unwritten
+        return self._writes > is_unwritten
 
     def _reason(self, error: BaseException, *, sent: bool) -> str:
         seconds = self._call_timeout
@@ -199,7 +215,7 @@ class Exchange:
             return f"{self._described(error)}{'' if sent else self._hint(error)}"
         if sent:
             return f"no answer within {seconds:g} s"
-        if self.is_queued:
+        if self._is_queued:
             return (
                 f"no free connection in the session's pool ({_limits(self._session)}) within {seconds:g} s: raise the"
                 " connector's limit, or leave session= out"
@@ -254,33 +270,21 @@ class Exchange:
 _current: ContextVar[Exchange | None] = ContextVar("ecs_waiter_exchange", default=None)
 
 
-async def _on_start(*_: object) -> None:
-    if (exchange := _current.get()) is not None:
-        exchange.is_traced = True
+def _hook(report: Callable[[Exchange], None]) -> Callable[..., Awaitable[None]]:
+    async def hook(*_: object) -> None:
+        if (exchange := _current.get()) is not None:
+            report(exchange)
 
-
-async def _on_queued(*_: object) -> None:
-    if (exchange := _current.get()) is not None:
-        exchange.is_queued = True
-
-
-async def _on_connection(*_: object) -> None:
-    if (exchange := _current.get()) is not None:
-        exchange.restart_limit()
-
-
-async def _on_write(*_: object) -> None:
-    if (exchange := _current.get()) is not None:
-        exchange.writes += 1
+    return hook
 
 
 TRACE = aiohttp.TraceConfig()
 """Reports the progress of our own requests, and ignores all other requests of the program."""
 
-TRACE.on_request_start.append(_on_start)
-TRACE.on_connection_queued_start.append(_on_queued)
-TRACE.on_connection_queued_end.append(_on_connection)
-TRACE.on_request_headers_sent.append(_on_write)
+TRACE.on_request_start.append(_hook(Exchange.on_start))
+TRACE.on_connection_queued_start.append(_hook(Exchange.on_queued))
+TRACE.on_connection_queued_end.append(_hook(Exchange.on_connection))
+TRACE.on_request_headers_sent.append(_hook(Exchange.on_write))
 TRACE.freeze()
 
 
