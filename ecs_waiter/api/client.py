@@ -20,7 +20,7 @@ from ecs_waiter.api.proxies import Proxies, check_trust_env
 from ecs_waiter.api.quotas import quotas_of
 from ecs_waiter.api.retry import Attempts, retry
 from ecs_waiter.api.signing import canonical_query, flatten
-from ecs_waiter.api.tasks import PollAnswer, detail_of, filters, page_of, page_query, poll_answer, tasks_in
+from ecs_waiter.api.tasks import PollAnswer, detail_of, filters, page_of, page_query, poll_answer, poll_query, tasks_in
 from ecs_waiter.api.transport import Transport
 from ecs_waiter.errors import ApiError
 from ecs_waiter.ids import MAX_BATCH, check_region, check_task_id, resolve_region
@@ -163,9 +163,7 @@ class EcsClient:
         Nothing is retried: the poller decides when it asks again.
         """
         with _in_region(region_id):
-            # Sorted, so that equal polls are equal requests.
-            ids = {"TaskIds": ",".join(sorted(task_ids))}
-            query = page_query(region_id, ids, number=1, size=len(task_ids))
+            query = poll_query(region_id, tuple(task_ids))
             limiter = self.limiter(region_id)
             response = await self._transport.send(region_id, _POLL, query, limiter=limiter, priority=Priority.POLL)
             return poll_answer(region_id, response)

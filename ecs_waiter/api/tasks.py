@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.signing import canonical_query
@@ -24,6 +25,7 @@ __all__ = [
     "page_of",
     "page_query",
     "poll_answer",
+    "poll_query",
     "task_of",
     "tasks_in",
 ]
@@ -51,13 +53,14 @@ class PollAnswer:
         date: The service's clock in seconds since the epoch, if the answer has a date.
     """
 
-    __slots__ = ("_region_id", "_rows", "_tasks", "date", "row_count", "statuses", "total_count", "unread")
+    __slots__ = ("_readable", "_region_id", "_rows", "_tasks", "date", "row_count", "statuses", "total_count", "unread")
 
     def __init__(
         self, region_id: str, rows: Sequence[object], *, total_count: int | None, date: float | None = None
     ) -> None:
         self._region_id = region_id
         self._tasks: dict[str, Task] = {}
+        self._rows: dict[str, dict[str, Any]] = {}
         readable = [
             row
             for row in rows
@@ -66,11 +69,13 @@ class PollAnswer:
             and isinstance(status := row.get("TaskStatus"), str)
             and status
         ]
-        self._rows: dict[str, dict[str, Any]] = {row["TaskId"]: row for row in readable}
-        if len(self._rows) < len(readable):
-            self._rows |= {row["TaskId"]: row for row in reversed(readable) if row["TaskStatus"] in FINAL_STATUSES}
-        self.statuses: dict[str, str] = {task_id: row["TaskStatus"] for task_id, row in self._rows.items()}
         self.row_count = len(readable)
+        self.statuses: dict[str, str] = {row["TaskId"]: row["TaskStatus"] for row in readable}
+        if len(self.statuses) < len(readable):
+            # Contradicting rows: of each task, the row that is last in this order counts.
+            readable += [row for row in reversed(readable) if row["TaskStatus"] in FINAL_STATUSES]
+            self.statuses = {row["TaskId"]: row["TaskStatus"] for row in readable}
+        self._readable = readable
         self.unread = len(rows) - self.row_count
         self.total_count = total_count
         self.date = date
@@ -98,6 +103,8 @@ class PollAnswer:
         """
         task = self._tasks.get(task_id)
         if task is None:
+            # Made on first use: most answers change nothing.
+            self._rows = self._rows or {row["TaskId"]: row for row in self._readable}
             task = self._tasks[task_id] = _validated(self._region_id, self._rows[task_id])
         return task
 
@@ -108,6 +115,12 @@ class PollAnswer:
 
 
 # -- queries ----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def poll_query(region_id: str, task_ids: tuple[str, ...]) -> str:
+    """Return the query for up to 100 IDs, sorted so that equal polls are equal requests; most polls ask it again."""
+    return page_query(region_id, {"TaskIds": ",".join(sorted(task_ids))}, number=1, size=len(task_ids))
 
 
 def page_query(region_id: str, params: Mapping[str, str], *, number: int, size: int) -> str:

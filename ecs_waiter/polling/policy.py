@@ -1,4 +1,4 @@
-"""PollPolicy and wait_proportional: how often one looks."""
+"""PollPolicy and wait strategies: when to poll."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from ecs_waiter.chance import CHANCE
 __all__ = ["PollPolicy", "WaitStrategy", "ask", "wait_proportional"]
 
 WaitStrategy: TypeAlias = Callable[[RetryCallState], float]
-"""Any of tenacity's wait strategies, or a function like one: the state of the polling in, seconds out."""
+"""Any of tenacity's wait strategies, or a function like one: takes the state of the polling, returns seconds."""
 
 
 @dataclass(frozen=True)
 class wait_proportional(wait_base):  # noqa: N801 - named like tenacity's own strategies, beside which it is used
-    """A tenacity wait strategy: a share of the task's age, so that lateness stays in proportion to what was waited for.
+    """A tenacity wait strategy: a share of the task's age, so that the delay is in proportion to the duration.
 
     Composes with tenacity's own, e.g. ``wait_proportional() + wait_random(0, 1)``.
 
     Attributes:
-        factor: Share of the age, e.g. 0.05: a task of ten minutes is looked at every half minute.
-        min: Never sooner than this, in seconds.
-        max: Never later than this, in seconds.
-        jitter: Spread of the result as a share of itself, 0 to 1. It stays between `min` and `max`, and never vanishes:
-            at the ceiling it only shortens, at the floor it only lengthens.
+        factor: Share of the age, e.g. 0.05: a task of ten minutes is polled every half minute.
+        min: The shortest pause, in seconds.
+        max: The longest pause, in seconds.
+        jitter: Spread of the result as a share of itself, 0 to 1. The result stays between `min` and `max`: at `max`
+            jitter only shortens it, at `min` it only lengthens it.
 
     Raises:
-        TypeError: A value is no number.
+        TypeError: A value is not a number.
         ValueError: A value is negative, infinite or NaN, `min` exceeds `max`, or `jitter` exceeds 1.
     """
 
@@ -63,11 +63,11 @@ class wait_proportional(wait_base):  # noqa: N801 - named like tenacity's own st
 
 @dataclass(frozen=True, kw_only=True)
 class PollPolicy(CallPolicy):
-    """When to look and how much trouble to bear. All times are in seconds.
+    """When to poll, and how long to retry. All times are in seconds.
 
     Attributes:
-        wait: The cadence: any tenacity wait strategy, asked after each poll. Its ``attempt_number`` counts polls,
-            its ``seconds_since_start`` is the age of the youngest task in the batch.
+        wait: The pause between polls: any tenacity wait strategy, asked after each poll. Its ``attempt_number`` counts
+            polls, its ``seconds_since_start`` is the age of the youngest task in the batch.
         not_found_grace: How long an ID may be absent from the answers: a new task can take a while to be listed.
         outage_budget: How long a region may fail without one good answer.
         max_in_flight: Calls of one region at the same time.
@@ -94,11 +94,11 @@ _DONE: Future = Future.construct(1, None, has_exception=False)
 
 
 def ask(wait: WaitStrategy, *, polls: int, age: float) -> float:
-    """Ask the strategy how long to wait after the `polls`-th poll of tasks the youngest of which is `age` seconds old.
+    """Return the strategy's pause in seconds after the `polls`-th poll of tasks whose youngest is `age` seconds old.
 
     Raises:
-        TypeError: It gave what is no number.
-        ValueError: It gave what is no time: negative, infinite or NaN.
+        TypeError: The result is not a number.
+        ValueError: The result is negative, infinite or NaN.
         Exception: Whatever the strategy itself raises.
     """
     state = RetryCallState(_CALLER, None, (), {})
@@ -108,8 +108,8 @@ def ask(wait: WaitStrategy, *, polls: int, age: float) -> float:
     state.outcome_timestamp = age
     seconds = wait(state)
     if isinstance(seconds, bool) or not hasattr(seconds, "__float__"):
-        raise TypeError(f"the wait strategy {wait!r} gave {seconds!r}, not a number of seconds")
+        raise TypeError(f"the wait strategy {wait!r} returned {seconds!r}: it must return a number of seconds")
     seconds = float(seconds)
     if not 0 <= seconds < math.inf:
-        raise ValueError(f"the wait strategy {wait!r} gave {seconds}, which is no time")
+        raise ValueError(f"the wait strategy {wait!r} returned {seconds}: a pause must be finite and not negative")
     return seconds
