@@ -1,4 +1,4 @@
-"""What each operation puts on the wire and makes of the answer."""
+"""What each operation sends, and what it returns for an answer."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def page(*rows: Any, total: int | None = None, **fields: Any) -> dict[str, Any]:
 @pytest.mark.asyncio
 class TestDescribeTasks:
     async def test_a_batch(self, wire: Wire) -> None:
-        """IDs go out sorted, each once, with a page for all of them."""
+        """IDs are sent sorted, each once, with a page size that holds all of them."""
         wire.answer(page(row(1), row(2)))
         async with client() as ecs:
             found = await ecs.describe_tasks(task_ids=["t-002", "t-001", "t-002"], region_id=REGION)
@@ -95,14 +95,14 @@ class TestDescribeTasks:
         }
 
     async def test_without_ids_a_page_is_full(self, wire: Wire) -> None:
-        """The service's own default of ten is never left to it."""
+        """The service's default page size of ten is never used."""
         wire.answer(page())
         async with client() as ecs:
             await ecs.describe_tasks(region_id=REGION)
         assert wire.sent[0].query["PageSize"] == "100"
 
     async def test_the_region_of_the_environment(self, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Without a region, that of the environment is asked."""
+        """Without a region, that of the environment is used."""
         monkeypatch.setenv("ALIBABA_CLOUD_REGION_ID", "us-west-1")
         wire.answer(page())
         async with client() as ecs:
@@ -110,7 +110,7 @@ class TestDescribeTasks:
         assert wire.sent[0].query["RegionId"] == "us-west-1"
 
     async def test_a_bad_row_harms_itself(self, wire: Wire) -> None:
-        """Rows that cannot be read are left out; the region is the one asked, whatever a row says."""
+        """Unreadable rows are left out; the region is the one called, whatever a row says."""
         rows = [row(1, RegionId="elsewhere"), 7, None, {}, {"TaskId": 5}, ["t"], row(2, CreationTime={"a": 1})]
         wire.answer(page(*rows))
         async with client() as ecs:
@@ -119,7 +119,7 @@ class TestDescribeTasks:
         assert found.total_count == 7
 
     async def test_what_is_left_out(self, wire: Wire) -> None:
-        """A bare list of tasks and odd counts are borne."""
+        """A bare list of tasks and unreadable counts are accepted."""
         wire.answer({"TaskSet": [row(1)], "TotalCount": "many", "PageNumber": -1, "PageSize": True, "RequestId": 7})
         async with client() as ecs:
             found = await ecs.describe_tasks(region_id=REGION, page_number=2)
@@ -162,7 +162,7 @@ class TestDescribeTasks:
         ],
     )
     async def test_misuse(self, wire: Wire, arguments: dict[str, Any], error: type[Exception], words: str) -> None:
-        """What cannot be meant is said before anything is sent."""
+        """Invalid arguments raise before anything is sent."""
         async with client() as ecs:
             with pytest.raises(error, match=words):
                 await ecs.describe_tasks(**{"region_id": REGION, **arguments})
@@ -172,7 +172,7 @@ class TestDescribeTasks:
         "body", [{}, {"TaskSet": None}, {"TaskSet": "x"}, {"TaskSet": {"Task": 7}}, {"TaskSet": {"Task": "t"}}]
     )
     async def test_no_set_of_tasks_is_a_fault(self, wire: Wire, clock: VirtualTime, body: Any) -> None:
-        """Such an answer says nothing of the tasks: it is asked again."""
+        """Such an answer says nothing about the tasks, so the call is retried."""
         wire.answer(body)
         wire.answer(page(row(1)))
         async with client() as ecs:
@@ -181,13 +181,13 @@ class TestDescribeTasks:
 
     @pytest.mark.parametrize("found", [{}, [], {"Task": []}, {"Task": None}])
     async def test_an_empty_set(self, wire: Wire, found: Any) -> None:
-        """No tasks are an answer."""
+        """An empty list is a valid answer."""
         wire.answer({"TaskSet": found, "TotalCount": 0})
         async with client() as ecs:
             assert (await ecs.describe_tasks(region_id=REGION)).tasks == ()
 
     async def test_a_single_row_without_its_list(self, wire: Wire) -> None:
-        """One task may come bare."""
+        """A single task may come without a list."""
         wire.answer({"TaskSet": {"Task": row(1)}})
         async with client() as ecs:
             assert len((await ecs.describe_tasks(region_id=REGION)).tasks) == 1
@@ -196,7 +196,7 @@ class TestDescribeTasks:
 @pytest.mark.asyncio
 class TestIterTasks:
     async def test_all_pages(self, wire: Wire) -> None:
-        """Pages of a hundred follow one another up to the total."""
+        """Pages of a hundred are read up to the total."""
         wire.answer(page(*(row(number) for number in range(100)), total=150))
         wire.answer(page(*(row(number) for number in range(100, 150)), total=150))
         async with client() as ecs:
@@ -206,7 +206,7 @@ class TestIterTasks:
         assert {sent.query["PageSize"] + sent.query["TaskAction"] for sent in wire.sent} == {"100ImportImage"}
 
     async def test_pages_that_shift(self, wire: Wire) -> None:
-        """A task that slides onto the next page, or stands twice on one, comes once."""
+        """A task that moves to the next page, or is listed twice on one, comes once."""
         wire.answer(page(row(1), row(1), row(2), total=201))
         wire.answer(page(row(2), row(3), total=201))
         wire.answer(page(row(4), total=201))
@@ -221,7 +221,7 @@ class TestIterTasks:
 
     @pytest.mark.parametrize("last", [page(total=10**9), page(row(1), total=10**9)])
     async def test_a_total_that_lies(self, wire: Wire, last: dict[str, Any]) -> None:
-        """An empty page, or one with nothing new, is the end, whatever the total."""
+        """An empty page, or a short one without a new task, is the end, whatever the total."""
         wire.answer(page(row(1), total=10**9))
         wire.answer(last)
         async with client() as ecs:
@@ -229,14 +229,14 @@ class TestIterTasks:
         assert len(wire.sent) == 2
 
     async def test_no_total(self, wire: Wire) -> None:
-        """Without a total, the pages end where there is nothing new."""
+        """Without a total, the iteration ends at a page without a new task."""
         for rows in ([row(1)], [row(2)], []):
             wire.answer(page(*rows, TotalCount=None))
         async with client() as ecs:
             assert len([task async for task in ecs.iter_tasks(region_id=REGION)]) == 2
 
     async def test_a_page_of_known_tasks_is_not_the_end(self, wire: Wire) -> None:
-        """A hundred tasks that came meanwhile push a whole page on; what lies behind it is not lost."""
+        """A hundred new tasks move a whole page of known ones; the tasks after it are not lost."""
         wire.answer(page(*(row(number) for number in range(100)), total=150))
         wire.answer(page(*(row(number) for number in range(100)), total=250))
         wire.answer(page(*(row(number) for number in range(100, 150)), total=250))
@@ -244,7 +244,7 @@ class TestIterTasks:
             assert len([task async for task in ecs.iter_tasks(region_id=REGION)]) == 150
 
     async def test_a_service_that_repeats_itself(self, wire: Wire) -> None:
-        """A page that comes again and again, whatever its number, ends the iteration after a while."""
+        """A full page that is repeated for every page number ends the iteration after ten calls."""
         for _ in range(11):
             wire.answer(page(*(row(number) for number in range(100)), total=10**9))
         async with client() as ecs:
@@ -273,7 +273,7 @@ class TestOneTask:
 
     @pytest.mark.parametrize("task_id", ["t-002", None, 7])
     async def test_another_tasks_detail_is_a_fault(self, wire: Wire, clock: VirtualTime, task_id: Any) -> None:
-        """The reason of another task is no answer."""
+        """The detail of another task is a fault."""
         wire.answer(row(1, TaskId=task_id))
         wire.answer({"TaskStatus": "Failed"})
         async with client() as ecs:
@@ -281,7 +281,7 @@ class TestOneTask:
         assert (detail.task_id, detail.task_status) == ("t-001", TaskStatus.FAILED)
 
     async def test_cancel(self, wire: Wire) -> None:
-        """CancelTask names the task; that it did nothing is an error."""
+        """CancelTask names the task; an error of the service is raised."""
         wire.answer({"RequestId": "R"})
         wire.answer({"Code": "InvalidTaskId.IncorrectTaskStatus", "Message": "done"}, status=403)
         async with client() as ecs:
@@ -295,7 +295,7 @@ class TestOneTask:
     async def test_a_cancel_whose_answer_was_lost(
         self, wire: Wire, clock: VirtualTime, status: str, is_told: bool
     ) -> None:
-        """Asked again, the service may say that it is too late, where it heard the first time: the task's state decides."""
+        """A repeat may find the task canceled by the first attempt: the task's state decides."""
         wire.answer({"Code": "InternalError", "Message": "oops"}, status=500)
         wire.answer({"Code": "InvalidTaskId.IncorrectTaskStatus", "Message": "done"}, status=403)
         wire.answer(page(row(1, TaskStatus=status)))
@@ -308,7 +308,7 @@ class TestOneTask:
 
     @pytest.mark.parametrize("task_id", ["", "a,b", " a", 7, None])
     async def test_misuse(self, task_id: Any) -> None:
-        """What is no task ID is not asked for."""
+        """An invalid task ID is not sent."""
         async with client() as ecs:
             for operation in (ecs.describe_task_attribute, ecs.cancel_task):
                 with pytest.raises((TypeError, ValueError)):
@@ -318,7 +318,7 @@ class TestOneTask:
 @pytest.mark.asyncio
 class TestCall:
     async def test_any_operation(self, wire: Wire) -> None:
-        """Parameters are flattened, the region is added, and the answer comes as it is."""
+        """Parameters are flattened, the region is added, and the answer is returned unchanged."""
         wire.answer({"TaskId": "t-1", "ImageId": "m-1"})
         async with client() as ecs:
             params = {"ImageId": "m-1", "Tag": [{"Key": "a", "Value": ""}], "DryRun": False}
@@ -333,7 +333,7 @@ class TestCall:
         }
 
     async def test_a_region_among_the_parameters(self, wire: Wire) -> None:
-        """A RegionId among the parameters is the region; naming another one beside it is misuse."""
+        """A RegionId among the parameters is the region; a different region_id raises."""
         wire.answer({})
         async with client() as ecs:
             assert await ecs.call("Odd", params={"RegionId": "us-west-1"}) == {}
@@ -346,7 +346,7 @@ class TestCall:
         [("", None), ("a b", None), ("A\r\nX: 1", None), ("Ä", None), (7, None), ("Odd", [("a", "b")]), ("Odd", "a=b")],
     )
     async def test_misuse(self, wire: Wire, action: Any, params: Any) -> None:
-        """An operation has a name, parameters are a mapping."""
+        """An operation without a name and parameters that are not a mapping raise."""
         async with client() as ecs:
             with pytest.raises((TypeError, ValueError)):
                 await ecs.call(action, region_id=REGION, params=params)
@@ -366,7 +366,7 @@ class TestCall:
     async def test_what_may_have_happened(
         self, wire: Wire, clock: VirtualTime, action: str, params: dict[str, str], calls: int
     ) -> None:
-        """After a fault, only what does no harm twice is done twice."""
+        """After a fault, only calls that may be executed twice are repeated."""
         wire.answer({"Code": "InternalError", "Message": "oops"}, status=500)
         wire.answer({"TaskId": "t-1"})
         async with client() as ecs:
@@ -378,7 +378,7 @@ class TestCall:
         assert len(wire.sent) == calls
 
     async def test_what_surely_did_not_happen(self, wire: Wire, clock: VirtualTime) -> None:
-        """A start that was throttled or refused a connection is made again, each time with a new nonce."""
+        """A start that was throttled or got no connection is repeated, each time with a new nonce."""
         wire.answer({"Code": "Throttling.User", "Message": "no"}, status=400)
         wire.answer(exception=aiohttp.ConnectionTimeoutError())
         wire.answer({"TaskId": "t-1"})
@@ -392,7 +392,7 @@ class TestCall:
         assert len({sent.headers["x-acs-signature-nonce"] for sent in wire.sent}) == 3
 
     async def test_a_start_does_not_ride_on_an_idle_connection(self, service: Service) -> None:
-        """What cannot be repeated has a connection of its own; what can, shares one."""
+        """A call that cannot be repeated opens a connection; others share one."""
         service.answer(page())
         async with client(endpoint=service.url) as ecs:
             await ecs.describe_tasks(region_id=REGION)
@@ -404,7 +404,7 @@ class TestCall:
 @pytest.mark.asyncio
 class TestPoll:
     async def test_one_attempt_at_a_poll(self, wire: Wire) -> None:
-        """It is one attempt, in the place its caller holds; an unreadable row affects no other."""
+        """It is one attempt, in the place that its caller holds; an unreadable row affects no other row."""
         wire.answer(page(row(1), 7, None, total=9), headers={"Date": "Thu, 01 Jan 1970 00:01:40 GMT"})
         wire.answer(status=500)
         async with client() as ecs:
@@ -430,7 +430,7 @@ class TestPoll:
         ],
     )
     async def test_it_is_not_repeated(self, wire: Wire, status: int, body: Any, error: type[ApiError]) -> None:
-        """The poller decides what comes after a fault."""
+        """A fault is raised at once: the poller decides when to ask again."""
         wire.answer(body, status=status)
         async with client() as ecs:
             with pytest.raises(error):
@@ -441,7 +441,7 @@ class TestPoll:
 @pytest.mark.asyncio
 class TestLimits:
     async def test_calls_of_a_region_share_its_limiter(self, wire: Wire, clock: VirtualTime) -> None:
-        """Listings, details and starts together keep the region's rate; another region has its own."""
+        """Listings, details and starts share the region's rate limit; another region has its own."""
         wire.answer({**page(), "TaskId": "t-1"}, repeat=True)
         began = clock.time()
         async with client(policy=CallPolicy(max_calls_per_second=3)) as ecs:
@@ -458,7 +458,7 @@ class TestLimits:
 
     @pytest.mark.parametrize("outcome", ["answer", "refusal", "fault"])
     async def test_every_place_is_released(self, wire: Wire, outcome: str) -> None:
-        """Whatever comes of a call, its place is free again."""
+        """Whatever a call's outcome, its place is released."""
         wire.answer(page() if outcome == "answer" else {"Code": "Odd"}, status=500 if outcome == "fault" else 400)
         async with client(policy=CallPolicy(outage_budget=0)) as ecs:
             with pytest.raises(ApiError):
@@ -466,7 +466,7 @@ class TestLimits:
             assert ecs.limiter(REGION).in_flight == 0
 
     async def test_cancellation_releases_the_place(self, service: Service) -> None:
-        """A canceled call takes its connection with it and holds no place."""
+        """A canceled call closes its connection and holds no place."""
         service.stay_silent()
         async with client(endpoint=service.url) as ecs:
             task = asyncio.create_task(ecs.describe_tasks(region_id=REGION))
@@ -480,7 +480,7 @@ class TestLimits:
 
 class TestConstruction:
     def test_it_binds_no_loop(self) -> None:
-        """It is made outside a loop and used, and closed, in the one that runs."""
+        """It can be made outside of an event loop, and used and closed inside of one."""
         ecs = client()
         asyncio.run(ecs.aclose())
 
@@ -499,13 +499,13 @@ class TestConstruction:
         ],
     )
     def test_misuse(self, options: dict[str, Any]) -> None:
-        """What it is given is checked at once."""
+        """Its arguments are checked at once."""
         with pytest.raises((TypeError, ValueError)):
             client(**options)
 
     @pytest.mark.asyncio
     async def test_a_session_that_signs_for_itself(self) -> None:
-        """A session with an auth of its own cannot carry our signature."""
+        """A session with its own auth cannot send our signature."""
         async with aiohttp.ClientSession() as session:
             with (
                 mock.patch.object(aiohttp.ClientSession, "auth", ("user", "password")),
@@ -514,12 +514,12 @@ class TestConstruction:
                 client(session=session)
 
     def test_its_repr_is_safe(self) -> None:
-        """It shows no secret."""
+        """Its repr shows no secret."""
         assert "example-secret" not in repr(client()) + str(vars(client()))
 
     @pytest.mark.asyncio
     async def test_closed_is_closed(self) -> None:
-        """A call on a closed client is misuse, however often it was closed."""
+        """A call on a closed client raises, however often it was closed."""
         async with client() as ecs:
             pass
         await ecs.aclose()

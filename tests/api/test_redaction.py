@@ -26,7 +26,7 @@ PLAIN = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, 
 
 @given(secret=PLAIN, token=PLAIN | st.none(), around=st.text(max_size=20), data=st.data())
 def test_every_spelling_is_found(secret: str, token: str | None, around: str, data: st.DataObject) -> None:
-    """Raw, percent-encoded once or twice, or as JSON within text: the secret is struck out."""
+    """Raw, percent-encoded once or twice, or as JSON within text: the secret is removed."""
     redactor = Redactor(secret, token)
     for hidden in filter(None, (secret, token)):
         spellings = [
@@ -44,7 +44,7 @@ def test_every_spelling_is_found(secret: str, token: str | None, around: str, da
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
 def test_other_words_are_left(text: str) -> None:
-    """Text without a secret comes back as it was."""
+    """Text without a secret is unchanged."""
     redactor = Redactor("\u007e" * 30, "!" * 30)
     assert redactor.text(text) == _cleaned(redactor, text, "f" * 64) == text
 
@@ -56,7 +56,7 @@ def test_other_words_are_left(text: str) -> None:
     most=st.integers(0, 60),
 )
 def test_the_start_of_a_text(text: str, most: int) -> None:
-    """To cut and then to redact shows what to redact and then to cut does: no part of a secret at the end."""
+    """Redacting only the start of a text equals cutting the redacted text: no part of a secret is left at the end."""
     redactor = Redactor("abc/def+ghi")
     assert redactor.text(text, most=most) == redactor.text(text)[:most]
 
@@ -68,7 +68,7 @@ def test_the_start_of_a_text(text: str, most: int) -> None:
     )
 )
 def test_windows_cut_no_secret(window: int, text: str) -> None:
-    """However a text is divided to be searched, what is found is the same."""
+    """The windows in which a text is searched do not change the result."""
     redactor = Redactor("abc/def+ghi")
     with mock.patch.object(redaction, "_WINDOW", window):
         assert redactor.text(text) == text.replace("abc%2Fdef%2bghi", "abc/def+ghi").replace("abc/def+ghi", "***")
@@ -83,7 +83,7 @@ WORDS = st.lists(
 
 @given(data=st.recursive(WORDS, lambda inner: st.lists(inner) | st.dictionaries(WORDS, inner)), ascii=st.booleans())
 def test_what_looks_clean_is_clean(data: Any, ascii: bool) -> None:  # noqa: A002 - json's own word
-    """An answer that is not searched holds nothing to be found, and what is found leaves the rest as it is."""
+    """An answer that is not searched holds no secret, and removing one leaves the rest unchanged."""
     redactor = Redactor("abc/def+ghi")
     body = json.dumps(data, ensure_ascii=ascii).encode()
     found = _cleaned(redactor, json.loads(body), "f" * 64)
@@ -102,20 +102,20 @@ def test_letters_by_their_codes() -> None:
 
 
 def test_short_ones_are_words() -> None:
-    """What is too short for a secret does not strike out parts of words; in data, where IDs stand, even less so."""
+    """A value that is too short for a secret does not remove parts of words; in data, which holds IDs, the limit is higher."""
     assert Redactor("key").text("a monkey") == "a monkey"
     assert Redactor("words").text("my words") == "my ***"
     assert _cleaned(Redactor("words"), "my words", "f" * 64) == "my words"
 
 
 def test_one_secret_within_the_other() -> None:
-    """Of two secrets that begin alike, the longer is struck out whole."""
+    """Of two secrets that begin alike, the longer is removed as a whole."""
     assert Redactor("secret", "secret-token").text("a secret-token") == "a ***"
 
 
 @given(text=st.text(max_size=3000))
 def test_printable(text: str) -> None:
-    """What is shown is one line, printable anywhere, and of bounded length."""
+    """A shown text is one line, printable anywhere, and of limited length."""
     shown = printable(text)
     assert len(shown) <= 1000
     assert len(shown.splitlines()) <= 1

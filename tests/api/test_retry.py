@@ -1,4 +1,4 @@
-"""When a call is made again, on virtual time."""
+"""When a call is retried, on virtual time."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ THROTTLED = ThrottledError("Throttling", "slow down", "R-2", 400)
 
 
 class Call:
-    """Raises one error after the other, the last for ever, or returns what is no error."""
+    """Raises one error after the other, the last one forever, or returns an outcome that is not an error."""
 
     def __init__(self, *outcomes: Exception | str) -> None:
         self.outcomes = list(outcomes)
         self.times: list[float] = []
 
     async def __call__(self) -> str:
-        """Do it once more."""
+        """Make one attempt."""
         self.times.append(asyncio.get_running_loop().time())
         outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
         if isinstance(outcome, Exception):
@@ -42,8 +42,8 @@ class Call:
         return [later - earlier for earlier, later in zip(self.times, self.times[1:], strict=False)]
 
 
-async def test_faults_are_borne(clock: VirtualTime) -> None:
-    """Throttling and passing faults are tried again until an answer comes."""
+async def test_faults_are_retried(clock: VirtualTime) -> None:
+    """Throttling and transient faults are retried until an answer comes."""
     call = Call(FAULT, THROTTLED, UNSENT, "answer")
     assert await retry(call, CallPolicy(), repeatable=True) == "answer"
     assert len(call.times) == 4
@@ -52,8 +52,8 @@ async def test_faults_are_borne(clock: VirtualTime) -> None:
 @pytest.mark.parametrize(
     "error", [ApiError("Odd", "no"), AuthenticationError("Forbidden", "no"), ValueError("a bug"), KeyError("a bug")]
 )
-async def test_refusals_are_final(error: Exception) -> None:
-    """What will not pass is raised at once, as it came."""
+async def test_rejections_are_final(error: Exception) -> None:
+    """An error that is not transient is raised at once, unchanged."""
     call = Call(error)
     with pytest.raises(type(error)) as caught:
         await retry(call, CallPolicy(), repeatable=True)
@@ -71,13 +71,13 @@ async def test_the_waits_double(clock: VirtualTime) -> None:
 
 
 async def test_jitter_stays_at_the_ceiling() -> None:
-    """Callers that fail together do not come back together, however long it lasts."""
+    """Callers that fail together do not retry together, however long it lasts."""
     assert len({backoff(1000) for _ in range(20)}) == 20
     assert backoff(1000, draw=lambda: 0.0) == 10
 
 
 async def test_the_services_wait_is_obeyed(clock: VirtualTime) -> None:
-    """What the service asked for is the least that is waited."""
+    """The wait is at least as long as the service asked for."""
     call = Call(
         ThrottledError("Throttling", "no", retry_after=45), ThrottledError("Throttling", "no", retry_after=0.01)
     )
@@ -89,14 +89,14 @@ async def test_the_services_wait_is_obeyed(clock: VirtualTime) -> None:
 
 
 async def test_the_end_of_a_throttled_call() -> None:
-    """It is told as what it is."""
+    """It raises ThrottledError itself."""
     with pytest.raises(ThrottledError) as caught:
         await retry(Call(THROTTLED), CallPolicy(outage_budget=0), repeatable=True)
     assert caught.value is THROTTLED
 
 
 async def test_the_end_of_an_outage(clock: VirtualTime) -> None:
-    """The error has the last fault's fields and the fault itself as its cause, and says how long it was borne."""
+    """The error has the last fault's fields, the fault as its cause, and the number of attempts and seconds."""
     with pytest.raises(ServiceUnavailableError) as caught:
         await retry(Call(FAULT), CallPolicy(), repeatable=True)
     error = caught.value
@@ -108,7 +108,7 @@ async def test_the_end_of_an_outage(clock: VirtualTime) -> None:
 
 
 async def test_the_budget(clock: VirtualTime) -> None:
-    """No wait is begun that would end past it."""
+    """No wait begins that would end after it."""
     call = Call(FAULT)
     began = clock.time()
     with pytest.raises(ServiceUnavailableError):
@@ -121,7 +121,7 @@ async def test_the_budget(clock: VirtualTime) -> None:
 
 
 async def test_without_a_budget_there_is_one_attempt() -> None:
-    """A budget of nothing bears nothing."""
+    """Without a budget nothing is retried."""
     call = Call(FAULT)
     with pytest.raises(ServiceUnavailableError, match=r"^InternalError: broken") as caught:
         await retry(call, CallPolicy(outage_budget=0), repeatable=True)
@@ -130,7 +130,7 @@ async def test_without_a_budget_there_is_one_attempt() -> None:
 
 
 async def test_what_may_have_happened_is_not_repeated() -> None:
-    """A start whose request may have arrived is not made again, and the error says so."""
+    """A start whose request may have arrived is not repeated, and the error says so."""
     call = Call(FAULT)
     with pytest.raises(ServiceUnavailableError, match="broken; it may have started") as caught:
         await retry(call, CallPolicy(), repeatable=False, doubt="it may have started")
@@ -140,7 +140,7 @@ async def test_what_may_have_happened_is_not_repeated() -> None:
 
 
 async def test_what_surely_did_not_happen_is_repeated(clock: VirtualTime) -> None:
-    """A start that was throttled, or never left, is made again."""
+    """A start that was throttled, or never sent, is repeated."""
     call = Call(UNSENT, THROTTLED, "started")
     assert await retry(call, CallPolicy(), repeatable=False) == "started"
 
@@ -154,7 +154,7 @@ async def test_what_never_left_did_not_start(clock: VirtualTime) -> None:
 
 
 async def test_one_that_left_is_remembered(clock: VirtualTime) -> None:
-    """Whether anything was sent is known of all attempts together, not of the last."""
+    """`sent` covers all attempts together, not only the last."""
     with pytest.raises(ServiceUnavailableError) as caught:
         await retry(Call(FAULT, UNSENT), CallPolicy(), repeatable=True)
     assert caught.value.sent
@@ -169,7 +169,7 @@ async def test_one_that_left_is_remembered(clock: VirtualTime) -> None:
     ],
 )
 async def test_a_refused_repeat_leaves_the_first_attempt_in_doubt(clock: VirtualTime, last: ApiError) -> None:
-    """A refusal of a repeat keeps its type and fields, and says that the first attempt may have started."""
+    """A rejected repeat keeps its type and fields, and says that the first attempt may have started."""
     with pytest.raises(type(last)) as caught:
         await retry(Call(FAULT, last), CallPolicy(), repeatable=True, doubt="it may have started")
     error = caught.value
@@ -207,7 +207,7 @@ async def test_repeats_are_counted(clock: VirtualTime) -> None:
 
 
 async def test_cancellation_ends_it(clock: VirtualTime) -> None:
-    """A canceled caller is not kept waiting for the next attempt."""
+    """A canceled caller does not wait for the next attempt."""
     call = Call(FAULT)
 
     async def attempt() -> str:
@@ -221,8 +221,8 @@ async def test_cancellation_ends_it(clock: VirtualTime) -> None:
     assert len(call.times) == 1
 
 
-async def test_what_passes() -> None:
-    """Only throttling and the faults of service and network pass."""
+async def test_what_is_transient() -> None:
+    """Only throttling and the faults of service and network are transient."""
     assert [is_transient(error) for error in (FAULT, THROTTLED, ApiError(None, ""), OSError())] == [
         True,
         True,

@@ -1,4 +1,4 @@
-"""Signing reproduces the official signer, to the letter."""
+"""Signing reproduces the official signer exactly."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ values = st.recursive(
 
 
 def parts(vector: dict[str, Any]) -> dict[str, Any]:
-    """A vector's request, as the functions take it."""
+    """A vector's request as arguments of the functions."""
     return {
         "method": vector["method"],
         "path": vector["path"],
@@ -87,7 +87,7 @@ def test_any_query_is_written_as_the_official_signer_does(query: dict[str, str])
 
 @given(query=st.dictionaries(unicode_text, unicode_text))
 def test_a_query_says_what_it_was_made_of(query: dict[str, str]) -> None:
-    """Only unreserved characters are left bare, in names too, and parsing gives back what went in."""
+    """Only unreserved characters are unquoted, in names too, and parsing the query returns the parameters."""
     written = canonical_query(query)
     assert re.fullmatch(r"([A-Za-z0-9_.~=&-]|%[0-9A-F]{2})*", written)
     if written not in {"", "="}:
@@ -118,17 +118,17 @@ def test_header_names_are_lowered_and_values_stripped() -> None:
 @given(params=st.dictionaries(unicode_text, values))
 @example(params={"": {"": ["a"]}, ".": "b", "c.": [None, ["d"]], "e": []})
 def test_parameters_flatten_as_the_official_client_does(params: dict[str, object]) -> None:
-    """Lists count from one, maps go by name, None is left out but counted."""
+    """List items are numbered from one, map items by name; None is left out but counted."""
     assert flatten(params) == Utils.query(params)
 
 
 def test_flags_are_what_the_service_documents() -> None:
-    """A flag is a small word, though Python would write it with a capital."""
+    """A bool is written in lower case."""
     assert flatten({"DryRun": True, "Force": [False]}) == {"DryRun": "true", "Force.1": "false"}
 
 
 def test_enums_are_their_values() -> None:
-    """A member of an enum that is text or a number goes as that, not by its name."""
+    """An enum member that is a string or a number is sent as its value, not its name."""
 
     class Word(str, Enum):  # noqa: UP042 - StrEnum would print as its value; this one would not
         FINISHED = "Finished"
@@ -162,14 +162,14 @@ def endless() -> list[object]:
     ],
 )
 def test_what_cannot_be_sent_is_refused_by_name(value: object) -> None:
-    """A value that has no form on the wire raises TypeError, and the message says whose it was."""
+    """A value that cannot be sent raises TypeError, and the message names its parameter."""
     with pytest.raises(TypeError, match="Filter"):
         flatten({"RegionId": "cn-hangzhou", "Filter": value})
 
 
 @pytest.mark.parametrize("params", [None, "RegionId", ["RegionId"], [("RegionId", "cn-hangzhou")]])
 def test_parameters_are_a_map(params: Any) -> None:
-    """Anything else for the whole is refused with what it should be."""
+    """Anything but a mapping raises TypeError."""
     with pytest.raises(TypeError, match="a map of names to values"):
         flatten(params)
 
@@ -184,7 +184,7 @@ def test_a_lone_surrogate_is_refused_by_name(params: dict[str, object]) -> None:
 
 @given(text=st.text())
 def test_any_text_is_sent_or_refused_as_a_value_error(text: str) -> None:
-    """No text at all ends in anything odd."""
+    """Any text is sent or raises ValueError."""
     try:
         flat = flatten({"Name": text})
     except ValueError:

@@ -42,18 +42,18 @@ LARGEST = 4 * 2**20
 
 
 class Provider:
-    """Gives one of a list of credentials; `forget` moves on to the next."""
+    """A provider of one of several credentials; `forget` moves on to the next."""
 
     def __init__(self, *credentials: Credentials) -> None:
         self.left = list(credentials)
         self.forgotten = 0
 
     async def get_credentials(self) -> Credentials:
-        """Return the present ones."""
+        """Return the current credentials."""
         return self.left[0]
 
     def forget(self) -> None:
-        """Return the next ones from now on."""
+        """Return the next credentials from now on."""
         self.forgotten += 1
         if len(self.left) > 1:
             self.left.pop(0)
@@ -115,13 +115,13 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-def told(error: BaseException) -> str:
-    """Every word that a log could print of an error."""
+def shown(error: BaseException) -> str:
+    """Everything that a log could print about an error."""
     return "\n".join(f"{link!r}\n{link}\n{link.args}\n{vars(link)}" for link in chain(error))
 
 
 def resigned(sent: Sent, secret: str = SECRET) -> str:
-    """The Authorization that what reached the server should have had."""
+    """The Authorization value that is right for a request that reached the server."""
     names = sent.headers["authorization"].split("SignedHeaders=")[1].split(",")[0].split(";")
     return sign(
         method="POST",
@@ -136,7 +136,7 @@ def resigned(sent: Sent, secret: str = SECRET) -> str:
 
 class TestRequest:
     async def test_what_is_sent(self, service: Service) -> None:
-        """All parameters go in the query, as they were signed; the headers are those the service asks for."""
+        """All parameters are in the query, as they were signed; the headers are those that the service requires."""
         service.answer(GOOD)
         async with opened(service.url) as transport:
             assert await called(transport) == GOOD
@@ -179,7 +179,7 @@ class TestRequest:
         assert sent.headers["host"] == "ecs.us-west-1.aliyuncs.com"
 
     async def test_each_attempt_is_signed_afresh(self, service: Service) -> None:
-        """No nonce goes out twice; by itself it is random."""
+        """No nonce is used twice; it is random by default."""
         service.answer(GOOD)
         async with opened(service.url) as transport:
             await called(transport)
@@ -192,7 +192,7 @@ class TestRequest:
         assert len(set(nonces)) == 4
 
     async def test_each_attempt_asks_for_credentials(self, service: Service) -> None:
-        """What the provider gives counts from the next attempt on."""
+        """New credentials of the provider are used from the next attempt on."""
         service.answer(GOOD)
         provider = Provider(Credentials(ID, SECRET), Credentials(ID, "another-secret"))
         async with opened(service.url, provider=provider) as transport:
@@ -204,7 +204,7 @@ class TestRequest:
         assert second.headers["authorization"] == resigned(second, "another-secret")
 
     async def test_no_redirect_is_followed(self, service: Service) -> None:
-        """A signed request goes nowhere else; a redirect is a gateway's fault."""
+        """A signed request does not follow a redirect, which is a fault."""
         service.answer({}, status=307, headers={"Location": f"{service.url}/elsewhere"})
         async with opened(service.url) as transport:
             error = await failed(transport)
@@ -213,7 +213,7 @@ class TestRequest:
         assert len(service.sent) == 1
 
     async def test_no_cookie_is_kept(self, service: Service) -> None:
-        """What an answer sets is not sent back."""
+        """A cookie in an answer is not sent back."""
         service.answer(GOOD, headers={"Set-Cookie": "a=b; Path=/"})
         async with opened(service.url) as transport:
             await called(transport)
@@ -239,7 +239,7 @@ class TestConnections:
         assert len(service.connections) == 1
 
     async def test_a_fresh_call_has_a_connection_of_its_own(self, service: Service) -> None:
-        """What must not be repeated never rides on an idle connection, and leaves none."""
+        """A call that must not be repeated never uses an idle connection, and leaves none."""
         service.answer(GOOD)
         async with opened(service.url) as transport:
             await called(transport)
@@ -248,7 +248,7 @@ class TestConnections:
         assert len(service.connections) == 3
 
     async def test_none_outlives_it(self, service: Service) -> None:
-        """Once it is closed, so are its connections, and a call is misuse."""
+        """Closing it closes its connections, and further calls raise."""
         service.answer(GOOD)
         async with opened(service.url) as transport:
             await called(transport)
@@ -260,7 +260,7 @@ class TestConnections:
                 await called(transport)
 
     async def test_a_session_given_is_used_and_left_open(self, service: Service) -> None:
-        """A user's session carries every call, with its own headers added, and stays theirs."""
+        """A user's session sends every call, with its own headers added, and is not closed."""
         service.answer(GOOD)
         async with aiohttp.ClientSession(headers={"x-of-mine": "1"}, raise_for_status=True) as session:
             async with opened(service.url, session=session) as transport:
@@ -274,7 +274,7 @@ class TestConnections:
         assert service.sent[0].headers["x-of-mine"] == "1"
 
     async def test_a_session_of_theirs_that_is_closed(self, service: Service) -> None:
-        """Misuse is no fault to be borne: the caller is told at once."""
+        """It is not a transient fault: it raises at once."""
         session = aiohttp.ClientSession()
         await session.close()
         async with opened(service.url, session=session) as transport:
@@ -282,7 +282,7 @@ class TestConnections:
                 await called(transport)
 
     async def test_regions_do_not_queue_for_connections(self) -> None:
-        """The connectors have no limit of their own, and the fresh one keeps nothing alive."""
+        """The connectors have no limit, and the fresh one keeps nothing alive."""
         for force_close in (False, True):
             connector = new_connector(force_close=force_close)
             assert (connector.limit, connector.force_close) == (0, force_close)
@@ -291,7 +291,7 @@ class TestConnections:
 
 class TestFaults:
     async def test_refused(self) -> None:
-        """A connection that never came up has started nothing."""
+        """Without a connection nothing was started."""
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             async with opened(f"http://127.0.0.1:{unused.getsockname()[1]}") as transport:
@@ -340,7 +340,7 @@ class TestFaults:
         ],
     )
     async def test_no_http(self, service: Service, answer: bytes) -> None:
-        """Whatever comes instead of a well-formed answer is a fault, and no word of it holds a secret."""
+        """Anything but a well-formed answer is a fault, whose text holds no secret."""
         service.script.append(answer)
         async with opened(service.url, provider=StaticCredentials(ID, SECRET, TOKEN)) as transport:
             error = await failed(transport)
@@ -368,7 +368,7 @@ class TestFaults:
         ],
     )
     async def test_a_success_that_is_no_answer(self, service: Service, body: bytes) -> None:
-        """Status 200 with no JSON object, or with an error and nothing else, is a fault."""
+        """Status 200 without a JSON object, or with an error only, is a fault."""
         service.answer(body=body)
         async with opened(service.url) as transport:
             error = await failed(transport)
@@ -376,7 +376,7 @@ class TestFaults:
         assert error.http_status == 200
 
     async def test_a_success_that_has_a_code_too(self, service: Service) -> None:
-        """An answer with more than an error's parts is an answer."""
+        """An answer with other fields than those of an error is a success."""
         answers = [{"Code": "200", "RequestId": "R"}, {"Code": "PartlyDone", "TaskId": "t-1"}]
         for answer in answers:
             service.answer(answer)
@@ -396,7 +396,7 @@ class TestFaults:
         ],
     )
     async def test_a_gateways_page(self, service: Service, status: int, body: bytes) -> None:
-        """Without a code of the service an answer is a passing fault, whatever its status."""
+        """An error without a code of the service is a transient fault, whatever its status."""
         service.answer(body=body, status=status)
         async with opened(service.url) as transport:
             error = await failed(transport)
@@ -404,7 +404,7 @@ class TestFaults:
         assert (error.code, error.http_status, error.sent) == (None, status, True)
 
     async def test_patience_with_the_service(self, wire: Wire) -> None:
-        """An answer that does not come in time is a fault, after which something may have started."""
+        """A late answer is a fault, after which something may have started."""
         wire.answer(exception=TimeoutError())
         async with opened(None) as transport:
             error = await failed(transport)
@@ -413,7 +413,7 @@ class TestFaults:
         assert isinstance(error.__cause__, TimeoutError)
 
     async def test_patience_with_the_connection(self, wire: Wire) -> None:
-        """A connection that does not come up in half of the time has started nothing."""
+        """Without a connection in half of the time, nothing was started."""
         wire.answer(exception=aiohttp.ConnectionTimeoutError())
         async with opened(None) as transport:
             error = await failed(transport)
@@ -421,7 +421,7 @@ class TestFaults:
         assert (str(error), error.sent) == ("ecs-cn-hangzhou.aliyuncs.com: no connection within 15 s", False)
 
     async def test_an_attempt_ends_exactly_in_time(self, wire: Wire, clock: VirtualTime) -> None:
-        """By itself aiohttp would round a timeout of more than five seconds up."""
+        """The time limit is exact, although aiohttp rounds timeouts over five seconds up by default."""
         wire.stay_silent()
         clock.jump(0.3)
         began = clock.time()
@@ -431,7 +431,7 @@ class TestFaults:
         assert str(error) == "ecs-cn-hangzhou.aliyuncs.com: no answer within 7.25 s"
 
     async def test_a_deadline_of_the_callers_is_theirs(self, wire: Wire, clock: VirtualTime) -> None:
-        """A cancellation in the very turn in which the attempt's time is up is not swallowed."""
+        """A cancellation in the iteration of the loop in which the attempt times out is not swallowed."""
         wire.stay_silent()
         async with opened(None) as transport:
             task = asyncio.create_task(called(transport))
@@ -483,7 +483,7 @@ class TestSize:
         ],
     )
     async def test_unusually_packed(self, service: Service, body: bytes, encoding: str) -> None:
-        """What other clients unpack is unpacked: members in a row, no header, and data behind the last member."""
+        """What other clients unpack is unpacked: several members, no header, and data after the last member."""
         service.answer(body=body, headers={"Content-Encoding": encoding})
         async with opened(service.url) as transport:
             assert await called(transport) == GOOD
@@ -516,7 +516,7 @@ class TestSize:
         ],
     )
     async def test_unusually_packed_and_bad(self, service: Service, body: bytes, encoding: str, words: str) -> None:
-        """The bounds hold for all members together, and no member may be cut."""
+        """The limits hold for all members together, and no member may be cut."""
         service.answer(body=body, headers={"Content-Encoding": encoding})
         async with opened(service.url) as transport:
             error = await failed(transport)
@@ -553,7 +553,7 @@ class TestSize:
         ],
     )
     async def test_badly_packed(self, service: Service, body: bytes, encoding: str) -> None:
-        """What cannot be unpacked is a fault."""
+        """A body that cannot be unpacked is a fault."""
         service.answer(body=body, headers={"Content-Encoding": encoding})
         async with opened(service.url) as transport:
             error = await failed(transport)
@@ -562,7 +562,7 @@ class TestSize:
 
 
 def coded(code: str) -> dict[str, str]:
-    """An error as the service tells it."""
+    """An error as the service sends it."""
     return {"Code": code, "Message": "words", "RequestId": "R-9", "HostId": "h", "Recommend": "url"}
 
 
@@ -603,7 +603,7 @@ class TestCodes:
     async def test_an_error_is_known_by_its_code(
         self, service: Service, status: int, code: str, kind: type[ApiError]
     ) -> None:
-        """The status counts only where the code says nothing."""
+        """The status counts only if the code says nothing."""
         service.answer(coded(code), status=status)
         async with opened(service.url) as transport:
             error = await failed(transport)
@@ -620,7 +620,7 @@ class TestCodes:
         ],
     )
     async def test_its_spelling_varies(self, service: Service, body: bytes) -> None:
-        """Keys in either case and XML say the same."""
+        """Keys in either case and XML mean the same."""
         service.answer(body=body, status=403)
         async with opened(service.url) as transport:
             error = await failed(transport)
@@ -677,7 +677,7 @@ class TestCodes:
         ],
     )
     async def test_how_long_to_wait(self, wire: Wire, headers: dict[str, str], seconds: float | None) -> None:
-        """The service's wait is in milliseconds, HTTP's own in seconds or a date; anything else says nothing."""
+        """The service's header is in milliseconds, HTTP's own in seconds or a date; anything else is ignored."""
         wire.answer(coded("Throttling"), status=400, headers=headers)
         async with opened(None) as transport:
             error = await failed(transport)
@@ -685,7 +685,7 @@ class TestCodes:
         assert error.retry_after == seconds
 
     async def test_a_date_without_the_services_clock(self, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The date of a wait counts from the answer's own Date, or from the local clock where it has none."""
+        """The date of a wait counts from the answer's Date, or from the local clock if it has none."""
         monkeypatch.setattr("time.time", lambda: 784_111_777.0 - 12)
         wire.answer(coded("Throttling"), status=400, headers={"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"})
         async with opened(None) as transport:
@@ -706,7 +706,7 @@ class TestCodes:
         assert (first.retry_after, second.retry_after) == (None, 2)
 
     async def test_the_limiter_and_the_counters_are_told(self, wire: Wire, clock: VirtualTime) -> None:
-        """A throttled answer slows the region down at once; good ones win the rate back."""
+        """A throttled answer slows the region down at once; successes raise the rate again."""
         wire.answer(coded("Throttling"), status=400, headers={"x-acs-retry-after": "3000"})
         wire.answer(GOOD, repeat=True)
         limiter = RegionLimiter(CallPolicy())
@@ -724,7 +724,7 @@ class TestClock:
     DATE = "Sun, 01 Mar 2026 13:30:00 GMT"
 
     async def test_it_is_corrected(self, service: Service) -> None:
-        """A wrong local clock is set by the answer's Date and the request sent again; later ones are right at once."""
+        """A wrong local clock is corrected by the answer's Date and the request sent again; later ones are right at once."""
         service.answer(coded("InvalidTimeStamp.Expired"), status=400, headers={"Date": self.DATE})
         service.answer(GOOD)
         async with opened(service.url) as transport:
@@ -736,7 +736,7 @@ class TestClock:
         assert [sent.headers["authorization"] for sent in service.sent] == [resigned(sent) for sent in service.sent]
 
     async def test_for_its_region_only(self, service: Service) -> None:
-        """What one region's service says of the time is no other's business."""
+        """The time of one region's service does not affect other regions."""
         service.answer(coded("InvalidTimeStamp.Expired"), status=400, headers={"Date": self.DATE})
         service.answer(GOOD)
         async with opened(service.url) as transport:
@@ -745,7 +745,7 @@ class TestClock:
         assert service.sent[-1].headers["x-acs-date"] == "2026-03-01T12:00:00Z"
 
     async def test_a_date_without_a_zone_is_utc(self, service: Service) -> None:
-        """It is never taken for local time."""
+        """It is never read as local time."""
         service.answer(GOOD, headers={"Date": "Thu, 01 Jan 1970 00:01:40 -0000"})
         async with opened(service.url) as transport:
             limiter = RegionLimiter(CallPolicy())
@@ -753,7 +753,7 @@ class TestClock:
 
     @pytest.mark.parametrize("date", [DATE, None, "yesterday", "Sun, 99 Mar 2026 13:30:00 GMT"])
     async def test_once(self, service: Service, date: str | None) -> None:
-        """A clock that cannot be corrected is a fault that passes, not a refusal."""
+        """A clock that cannot be corrected is a transient fault, not a rejection."""
         service.answer(coded("InvalidTimeStamp.Expired"), status=400, headers={} if date is None else {"Date": date})
         async with opened(service.url) as transport:
             error = await failed(transport)
@@ -776,7 +776,7 @@ class TestCredentials:
     EXPIRED = coded("InvalidSecurityToken.Expired")
 
     async def test_an_expired_token_is_renewed_once(self, service: Service) -> None:
-        """The provider is made to forget, and the call goes out again with what it gives then."""
+        """The provider has to forget, and the call is sent again with its new credentials."""
         service.answer(self.EXPIRED, status=400)
         service.answer(GOOD)
         provider = Provider(Credentials(ID, SECRET, "old-token"), Credentials(ID, SECRET, "new-token"))
@@ -786,7 +786,7 @@ class TestCredentials:
         assert provider.forgotten == 1
 
     async def test_one_that_was_renewed_meanwhile(self, service: Service) -> None:
-        """If the provider has others by now, it is not made to forget those."""
+        """If the provider has other credentials by now, it does not have to forget them."""
 
         class Renewing(Provider):
             async def get_credentials(self) -> Credentials:
@@ -800,7 +800,7 @@ class TestCredentials:
         assert provider.forgotten == 0
 
     async def test_one_that_builds_on_ours(self, service: Service) -> None:
-        """A provider derived from StaticCredentials is asked like any other: what it gives signs."""
+        """A provider derived from StaticCredentials is asked like any other."""
 
         class Rotating(StaticCredentials):
             async def get_credentials(self) -> Credentials:
@@ -820,7 +820,7 @@ class TestCredentials:
         assert len(service.sent) == 1
 
     async def test_refused_again(self, service: Service) -> None:
-        """Fresh credentials get one try."""
+        """New credentials get one try."""
         service.answer(self.EXPIRED, status=400)
         provider = Provider(*(Credentials(ID, SECRET, f"token-{number}") for number in range(5)))
         async with opened(service.url, provider=provider) as transport:
@@ -828,7 +828,7 @@ class TestCredentials:
         assert len(service.sent) == 2
 
     async def test_clock_and_token_in_one_attempt(self, service: Service) -> None:
-        """Each is mended once."""
+        """Each is fixed once."""
         service.answer(coded("InvalidTimeStamp.Expired"), status=400, headers={"Date": TestClock.DATE})
         service.answer(self.EXPIRED, status=400)
         service.answer(GOOD)
@@ -848,7 +848,7 @@ class TestCredentials:
         assert provider.forgotten == 1
 
     async def test_a_permission_is_not_renewed(self, service: Service) -> None:
-        """What the key may not do no other key of its user may."""
+        """A missing permission is missing for the user's other keys, too."""
         service.answer(coded("Forbidden.RAM"), status=403)
         provider = Provider(Credentials(ID, SECRET), Credentials(ID, "another"))
         async with opened(service.url, provider=provider) as transport:
@@ -857,7 +857,7 @@ class TestCredentials:
 
     @pytest.mark.parametrize("error", [ValueError("words of theirs"), TimeoutError(), KeyError("AccessKey")])
     async def test_a_provider_that_raises(self, error: Exception) -> None:
-        """It could not be asked: a fault, with its error as the cause and its words nowhere else."""
+        """It is a fault with the provider's error as the cause; the error's text is not repeated."""
         async with opened(None, provider=Failing(error)) as transport:
             caught = await failed(transport)
         assert isinstance(caught, ServiceUnavailableError)
@@ -866,7 +866,7 @@ class TestCredentials:
         assert str(caught) == f"the credentials provider raised {type(error).__name__} (see the cause)"
 
     async def test_a_provider_that_raises_ours(self) -> None:
-        """An error of this library is raised as it is, as a copy for each call: a call may note its region in it."""
+        """An AuthenticationError is raised as a copy for each call, because a call notes its region in it."""
         error = AuthenticationError("NoRole", "no credentials anywhere", "R-1", 403)
         error.__cause__ = LookupError("sealed")
         async with opened(None, provider=Failing(error)) as transport:
@@ -876,7 +876,7 @@ class TestCredentials:
             assert (type(one), str(one), one.__cause__) == (AuthenticationError, str(error), error.__cause__)
 
     async def test_a_provider_that_is_canceled(self) -> None:
-        """A cancellation that nobody asked for is a fault of the provider like any other exception."""
+        """A cancellation that the caller did not request is a fault of the provider like any other exception."""
         async with opened(None, provider=Failing(asyncio.CancelledError())) as transport:
             error = await failed(transport)
         assert isinstance(error, ServiceUnavailableError)
@@ -884,7 +884,7 @@ class TestCredentials:
         assert isinstance(error.__cause__, asyncio.CancelledError)
 
     async def test_a_provider_that_gives_something_else(self) -> None:
-        """What are no Credentials count as refused."""
+        """A provider that returns something else is an AuthenticationError."""
 
         class Odd:
             async def get_credentials(self) -> Any:
@@ -894,10 +894,10 @@ class TestCredentials:
             error = await failed(transport)
         assert type(error) is AuthenticationError
         assert isinstance(error.__cause__, TypeError)
-        assert "secret-words" not in told(error)
+        assert "secret-words" not in shown(error)
 
     async def test_a_provider_that_stalls(self, clock: VirtualTime) -> None:
-        """It has as long as an attempt; then it is a fault, before anything was sent."""
+        """It may take as long as an attempt; then it is a fault, before anything was sent."""
 
         class Stalling:
             async def get_credentials(self) -> Credentials:
@@ -913,8 +913,8 @@ class TestCredentials:
 
 
 def assert_no_secret(error: BaseException, service: Service) -> None:
-    """No word of the error or of its causes gives a secret, a signature or an Authorization value away."""
-    words = told(error)
+    """Neither the error nor its causes show a secret, a signature or an Authorization value."""
+    words = shown(error)
     for sent in service.sent:
         authorization = sent.headers["authorization"]
         assert authorization not in words
@@ -942,7 +942,7 @@ class TestSecrets:
     @pytest.mark.parametrize("spelling", range(6))
     @pytest.mark.parametrize("secret", [SECRET, TOKEN])
     async def test_an_echo_in_an_error(self, service: Service, secret: str, spelling: int) -> None:
-        """Whatever part of an error repeats a secret, in any spelling, it is struck out."""
+        """A secret in any part of an error, in any spelling, is removed."""
         echo = spelled(secret)[spelling]
         service.answer({"Code": f"Odd.{echo}", "Message": f"you said {echo}, {echo}", "RequestId": echo}, status=400)
         async with opened(service.url, provider=StaticCredentials(ID, SECRET, TOKEN)) as transport:
@@ -952,7 +952,7 @@ class TestSecrets:
 
     @pytest.mark.parametrize("spelling", range(6))
     async def test_an_echo_in_an_answer(self, service: Service, spelling: int) -> None:
-        """An answer's data may end in an error: it is cleaned too, at any depth, keys and all."""
+        """A secret in an answer's data is removed at any depth, in keys too, because the data may end up in an error."""
         echo = spelled(SECRET)[spelling]
         service.answer({"TaskSet": {"Task": [{"TaskId": "t-1", "Odd": f"<{echo}>", echo: 1}]}, "Count": 1.5})
         async with opened(service.url) as transport:
@@ -960,20 +960,20 @@ class TestSecrets:
         assert data == {"TaskSet": {"Task": [{"TaskId": "t-1", "Odd": "<***>", "***": 1}]}, "Count": 1.5}
 
     async def test_no_lone_surrogates(self, service: Service) -> None:
-        """Half a character, which nothing could print, is replaced; a whole one stays."""
+        """A lone surrogate is replaced; a pair stays."""
         service.answer(body=rb'{"Odd": "a\ud800b", "Even": "\ud83d\ude00"}')
         async with opened(service.url) as transport:
             assert await called(transport) == {"Odd": "a\ufffdb", "Even": "\U0001f600"}
 
     async def test_json_may_spell_any_character(self, service: Service) -> None:
-        """A secret written in escapes altogether is found as well."""
+        """A secret written in escapes only is found."""
         escaped = "".join(f"\\u{ord(char):04x}" for char in SECRET)
         service.answer(body=f'{{"Odd": "{escaped}"}}'.encode())
         async with opened(service.url) as transport:
             assert await called(transport) == {"Odd": "***"}
 
     async def test_a_signature_echoed(self, service: Service) -> None:
-        """The string to sign that the service shows is cut off; a signature anywhere is struck out."""
+        """The string to sign that the service quotes is cut off; a signature anywhere is removed."""
         async with opened(service.url, provider=StaticCredentials(ID, SECRET, TOKEN)) as transport:
             service.answer(GOOD)
             await called(transport)
@@ -989,7 +989,7 @@ class TestSecrets:
         assert_no_secret(error, service)
 
     async def test_this_attempts_signature(self, service: Service) -> None:
-        """The signature of the very request is struck out wherever it is repeated."""
+        """The signature of the request is removed wherever it is repeated."""
         requests = service.sent
 
         class Echo(list[bytes | None]):
@@ -1003,7 +1003,7 @@ class TestSecrets:
         assert error.message == "got ***"
 
     async def test_no_control_codes(self, service: Service) -> None:
-        """The service's words can neither forge a line of a log nor steer a terminal, nor fill a page."""
+        """The service's text cannot forge a log line or control a terminal, and is cut."""
         service.answer({"Code": "Odd", "Message": "a\nERROR b\x1b[2J\u202e\ud800" + "c" * 5000}, status=400)
         async with opened(service.url) as transport:
             error = await failed(transport)

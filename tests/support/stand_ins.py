@@ -48,7 +48,7 @@ class Sent:
 
 
 class Wire:
-    """aioresponses, answering any URL in the order told."""
+    """aioresponses, answering any URL in the given order."""
 
     def __init__(self, mocked: aioresponses) -> None:
         self._mocked = mocked
