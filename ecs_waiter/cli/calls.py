@@ -37,29 +37,9 @@ _NOT_FOUND = "invalidtaskid.notfound"
 _LIST_HEADS = ("TASK", "STATUS", "ACTION", "RESOURCE", "CREATED", "FINISHED")
 
 
-class _Calls:
-    """A client, and the signals that stop its calls."""
-
-    def __init__(self, client: EcsClient, stop: Stop) -> None:
-        self.client = client
-        self._stop = stop
-
-    async def answer(self, region_id: str, work: Coroutine[Any, Any, T]) -> T:
-        """Return the answer to a call to a region; on stderr, report once if it is retried.
-
-        Raises:
-            CommandError: It was interrupted.
-        """
-        async with in_background(report_retries(self.client, region_id)):
-            try:
-                return await self._stop.run(work)
-            except StoppedError:
-                raise CommandError("interrupted", ExitCode.INTERRUPTED) from None
-
-
 @contextlib.asynccontextmanager
-async def _open_calls(*, trust_env: bool) -> AsyncIterator[_Calls]:
-    """Open a client with the environment's credentials and endpoint."""
+async def _open_client(*, trust_env: bool) -> AsyncIterator[tuple[EcsClient, Stop]]:
+    """Open a client with the environment's credentials and endpoint, and stop its calls at a signal."""
     stop = Stop()
     try:
         policy = CallPolicy(outage_budget=_BUDGET, call_timeout=_BUDGET / 2)
@@ -68,7 +48,20 @@ async def _open_calls(*, trust_env: bool) -> AsyncIterator[_Calls]:
         raise MisuseError(str(error)) from None
     with stop.on_signals():
         async with client:
-            yield _Calls(client, stop)
+            yield client, stop
+
+
+async def _answer(client: EcsClient, stop: Stop, region_id: str, work: Coroutine[Any, Any, T]) -> T:
+    """Return the answer to a call to a region; on stderr, report once if it is retried.
+
+    Raises:
+        CommandError: It was interrupted.
+    """
+    async with in_background(report_retries(client, region_id)):
+        try:
+            return await stop.run(work)
+        except StoppedError:
+            raise CommandError("interrupted", ExitCode.INTERRUPTED) from None
 
 
 async def report_retries(client: EcsClient, region_id: str) -> None:
@@ -95,9 +88,9 @@ async def list_tasks(  # noqa: PLR0913 - the options
     trust_env: bool,
 ) -> ExitCode:
     """List a region's tasks, newest first."""
-    async with _open_calls(trust_env=trust_env) as calls:
+    async with _open_client(trust_env=trust_env) as (client, stop):
         try:
-            tasks = calls.client.iter_tasks(
+            tasks = client.iter_tasks(
                 region_id=region_id,
                 task_status=status,
                 task_action=action,
@@ -107,7 +100,7 @@ async def list_tasks(  # noqa: PLR0913 - the options
             )
         except ValueError as error:
             raise MisuseError(str(error)) from None
-        records = await calls.answer(region_id, _first(tasks, limit))
+        records = await _answer(client, stop, region_id, _first(tasks, limit))
     if output != "text":
         write_records(records, output)
         return ExitCode.FINISHED
@@ -136,8 +129,8 @@ def _list_row(task: Task) -> tuple[str, ...]:
 
 async def show_task(ref: TaskRef, *, output: str, trust_env: bool) -> ExitCode:
     """Show all that is known of a task."""
-    async with _open_calls(trust_env=trust_env) as calls:
-        detail = await calls.answer(ref.region_id, _described(calls.client, ref))
+    async with _open_client(trust_env=trust_env) as (client, stop):
+        detail = await _answer(client, stop, ref.region_id, _described(client, ref))
     if output == "text":
         lines = _lines(detail)
         width = max(len(name) for name, _ in lines)
@@ -194,10 +187,10 @@ async def cancel_tasks(refs: Sequence[TaskRef], *, output: str, trust_env: bool)
     """Cancel tasks one after the other, and explain each rejection."""
     records: list[Record] = []
     code = ExitCode.FINISHED
-    async with _open_calls(trust_env=trust_env) as calls:
+    async with _open_client(trust_env=trust_env) as (client, stop):
         for ref in refs:
             try:
-                await calls.answer(ref.region_id, calls.client.cancel_task(ref.task_id, region_id=ref.region_id))
+                await _answer(client, stop, ref.region_id, client.cancel_task(ref.task_id, region_id=ref.region_id))
             except AuthenticationError:
                 raise
             except ApiError as error:
@@ -221,8 +214,8 @@ def _is_not_found(error: ApiError) -> bool:
     return (error.code or "").lower() == _NOT_FOUND
 
 
-def _time(moment: datetime | None) -> str:
-    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _time(value: datetime | None) -> str:
+    return "" if value is None else value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _took(detail: TaskDetail) -> str:

@@ -10,7 +10,7 @@ import click
 from ecs_waiter.cli import options
 from ecs_waiter.cli.config import resolve_region, use_profile
 from ecs_waiter.cli.exit_codes import MisuseError
-from ecs_waiter.cli.inputs import Stdin, read_params, read_refs, read_stdin, region_of_params
+from ecs_waiter.cli.inputs import Stdin, read_params, read_refs, region_of_params
 from ecs_waiter.cli.streams import show_logs
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ecs_waiter.cli.exit_codes import ExitCode
     from ecs_waiter.cli.options import Duration, Settings
-    from ecs_waiter.cli.watching import WaitOptions
+    from ecs_waiter.cli.watching import WatchOptions
 
 __all__ = ["COMMANDS", "epilog"]
 
@@ -144,8 +144,8 @@ def _wait_options(  # noqa: PLR0913 - the options
     not_found_grace: Duration,
     outage_budget: Duration,
     **flags: bool,
-) -> WaitOptions:
-    from ecs_waiter.cli.watching import WaitOptions  # noqa: PLC0415 - slow to import
+) -> WatchOptions:
+    from ecs_waiter.cli.watching import WatchOptions  # noqa: PLC0415 - slow to import
     from ecs_waiter.polling.policy import PollPolicy  # noqa: PLC0415 - the same
 
     kept: list[str] = []
@@ -169,7 +169,7 @@ def _wait_options(  # noqa: PLR0913 - the options
         if is_set:
             kept.append(name)
     policy = PollPolicy(not_found_grace=not_found_grace.seconds, outage_budget=outage_budget.seconds)
-    return WaitOptions(policy, timeout=left, output=output, trust_env=settings.trust_env, kept=kept, **flags)
+    return WatchOptions(policy, timeout=left, output=output, trust_env=settings.trust_env, kept=kept, **flags)
 
 
 # -- list, show, cancel -----------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def show(settings: Settings, /, task: str, region: str | None, output: str) -> i
 @click.pass_obj
 def cancel(settings: Settings, /, tasks: tuple[str, ...], region: str | None, output: str) -> int:
     """Cancel tasks; only imports and exports of images can be canceled."""
-    refs = read_refs(tasks, _default_region(settings, region), read_stdin)
+    refs = read_refs(tasks, _default_region(settings, region), Stdin().read)
     from ecs_waiter.cli.calls import cancel_tasks  # noqa: PLC0415 - slow to import
 
     return _run(settings, cancel_tasks(refs, output=output, trust_env=settings.trust_env))

@@ -31,7 +31,7 @@ from ecs_waiter.cli.streams import (
     show_logs,
     write_result,
 )
-from ecs_waiter.cli.watching import End, WaitOptions, Watch, reporting
+from ecs_waiter.cli.watching import End, Watch, WatchOptions, reporting
 from ecs_waiter.emulator import EcsEmulator
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ async def _wait(progress: Progress, url: str, failures: list[object]) -> End:
         waiter = await stack.enter_async_context(TaskWaiter(_CREDENTIALS, url, _POLICY))
         reporter: Reporter
         if is_interactive(sys.stdout) and is_interactive(sys.stderr) and find_spec("rich") is not None:
-            reporter = await stack.enter_async_context(reporting(waiter, progress, WaitOptions(_POLICY)))
+            reporter = await stack.enter_async_context(reporting(waiter, progress, WatchOptions(_POLICY)))
         else:
             reporter = _Counts(progress)
             stack.callback(reporter.close)

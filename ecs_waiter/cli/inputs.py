@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ from ecs_waiter.cli.streams import say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["Stdin", "TaskRef", "read_params", "read_refs", "read_stdin", "read_within", "region_of_params"]
+__all__ = ["Stdin", "TaskRef", "read_params", "read_refs", "read_within", "region_of_params"]
 
 _CHECK_EVERY = 0.1
 _NO_REGION = (
@@ -243,14 +244,25 @@ class Stdin:
             for reading.
     """
 
-    def __init__(self, timeout: float | None) -> None:
+    def __init__(self, timeout: float | None = None) -> None:
         self._timeout = timeout
         self._began: float | None = None
 
     def read(self) -> str:
-        """Return all of stdin; raises as `read_stdin` does."""
+        """Return all of stdin.
+
+        Raises:
+            CommandError: It cannot be read, or is not closed in time.
+            KeyboardInterrupt: SIGINT or SIGTERM came.
+            MisuseError: It is not text.
+        """
         self._began = time.monotonic()
-        return read_stdin(self._timeout or None)
+        if sys.stdin.isatty():
+            say("reading task IDs from the terminal, one per line; Ctrl-D ends the list")
+        try:
+            return read_within(sys.stdin.fileno(), self._timeout or None).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise MisuseError("stdin is not UTF-8 text") from None
 
     def left(self) -> float | None:
         """Return the seconds that are left for the work after reading."""
@@ -259,35 +271,10 @@ class Stdin:
         return max(0.0, self._timeout - (time.monotonic() - self._began))
 
 
-def read_stdin(seconds: float | None = None) -> str:
-    """Return all of stdin.
-
-    Args:
-        seconds: How long that may take; None means no limit.
-
-    Raises:
-        CommandError: It cannot be read, or is not closed in time.
-        KeyboardInterrupt: SIGINT or SIGTERM came.
-        MisuseError: It is not text.
-    """
-    if sys.stdin.isatty():
-        say("reading task IDs from the terminal, one per line; Ctrl-D ends the list")
-    try:
-        return read_within(sys.stdin.fileno(), seconds).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise MisuseError("stdin is not UTF-8 text") from None
-
-
 def read_within(number: int, seconds: float | None) -> bytes:
-    """Return everything that a file descriptor gives until it is closed.
-
-    Raises:
-        CommandError: It cannot be read, or that takes longer than `seconds`.
-        KeyboardInterrupt: SIGINT or SIGTERM came.
-    """
+    """Return everything that a file descriptor gives until it is closed; raises as `Stdin.read` does."""
     pieces: list[bytes] = []
     errors: list[OSError] = []
-    is_read = threading.Event()
 
     def read() -> None:
         # Not through sys.stdin: at its exit the interpreter would wait for the lock that this thread holds.
@@ -296,26 +283,23 @@ def read_within(number: int, seconds: float | None) -> bytes:
                 pieces.append(piece)
         except OSError as error:
             errors.append(error)
-        is_read.set()
 
+    deadline = math.inf if seconds is None else time.monotonic() + seconds
+    reader = threading.Thread(target=read, name=f"ecs-waiter-fd{number}", daemon=True)
     with _sigterm_interrupts():
         try:
-            threading.Thread(target=read, name=f"ecs-waiter-fd{number}", daemon=True).start()
+            reader.start()
         except RuntimeError:
             # The process can start no thread: read without a deadline.
             read()
-        deadline = None if seconds is None else time.monotonic() + seconds
-        # In steps, because on Windows Ctrl-C does not interrupt a wait.
-        while not is_read.wait(_CHECK_EVERY if deadline is None else _clamp(deadline - time.monotonic())):
-            if deadline is not None and time.monotonic() >= deadline:
+        while reader.is_alive():
+            if (left := deadline - time.monotonic()) <= 0:
                 raise CommandError(f"timed out after {seconds:g} s: stdin was not closed", ExitCode.TIMED_OUT)
+            # In steps, because on Windows Ctrl-C does not interrupt a wait.
+            reader.join(min(left, _CHECK_EVERY))
     if errors:
         raise CommandError(f"cannot read stdin: {errors[0].strerror}")
     return b"".join(pieces)
-
-
-def _clamp(seconds: float) -> float:
-    return max(0.0, min(seconds, _CHECK_EVERY))
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from ecs_waiter.cli.outcomes import COLORS, Record, in_order
 from ecs_waiter.cli.streams import (
     is_interactive,
-    results_room,
     results_written,
     write_result,
 )
@@ -40,6 +39,9 @@ __all__ = [
 _MOST_SECONDS = 0.005
 """Seconds of producing results after which the event loop runs again."""
 
+_MOST_WAITING = 1 << 20
+"""Bytes waiting for stdout's reader above which no more results are produced."""
+
 _LINES_AROUND_TABLE = 6
 _GAP = 2
 _LEAST_COLUMNS = 3
@@ -55,13 +57,7 @@ _ENCODER = json.JSONEncoder(indent=2)
 
 
 async def write_many(pieces: Iterable[str]) -> None:
-    """Write any amount of results, as fast as stdout's reader takes them.
-
-    Raises:
-        ClosedPipeError: The reader is gone.
-        CommandError: They cannot be written.
-        UnreadError: The program has to end, and the reader does not read.
-    """
+    """Write any amount of results, as fast as stdout's reader takes them; raises as `results_written` does."""
     gathered: list[str] = []
     began = time.monotonic()
     for piece in pieces:
@@ -70,7 +66,7 @@ async def write_many(pieces: Iterable[str]) -> None:
             write_result("".join(gathered))
             gathered.clear()
             await asyncio.sleep(0)
-            await results_room()
+            await results_written(_MOST_WAITING)
             began = time.monotonic()
     write_result("".join(gathered))
     await results_written()

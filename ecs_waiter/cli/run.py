@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ecs_waiter.api.client import EcsClient
-    from ecs_waiter.cli.watching import WaitOptions
+    from ecs_waiter.cli.watching import WatchOptions
 
 __all__ = ["run"]
 
 
-async def run(operation: str, region_id: str, params: Mapping[str, Any], options: WaitOptions) -> ExitCode:
+async def run(operation: str, region_id: str, params: Mapping[str, Any], options: WatchOptions) -> ExitCode:
     """Start the operation and wait for its task; returns the exit code.
 
     Raises:

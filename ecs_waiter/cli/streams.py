@@ -35,7 +35,6 @@ __all__ = [
     "is_stderr_behind",
     "messages_to",
     "open_streams",
-    "results_room",
     "results_written",
     "say",
     "say_progress",
@@ -54,8 +53,6 @@ _LAST_PATIENCE = 0.3
 """The same as `_PATIENCE` for stderr, if stdout's reader has already used that up."""
 _MOST_PROGRESS = 1 << 20
 """Bytes waiting for stderr's reader above which progress is dropped."""
-_MOST_RESULTS = 1 << 20
-"""Bytes waiting for stdout's reader above which no more results are produced."""
 _CHECK_EVERY = 0.001
 _CHECK_AT_LEAST_EVERY = 0.1
 # The command reports outages itself, with advice.
@@ -70,7 +67,7 @@ class _State:
     """The state of the open streams.
 
     Attributes:
-        ending_since: When a signal or the deadline told the program to end; None before.
+        ending_since: When a signal came or the deadline passed; None before.
         taken_before: Bytes that stdout's reader had taken then.
         dropped: Lines of progress that were dropped and not reported yet.
         is_stdout_lost: Whether results are discarded, because they cannot be written.
@@ -229,27 +226,18 @@ def write_result(text: str) -> None:
         sys.stdout.flush()
 
 
-async def results_room() -> None:
-    """Wait until stdout's reader has taken most of the results.
+async def results_written(most_left: int = 0) -> None:
+    """Wait until stdout's reader has taken the results, but for `most_left` bytes.
 
     Raises:
         ClosedPipeError: It is gone.
         UnwritableError: The results cannot be written.
         UnreadError: The program has to end, and the reader does not read.
     """
-    await _until_backlog(_MOST_RESULTS)
-
-
-async def results_written() -> None:
-    """Wait until stdout's reader has taken all results; raises as `results_room` does."""
-    await _until_backlog(0)
-
-
-async def _until_backlog(most: int) -> None:
     import asyncio  # noqa: PLC0415 - slow to import, and --help does not need it
 
     pause = _CHECK_EVERY
-    while _STDOUT in _outlets and not _state.is_stdout_lost and _outlets[_STDOUT].backlog > most:
+    while _STDOUT in _outlets and not _state.is_stdout_lost and _outlets[_STDOUT].backlog > most_left:
         _check_reader()
         await asyncio.sleep(pause)
         pause = min(2 * pause, _CHECK_AT_LEAST_EVERY)
@@ -305,15 +293,9 @@ def end_soon() -> None:
 
 
 def finish_results(code: int) -> int:
-    """Wait for stdout's reader: without a limit, or after `end_soon` as long as it reads.
+    """Wait for stdout's reader: without a limit, or after `end_soon` as long as it reads; returns the exit code.
 
-    Returns:
-        The exit code it was given.
-
-    Raises:
-        ClosedPipeError: The reader is gone.
-        UnwritableError: The results cannot be written.
-        UnreadError: The program has to end, and the reader does not read.
+    It raises as `results_written` does.
     """
     while not _state.is_stdout_lost and not _outlets[_STDOUT].drain(_CHECK_EVERY):
         _check_reader()

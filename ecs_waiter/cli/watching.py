@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ecs_waiter.polling.policy import PollPolicy
     from ecs_waiter.wait import WaitEvent
 
-__all__ = ["End", "WaitOptions", "Watch", "open_waiter", "reporting", "wait", "wait_within"]
+__all__ = ["End", "Watch", "WatchOptions", "open_waiter", "reporting", "wait", "wait_within"]
 
 _TICK = 0.25
 _STDOUT_CHECKED_EVERY = 0.5
@@ -56,7 +56,7 @@ _CANCELS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class WaitOptions:
+class WatchOptions:
     """How to wait, and how to report it.
 
     Attributes:
@@ -80,7 +80,7 @@ class WaitOptions:
     kept: Sequence[str] = ()
 
 
-async def wait(refs: Sequence[TaskRef], options: WaitOptions) -> ExitCode:
+async def wait(refs: Sequence[TaskRef], options: WatchOptions) -> ExitCode:
     """Wait for the tasks; returns the exit code.
 
     Raises:
@@ -93,7 +93,7 @@ async def wait(refs: Sequence[TaskRef], options: WaitOptions) -> ExitCode:
 
 
 @contextlib.asynccontextmanager
-async def open_waiter(options: WaitOptions) -> AsyncIterator[TaskWaiter]:
+async def open_waiter(options: WatchOptions) -> AsyncIterator[TaskWaiter]:
     """Open a waiter with the environment's credentials and endpoint."""
     try:
         waiter = TaskWaiter(policy=options.policy, trust_env=options.trust_env)
@@ -103,7 +103,7 @@ async def open_waiter(options: WaitOptions) -> AsyncIterator[TaskWaiter]:
         yield waiter
 
 
-async def wait_within(waiter: TaskWaiter, refs: Sequence[TaskRef], options: WaitOptions, stop: Stop) -> ExitCode:
+async def wait_within(waiter: TaskWaiter, refs: Sequence[TaskRef], options: WatchOptions, stop: Stop) -> ExitCode:
     """Wait with an open waiter; returns the exit code.
 
     Raises:
@@ -240,7 +240,7 @@ class Watch:
 
 
 @contextlib.asynccontextmanager
-async def reporting(waiter: TaskWaiter, progress: Progress, options: WaitOptions) -> AsyncIterator[Reporter]:
+async def reporting(waiter: TaskWaiter, progress: Progress, options: WatchOptions) -> AsyncIterator[Reporter]:
     """Choose how progress is shown, and show it until the block ends."""
     outages = Outages(options.policy.outage_budget)
     mixes_on_screen = options.output == "jsonl" and sys.stdout.isatty()
@@ -283,7 +283,7 @@ async def _check_stdout(stop: Stop) -> None:
 # -- the end ----------------------------------------------------------------------------------------------------------
 
 
-async def _conclude(watch: Watch, end: End, options: WaitOptions, stop: Stop) -> ExitCode:
+async def _conclude(watch: Watch, end: End, options: WatchOptions, stop: Stop) -> ExitCode:
     outcomes = watch.progress.outcomes()
     is_pending = "pending" in outcomes
     is_unread = False
@@ -315,7 +315,7 @@ def _results(progress: Progress, output: str) -> Iterator[str]:
     return text_pieces(progress)
 
 
-def _say_end(outcomes: Mapping[str, int], end: End, options: WaitOptions, seconds: float) -> None:
+def _say_end(outcomes: Mapping[str, int], end: End, options: WatchOptions, seconds: float) -> None:
     how = {
         End.COMPLETE: "done",
         End.FIRST_FAILURE: "stopped at the first failure",
@@ -326,7 +326,7 @@ def _say_end(outcomes: Mapping[str, int], end: End, options: WaitOptions, second
         say(f"{how} after {format_duration(seconds)}: {summary_line(outcomes)}")
 
 
-def _say_pending(watch: Watch, options: WaitOptions) -> None:
+def _say_pending(watch: Watch, options: WatchOptions) -> None:
     """Report why tasks are pending, as far as it is known, and how to keep waiting for them."""
     for region_id, fault in watch.faults.items():
         say(f"{region_id} is failing: {outage_reason(fault)}")

@@ -7,6 +7,7 @@ import os
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import time
 from typing import TYPE_CHECKING
@@ -75,12 +76,13 @@ def test_what_is_left(monkeypatch: pytest.MonkeyPatch, timeout: float | None, le
     """What reading took is no longer there for the wait."""
     now = 1000.0
 
-    def read(_seconds: float | None) -> str:
+    def read(_number: int, _seconds: float | None) -> bytes:
         nonlocal now
         now += 60.0
-        return "t-1"
+        return b"t-1"
 
-    monkeypatch.setattr(inputs, "read_stdin", read)
+    monkeypatch.setattr(inputs, "read_within", read)
+    monkeypatch.setattr("sys.stdin", sys.__stdin__)
     monkeypatch.setattr(time, "monotonic", lambda: now)
     stdin = Stdin(timeout)
     assert stdin.left() == timeout
