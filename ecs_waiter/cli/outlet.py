@@ -48,7 +48,7 @@ class Outlet(io.RawIOBase):
         if twin is not None:
             twin.twin = self
         # Each with the number of bytes that the twin had accepted before.
-        self._queue: deque[tuple[memoryview, int]] = deque()
+        self._queue: deque[tuple[bytes, int]] = deque()
         self._thread: threading.Thread | None = None
         self.given = 0
         self.taken = 0
@@ -71,14 +71,19 @@ class Outlet(io.RawIOBase):
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Queue the data; after an error it is dropped."""
-        view = memoryview(bytes(data))
+        piece = bytes(data)
+        count = len(piece)
         with self.changed:
-            if not view or self.error is not None:
-                return len(view)
+            if not piece or self.error is not None:
+                return count
             if self._is_empty:
                 self.moved_at = time.monotonic()
-            self.given += len(view)
-            self._queue.append((view, 0 if self.twin is None else self.twin.given))
+            self.given += count
+            before = 0 if self.twin is None else self.twin.given
+            if self._queue and self._queue[-1][1] == before and len(self._queue[-1][0]) < _PIECE:
+                # One large write takes less memory and time than many small ones.
+                piece = self._queue.pop()[0] + piece
+            self._queue.append((piece, before))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name=f"ecs-waiter-fd{self._number}", daemon=True)
                 try:
@@ -89,7 +94,7 @@ class Outlet(io.RawIOBase):
             self.changed.notify_all()
         if self._thread is None:
             self._write_all()
-        return len(view)
+        return count
 
     # -- for the program ----------------------------------------------------------------------------------------------
 
@@ -136,7 +141,9 @@ class Outlet(io.RawIOBase):
 
     def _write_all(self) -> None:
         while self._queue:
-            view, before = self._queue.popleft()
+            with self.changed:
+                piece, before = self._queue.popleft()
+            view = memoryview(piece)
             self._wait_for_twin(before)
             while view:
                 try:
