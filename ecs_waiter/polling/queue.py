@@ -72,8 +72,11 @@ class BatchQueue:
         elif first is not None:
             self._new_in_a_row = 0
             heap = self._exclusive if first.exclusive else self._ordinary
-            heap.remove(first)
-            heapq.heapify(heap)
+            if first is heap[0]:
+                heapq.heappop(heap)
+            else:
+                heap.remove(first)
+                heapq.heapify(heap)
         if first is not None:
             first.drop_left()
         return first
