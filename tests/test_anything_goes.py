@@ -24,6 +24,7 @@ from ecs_waiter import (
     TaskNotFoundError,
     TasksFailedError,
     TaskWaiter,
+    WaitEvent,
     WaitTimeoutError,
     wait_proportional,
 )
@@ -115,7 +116,7 @@ class BadDay:
         asked: Asked = {}
         for task_id in self.draw.sample(sorted(self.outcomes), self.draw.choice([1, 2, 40, 150])):
             asked.setdefault(self.regions[task_id], []).append(task_id)
-        way = self.draw.choice([self.wait, self.fail_fast, self.iterate, self.follow, self.submit])
+        way = self.draw.choice([self.wait, self.fail_fast, self.iterate, self.follow, self.watch, self.submit])
         timeout = self.draw.choice([None, None, 0, 5, 100])
         start = clock()
         late = None
@@ -167,6 +168,24 @@ class BadDay:
                 last[task.task_id] = task.task_status
         for task_id in ids_of(asked) - self.bad:
             assert last.get(task_id, "unknown") == self.outcomes[task_id]
+
+    async def watch(self, waiter: TaskWaiter, asked: Asked, timeout: float | None) -> None:
+        """Take every event: each task ends once, and no status comes twice in a row."""
+        last: dict[str, WaitEvent] = {}
+        pending: set[str] = set()
+        try:
+            async for event in waiter.events(asked, timeout=timeout):
+                before = last.get(event.task_id)
+                assert event.task_id in asked[event.region_id]
+                assert before is None or not before.final
+                assert event.final or before is None or event.task != before.task
+                last[event.task_id] = event
+        except WaitTimeoutError as error:
+            pending = set(error.pending)
+        ended = {task_id: event.error or event.task for task_id, event in last.items() if event.final}
+        assert ended.keys() == ids_of(asked) - pending
+        for task_id, outcome in ended.items():
+            self.check(task_id, outcome)
 
     async def submit(self, waiter: TaskWaiter, asked: Asked, _timeout: float | None) -> None:
         """Take a future for each."""

@@ -185,7 +185,7 @@ async def test_a_slow_reader(virtual_ecs: EcsEmulator) -> None:
 Iterate: TypeAlias = Callable[..., AsyncIterator[Any]]
 
 
-@pytest.mark.parametrize("iterate", [TaskWaiter.as_completed, TaskWaiter.updates])
+@pytest.mark.parametrize("iterate", [TaskWaiter.events, TaskWaiter.as_completed, TaskWaiter.updates])
 async def test_a_long_list_is_read_in_slices(virtual_ecs: EcsEmulator, iterate: Iterate) -> None:
     """A list of 200,000 IDs is read while the loop goes on; what is wrong at its end raises before any call."""
     turns = 0
@@ -206,7 +206,7 @@ async def test_a_long_list_is_read_in_slices(virtual_ecs: EcsEmulator, iterate: 
     assert virtual_ecs.requests == []
 
 
-@pytest.mark.parametrize("iterate", [TaskWaiter.as_completed, TaskWaiter.updates])
+@pytest.mark.parametrize("iterate", [TaskWaiter.events, TaskWaiter.as_completed, TaskWaiter.updates])
 async def test_a_usual_list_is_checked_at_once(virtual_ecs: EcsEmulator, iterate: Iterate) -> None:
     """What is wrong with the 20,000th ID raises where the iteration is made, not where it begins."""
     ids = [f"t-{number}" for number in range(20_000)]

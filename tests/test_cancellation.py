@@ -148,6 +148,16 @@ async def completes(waiter: TaskWaiter, ids: list[str]) -> object:
     return await collect(waiter.as_completed(ids))
 
 
+async def everything(waiter: TaskWaiter, ids: list[str]) -> object:
+    """All events."""
+    return await collect(waiter.events(ids, timeout=50))
+
+
+async def starts(waiter: TaskWaiter, _ids: list[str]) -> object:
+    """A start alone."""
+    return await waiter.start("ExportImage", params={"ImageId": "m-1"})
+
+
 async def updates(waiter: TaskWaiter, ids: list[str]) -> object:
     """All changes."""
     return await collect(waiter.updates(ids, timeout=50))
@@ -164,7 +174,7 @@ async def submits(waiter: TaskWaiter, ids: list[str]) -> object:
 
 
 @pytest.mark.parametrize("delay", [0, 2])
-@pytest.mark.parametrize("way", [waits, one_of_the_module, completes, updates, runs, submits])
+@pytest.mark.parametrize("way", [waits, one_of_the_module, everything, completes, updates, starts, runs, submits])
 async def test_at_every_await(
     virtual_ecs: EcsEmulator, way: Callable[[TaskWaiter, list[str]], Awaitable[object]], delay: float
 ) -> None:

@@ -54,6 +54,11 @@ async def completes(waiter: TaskWaiter, ids: list[str]) -> object:
     return await collect(waiter.as_completed(ids))
 
 
+async def everything(waiter: TaskWaiter, ids: list[str]) -> object:
+    """All events."""
+    return await collect(waiter.events(ids))
+
+
 async def updates(waiter: TaskWaiter, ids: list[str]) -> object:
     """All changes."""
     return await collect(waiter.updates(ids))
@@ -67,9 +72,9 @@ async def runs(waiter: TaskWaiter, _ids: list[str]) -> object:
 Way: TypeAlias = Callable[[TaskWaiter, list[str]], Awaitable[object]]
 
 
-@pytest.mark.parametrize("way", [waits, waits_without_raising, completes, updates])
+@pytest.mark.parametrize("way", [waits, waits_without_raising, everything, completes, updates])
 async def test_under_a_wait(virtual_ecs: EcsEmulator, way: Way) -> None:
-    """A wait, `as_completed` or `updates` under way raises WaiterClosedError, at once."""
+    """A wait or an iteration under way raises WaiterClosedError, at once."""
     ids = [virtual_ecs.add_task(duration=1e9), virtual_ecs.add_task()]
     async with TaskWaiter() as waiter:
         waiting = asyncio.ensure_future(way(waiter, ids))
@@ -110,7 +115,7 @@ async def test_afterwards(virtual_ecs: EcsEmulator) -> None:
     assert virtual_ecs.requests == []
 
 
-@pytest.mark.parametrize("method", ["as_completed", "updates"])
+@pytest.mark.parametrize("method", ["events", "as_completed", "updates"])
 async def test_an_iterator_made_before(virtual_ecs: EcsEmulator, method: str) -> None:
     """An iterator that was made before the close and is read after it raises WaiterClosedError."""
     async with TaskWaiter() as waiter:
@@ -134,7 +139,7 @@ async def test_while_many_ids_are_read(virtual_ecs: EcsEmulator) -> None:
         assert others() == set()
 
 
-@pytest.mark.parametrize("way", [waits, completes, updates, runs])
+@pytest.mark.parametrize("way", [waits, everything, completes, updates, runs])
 async def test_at_every_turn(virtual_ecs: EcsEmulator, way: Way) -> None:
     """Closed at any turn of the loop, a caller is told and nothing is left."""
     for turn in range(40):
