@@ -145,6 +145,7 @@ class Watch:
         stop: Ends the wait.
 
     Attributes:
+        progress: As given.
         on_finished: Called with each record, if set.
         faults: The last fault of each region that was failing at the deadline.
     """
@@ -221,7 +222,7 @@ class Watch:
         wait.stop()
 
     def _handle(self, event: WaitEvent) -> None:
-        result = event.error or event.task
+        result = event.task if event.error is None else event.error
         if event.final and result is not None:
             self._report(self.progress.finish(self.progress.refs[event.task_id], result))
         elif event.task is not None:
@@ -262,7 +263,7 @@ async def reporting(waiter: TaskWaiter, progress: Progress, options: WatchOption
 
 
 def _write_line(record: Record) -> None:
-    # `_check_stdout` stops the wait then.
+    # If it cannot be written, `_check_stdout` stops the wait.
     with contextlib.suppress(ClosedPipeError, UnwritableError):
         write_result(line_of(record))
 
