@@ -110,7 +110,7 @@ def wait_for_tasks(  # noqa: PLR0913 - the public API
     ids = listed(task_ids)
     waiter_options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
     results: dict[str, Task]
-    results = _run(waiter_options, lambda waiter, told: _wait(waiter, ids, options, told), options.on_update)
+    results = _run(waiter_options, lambda waiter, report: _wait(waiter, ids, options, report), options.on_update)
     return results
 
 
@@ -134,7 +134,7 @@ def wait_for_task(  # noqa: PLR0913 - the public API
     options = WaitOptions(region_id, timeout, on_update=on_update, fail_fast=fail_fast)
     waiter_options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
     ids = [check_task_id(task_id)]
-    results = _run(waiter_options, lambda waiter, told: _wait(waiter, ids, options, told), options.on_update)
+    results = _run(waiter_options, lambda waiter, report: _wait(waiter, ids, options, report), options.on_update)
     task: Task = results[task_id]
     return task
 
@@ -258,7 +258,9 @@ def run(  # noqa: PLR0913 - the public API
     options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
     return _run(
         options,
-        lambda waiter, told: waiter.run(operation, region_id=region_id, params=params, timeout=timeout, on_update=told),
+        lambda waiter, report: waiter.run(
+            operation, region_id=region_id, params=params, timeout=timeout, on_update=report
+        ),
         on_update,
     )
 
@@ -329,8 +331,8 @@ def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
 _background = _Background()
 
 
-async def _wait(waiter: TaskWaiter, task_ids: TaskIds, options: WaitOptions, told: OnUpdate | None) -> Any:
-    return await waiter.pollers.wait(Targets(task_ids, options.region_id), replace(options, on_update=told))
+async def _wait(waiter: TaskWaiter, task_ids: TaskIds, options: WaitOptions, report: OnUpdate | None) -> Any:
+    return await waiter.pollers.wait(Targets(task_ids, options.region_id), replace(options, on_update=report))
 
 
 def _run(
@@ -338,7 +340,7 @@ def _run(
     work: Callable[[TaskWaiter, OnUpdate | None], Coroutine[Any, Any, T]],
     on_update: OnUpdate | None = None,
 ) -> T:
-    """Return what `work` returns in the background, where it is told changes; here `on_update` is called with them."""
+    """Return what `work` returns in the background; `on_update` is called in this thread."""
     check_may_block()
     notify = WaitOptions(on_update=on_update).on_update
     changes: SimpleQueue[Any] = SimpleQueue()
@@ -399,7 +401,7 @@ def _result(
     notify: OnUpdate | None = None,
     changes: SimpleQueue[Any] | None = None,
 ) -> T:
-    """Return what `work` returns in the background thread; call `notify` here with the `changes` that it puts."""
+    """Return what `work` returns in the background; meanwhile call `notify` here with each item of `changes`."""
     loop = _background.loop()
     queue: SimpleQueue[Any] = SimpleQueue() if changes is None else changes
     future = asyncio.run_coroutine_threadsafe(work(), loop)
@@ -409,7 +411,7 @@ def _result(
             if notify is not None:
                 notify(change)
     except BaseException:
-        # Ctrl-C, or the caller's own callback: this wait ends here, and no one else's.
+        # Ctrl-C, or an exception in the caller's callback: only this wait ends.
         future.cancel()
         raise
     return future.result()

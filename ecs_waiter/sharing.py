@@ -63,7 +63,7 @@ class SharedInstances(Generic[T]):
             shared.users -= 1
             # On a closed loop nothing can be awaited any more.
             if not shared.users and not loop.is_closed():
-                # Removed before it closes: whoever comes meanwhile makes a new one.
+                # Removed before it closes, so that the next user makes a new one.
                 del instances[shared_by]
                 await shared.instance.aclose()
 
@@ -94,7 +94,7 @@ def _value_key(value: object) -> Hashable:
 
 
 def _is_known(kind: type) -> bool:
-    """Whether a class is one of tenacity's own or ours, and no class of a user's made to look like one."""
+    """Whether a class is one of tenacity's or ours, and not a user's class of the same name."""
     package = kind.__module__.partition(".")[0]
     return package in {"tenacity", "ecs_waiter"} and getattr(sys.modules[kind.__module__], kind.__name__, None) is kind
 

@@ -40,7 +40,7 @@ def in_slices(items: Iterable[T], work: Callable[[list[T]], None]) -> asyncio.Fu
             piece = list(islice(source, SLICE))
             if piece:
                 work(piece)
-        except BaseException as error:  # noqa: BLE001 - whoever awaits the future gets it
+        except BaseException as error:  # noqa: BLE001 - raised where the future is awaited
             done.set_exception(error)
             return
         if len(piece) == SLICE:

@@ -290,7 +290,7 @@ class Wait:
         self._wake()
 
     def leave(self) -> None:
-        """End the interest in the pending tasks: this wait's, and no one else's."""
+        """Take the pending tasks off the schedules, unless others wait for them."""
         if self._timer is not None:
             self._timer.cancel()
         # On a closed loop nothing is polled any more.
