@@ -15,7 +15,7 @@ from ecs_waiter.cli.exit_codes import CommandError, ExitCode, MisuseError
 from ecs_waiter.cli.inputs import TaskRef
 from ecs_waiter.cli.interrupt import Stop, StoppedError, in_background
 from ecs_waiter.cli.messages import explain, format_duration
-from ecs_waiter.cli.outcomes import Record, reason_of, status_outcome
+from ecs_waiter.cli.outcomes import KnownTask, Record, reason_of, status_outcome, summary_of
 from ecs_waiter.cli.results import one_word, write_records, write_rows
 from ecs_waiter.cli.streams import is_interactive, say, write_result
 from ecs_waiter.errors import ApiError, AuthenticationError, TaskFailedError, TaskNotFoundError
@@ -104,7 +104,7 @@ async def list_tasks(  # noqa: PLR0913 - the options
     if output != "text":
         write_records(records, output)
         return ExitCode.FINISHED
-    write_rows(_LIST_HEADS, [_list_row(record.task) for record in records if isinstance(record.task, Task)])
+    write_rows(_LIST_HEADS, [_list_row(record.task) for record in records if record.task])
     if not records and is_interactive(sys.stderr):
         say(f"no such tasks in {region_id}")
     return ExitCode.FINISHED
@@ -115,11 +115,12 @@ async def _first(tasks: AsyncIterator[Task], limit: int | None) -> list[Record]:
     async for task in tasks:
         if limit is not None and len(records) >= limit:
             break
-        records.append(Record(TaskRef(task.region_id, task.task_id), status_outcome(task), task))
+        ref = TaskRef(task.region_id, task.task_id)
+        records.append(Record(ref, status_outcome(task), KnownTask(ref, task)))
     return records
 
 
-def _list_row(task: Task) -> tuple[str, ...]:
+def _list_row(task: KnownTask) -> tuple[str, ...]:
     texts = (task.task_id, str(task.task_status), task.task_action, task.resource_id)
     return (*map(one_word, texts), _time(task.creation_time) or "-", _time(task.finished_time) or "-")
 
@@ -137,9 +138,10 @@ async def show_task(ref: TaskRef, *, output: str, trust_env: bool) -> ExitCode:
         write_result("".join(f"{name.ljust(width)}  {printable(value)}\n" for name, value in lines))
         return ExitCode.FINISHED
     outcome = status_outcome(detail)
-    error = TaskFailedError(detail, detail) if outcome == "failed" else None
+    error = summary_of(TaskFailedError(detail, detail)) if outcome == "failed" else None
     extra = {"support_cancel", "task_process", "total_count", "success_count", "failed_count", "operations"}
-    write_records([Record(ref, outcome, detail, error)], output, detail.model_dump(mode="json", include=extra))
+    record = Record(ref, outcome, KnownTask(ref, detail), error)
+    write_records([record], output, detail.model_dump(mode="json", include=extra))
     return ExitCode.FINISHED
 
 
@@ -196,10 +198,11 @@ async def cancel_tasks(refs: Sequence[TaskRef], *, output: str, trust_env: bool)
             except ApiError as error:
                 say(f"not canceled: {ref}: {explain(error)}")
                 if _is_not_found(error):
-                    records.append(Record(ref, "not_found", None, TaskNotFoundError(ref.task_id, ref.region_id)))
+                    not_found = TaskNotFoundError(ref.task_id, ref.region_id)
+                    records.append(Record(ref, "not_found", None, summary_of(not_found)))
                     code = max(code, ExitCode.FAILED)
                 else:
-                    records.append(Record(ref, "error", None, error))
+                    records.append(Record(ref, "error", None, summary_of(error)))
                     code = ExitCode.ERROR
             else:
                 records.append(Record(ref, "canceled"))

@@ -178,7 +178,7 @@ async def _wait(progress: Progress, url: str, failures: list[object]) -> End:
             reporter = _Counts(progress)
             stack.callback(reporter.close)
         watch = Watch(waiter, progress, reporter, stop)
-        watch.on_finished = lambda record: failures.append(record.error) if record.error else None
+        watch.on_finished = lambda _, error: failures.append(error) if error else None
         return await watch.run(None, fail_fast=False)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ecs_waiter.api.client import EcsClient
     from ecs_waiter.cli.outcomes import KnownTask, Progress, Record
     from ecs_waiter.cli.reporting import Outages
+    from ecs_waiter.errors import EcsWaiterError
     from ecs_waiter.models import Task
     from ecs_waiter.stats import WaiterStats
 
@@ -73,10 +74,10 @@ class LiveReporter(Reporter):
         )
         self._live.start()
 
-    def finished(self, record: Record) -> None:
+    def finished(self, record: Record, error: EcsWaiterError | None) -> None:
         """Print a failure above the view."""
-        if record.error is not None and not is_stderr_behind():
-            line = outcome_line(record, self._reported)
+        if error is not None and not is_stderr_behind():
+            line = outcome_line(record, error, self._reported)
             if line is not None:
                 self._console.print(Text(f"✗ {line}", style=COLORS[record.outcome]))
 

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.cli.exit_codes import ExitCode
@@ -40,6 +41,7 @@ __all__ = [
     "reason_of",
     "record_of",
     "status_outcome",
+    "summary_of",
 ]
 
 COLORS = {"finished": "green", "failed": "red", "error": "red", "canceled": "yellow", "not_found": "red"}
@@ -114,17 +116,12 @@ class Record:
 
     ref: TaskRef
     outcome: str
-    task: Task | KnownTask | None = None
-    error: EcsWaiterError | ErrorSummary | None = None
-
-    @property
-    def summary(self) -> ErrorSummary | None:
-        """A summary of the error."""
-        return ErrorSummary(self.error) if isinstance(self.error, EcsWaiterError) else self.error
+    task: KnownTask | None = None
+    error: ErrorSummary | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the task's object in the JSON output."""
-        task, error = self.task, self.summary
+        task, error = self.task, self.error
         return {
             "region_id": self.ref.region_id,
             "task_id": self.ref.task_id,
@@ -157,8 +154,6 @@ class Progress:
         self._outcomes: Counter[str] = Counter()
         self._labels = Counter({_UNSEEN: len(self.refs)})
         self._few_pending: list[TaskRef] | None = None
-        # The tasks of a region that failed share one error, so they share its summary.
-        self._last_summary: tuple[EcsWaiterError, ErrorSummary] | None = None
         self._began = time.monotonic()
 
     def __len__(self) -> int:
@@ -209,10 +204,9 @@ class Progress:
         return known
 
     def finish(self, ref: TaskRef, result: Task | EcsWaiterError) -> Record:
-        """Store the result of a pending task; returns its record, which has the error itself."""
+        """Store the result of a pending task; returns its record."""
         before = self.pending_task(ref.task_id)
-        record = record_of(ref, result, before)
-        self._known[ref.task_id] = Record(ref, record.outcome, record.task, self._summary(record.error))
+        record = self._known[ref.task_id] = record_of(ref, result, before)
         self._labels[_label(before)] -= 1
         self._labels[record.outcome] += 1
         self._outcomes[record.outcome] += 1
@@ -232,13 +226,6 @@ class Progress:
         """Iterate over all tasks in the order asked: their record, else their last state, else None."""
         return zip(self.refs.values(), map(self._known.get, self.refs), strict=True)
 
-    def _summary(self, error: EcsWaiterError | ErrorSummary | None) -> ErrorSummary | None:
-        if not isinstance(error, EcsWaiterError):
-            return error
-        if self._last_summary is None or self._last_summary[0] is not error:
-            self._last_summary = error, ErrorSummary(error)
-        return self._last_summary[1]
-
 
 def record_of(ref: TaskRef, result: Task | EcsWaiterError, last_known: KnownTask | None = None) -> Record:
     """Return the record for the result of a wait."""
@@ -246,10 +233,16 @@ def record_of(ref: TaskRef, result: Task | EcsWaiterError, last_known: KnownTask
         return Record(ref, "finished", KnownTask(ref, result))
     outcome = next((name for kind, name in _OUTCOME_OF_ERROR if isinstance(result, kind)), "error")
     task = result.task if isinstance(result, TaskError) else None
-    return Record(ref, outcome, KnownTask(ref, task) if task else last_known, result)
+    return Record(ref, outcome, KnownTask(ref, task) if task else last_known, summary_of(result))
 
 
-def status_outcome(task: Task | KnownTask) -> str:
+@lru_cache(maxsize=1)
+def summary_of(error: EcsWaiterError) -> ErrorSummary:
+    """Return the summary of an error; the tasks of a region that failed share their error, and so its summary."""
+    return ErrorSummary(error)
+
+
+def status_outcome(task: Task) -> str:
     """Return the outcome for a task's status."""
     match task.task_status:
         case TaskStatus.FINISHED:

@@ -44,8 +44,8 @@ class Reporter:
     def changed(self, task: Task) -> None:
         """Report a pending task that was seen for the first time, or has another status."""
 
-    def finished(self, record: Record) -> None:
-        """Report the outcome of a task."""
+    def finished(self, record: Record, error: EcsWaiterError | None) -> None:
+        """Report the outcome of a task, and why it did not finish."""
 
     def tick(self, stats: WaiterStats) -> None:
         """Report what depends on time; called several times per second."""
@@ -81,9 +81,9 @@ class PlainReporter(Reporter):
         about = f", {printable(what)}" if what else ""
         self.say(f"{task.task_id} ({task.region_id}): {printable(task.task_status)}{about}")
 
-    def finished(self, record: Record) -> None:
+    def finished(self, record: Record, error: EcsWaiterError | None) -> None:
         """Write the outcome."""
-        line = outcome_line(record, self._reported)
+        line = outcome_line(record, error, self._reported)
         if line is not None:
             self.say(line)
 
@@ -126,10 +126,10 @@ class Outages:
         return notes
 
 
-def outcome_line(record: Record, reported: set[str]) -> str | None:
+def outcome_line(record: Record, error: EcsWaiterError | None, reported: set[str]) -> str | None:
     """Return the line for an outcome; None if the same error of its region is in `reported` already."""
-    ref, error = record.ref, record.error
-    if not isinstance(error, EcsWaiterError):
+    ref = record.ref
+    if error is None:
         return f"{ref.task_id} ({ref.region_id}): {record.outcome}"
     if isinstance(error, ApiError):
         if (key := f"{ref.region_id} {error}") in reported:

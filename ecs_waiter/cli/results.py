@@ -166,8 +166,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 def _cells(ref: TaskRef, known: KnownTask | Record | None) -> tuple[str, ...]:
     if isinstance(known, Record):
-        summary, task = known.summary, known.task
-        outcome, reason = known.outcome, summary.text if summary else "-"
+        outcome, task, reason = known.outcome, known.task, known.error.text if known.error else "-"
     else:
         outcome, task, reason = "pending", known, "-"
     action, resource = (one_word(task.task_action), one_word(task.resource_id)) if task else ("-", "-")

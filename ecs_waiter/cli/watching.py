@@ -30,7 +30,7 @@ from ecs_waiter.cli.streams import (
     say_progress,
     write_result,
 )
-from ecs_waiter.errors import ApiError, TaskCanceledError, WaitTimeoutError, few
+from ecs_waiter.errors import ApiError, EcsWaiterError, TaskCanceledError, WaitTimeoutError, few
 from ecs_waiter.ids import Targets
 from ecs_waiter.models import Task
 from ecs_waiter.printable import printable
@@ -146,13 +146,13 @@ class Watch:
 
     Attributes:
         progress: As given.
-        on_finished: Called with each record, if set.
+        on_finished: Called with the record of each task and its error, if set.
         faults: The last fault of each region that was failing at the deadline.
     """
 
     def __init__(self, waiter: TaskWaiter, progress: Progress, reporter: Reporter, stop: Stop) -> None:
         self.progress = progress
-        self.on_finished: Callable[[Record], None] | None = None
+        self.on_finished: Callable[[Record, EcsWaiterError | None], None] | None = None
         self.faults: Mapping[str, ApiError] = {}
         self._waiter = waiter
         self._reporter = reporter
@@ -190,7 +190,7 @@ class Watch:
                     known = self.progress.pending_task(ref.task_id)
                     task = Task(region_id=ref.region_id, task_id=ref.task_id) if known is None else known.as_task()
                     canceled = TaskCanceledError(task.model_copy(update={"task_status": "Canceled"}))
-                    self._report(self.progress.finish(ref, canceled))
+                    self._finish(ref, canceled)
 
         await asyncio.gather(*(work() for _ in range(_CANCELS_AT_ONCE)))
 
@@ -224,15 +224,17 @@ class Watch:
     def _handle(self, event: WaitEvent) -> None:
         result = event.task if event.error is None else event.error
         if event.final and result is not None:
-            self._report(self.progress.finish(self.progress.refs[event.task_id], result))
+            self._finish(self.progress.refs[event.task_id], result)
         elif event.task is not None:
             self.progress.update(event.task)
             self._reporter.changed(event.task)
 
-    def _report(self, record: Record) -> None:
-        self._reporter.finished(record)
+    def _finish(self, ref: TaskRef, result: Task | EcsWaiterError) -> None:
+        record = self.progress.finish(ref, result)
+        error = None if isinstance(result, Task) else result
+        self._reporter.finished(record, error)
         if self.on_finished is not None:
-            self.on_finished(record)
+            self.on_finished(record, error)
 
     async def _tick(self) -> None:
         while True:
@@ -262,7 +264,7 @@ async def reporting(waiter: TaskWaiter, progress: Progress, options: WatchOption
         yield reporter
 
 
-def _write_line(record: Record) -> None:
+def _write_line(record: Record, _error: EcsWaiterError | None) -> None:
     # If it cannot be written, `_check_stdout` stops the wait.
     with contextlib.suppress(ClosedPipeError, UnwritableError):
         write_result(line_of(record))

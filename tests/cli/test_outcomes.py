@@ -21,7 +21,7 @@ from ecs_waiter import (
 )
 from ecs_waiter.cli.inputs import TaskRef
 from ecs_waiter.cli.messages import explain, outage_reason
-from ecs_waiter.cli.outcomes import Progress, Record, exit_code, record_of, status_outcome
+from ecs_waiter.cli.outcomes import KnownTask, Progress, Record, exit_code, record_of, status_outcome
 from ecs_waiter.cli.reporting import Outages, PlainReporter, outcome_line
 from ecs_waiter.cli.results import json_pieces
 from ecs_waiter.stats import RegionStats, WaiterStats
@@ -112,7 +112,7 @@ def test_pending_task_as_json() -> None:
     """What is not known is null; times are UTC with a Z."""
     assert set(Record(REF, "pending").as_json().values()) == {"cn-hangzhou", "t-1", "pending", None}
     seen = task().model_copy(update={"creation_time": datetime(2026, 1, 31, 12, tzinfo=UTC)})
-    assert Record(REF, "pending", seen).as_json()["creation_time"] == "2026-01-31T12:00:00Z"
+    assert Record(REF, "pending", KnownTask(REF, seen)).as_json()["creation_time"] == "2026-01-31T12:00:00Z"
 
 
 def test_progress() -> None:
@@ -210,7 +210,7 @@ def test_one_error_of_a_region_is_told_once() -> None:
     told: set[str] = set()
     lines = [
         outcome_line(
-            Record(TaskRef("cn-hangzhou", name), "error", None, AuthenticationError("Forbidden.RAM", "no", "7")), told
+            Record(TaskRef("cn-hangzhou", name), "error"), AuthenticationError("Forbidden.RAM", "no", "7"), told
         )
         for name in ("t-1", "t-2")
     ]

@@ -54,7 +54,7 @@ def test_many_tasks(longest: float) -> None:
             async with waiter:
                 before = held(Task)
                 watch = Watch(waiter, progress, Reporter(nothing), stop)
-                watch.on_finished = lambda record: finished.update([record.outcome])
+                watch.on_finished = lambda record, _: finished.update([record.outcome])
                 wait = asyncio.create_task(watch.run(None, fail_fast=False))
                 # At ten calls a second.
                 await asyncio.sleep(MANY / 1000 + 20)
@@ -89,7 +89,7 @@ async def test_what_is_known_is_reported_at_a_stop(virtual_ecs: EcsEmulator) -> 
     finished_records: list[Record] = []
     async with TaskWaiter() as waiter:
         watch = Watch(waiter, progress, Reporter(nothing), stop)
-        watch.on_finished = finished_records.append
+        watch.on_finished = lambda record, _: finished_records.append(record)
         wait = asyncio.create_task(watch.run(None, fail_fast=False))
         await asyncio.sleep(5)
         stop.set()
