@@ -15,10 +15,10 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from ecs_waiter import functions
+from ecs_waiter.after_fork import after_fork
 from ecs_waiter.arguments import WaiterOptions, WaitOptions
-from ecs_waiter.forking import in_forked_child
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.ids import Targets, check_task_id, listed
-from ecs_waiter.printable import printable
 from ecs_waiter.runtimes import check_may_block
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ class _Background:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        in_forked_child(self._forget)
+        after_fork(self._forget)
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
@@ -312,7 +312,7 @@ def _started_loop() -> asyncio.AbstractEventLoop:
         # No thread can be started, memory or file descriptors are used up, or the interpreter is shutting down.
         if loop is not None:
             loop.close()
-        reason = printable(str(error)) or type(error).__name__
+        reason = escape_control(str(error)) or type(error).__name__
         raise RuntimeError(
             f"ecs_waiter.blocking cannot start its background thread ({reason}), "
             "so nothing was waited for: free some threads, memory or file descriptors and call again; while the "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from ecs_waiter.forking import in_forked_child
+from ecs_waiter.after_fork import after_fork
 
 __all__ = ["CHANCE"]
 
@@ -12,4 +12,4 @@ CHANCE = Random()  # noqa: S311 - for jitter, not for secrets
 """Draws all jitter."""
 
 # Forked processes must not poll and retry in step.
-in_forked_child(CHANCE.seed)
+after_fork(CHANCE.seed)

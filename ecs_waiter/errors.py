@@ -25,7 +25,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
-from ecs_waiter.printable import printable
+from ecs_waiter.escaping import escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -215,7 +215,7 @@ class TaskFailedError(TaskError):
     def __init__(self, task: Task, detail: TaskDetail | None = None) -> None:
         reason = detail.reason if detail is not None else None
         super().__init__(
-            f"{_named(task)} failed: {printable(reason) if reason else 'no reason is known'}",
+            f"{_named(task)} failed: {escape_control(reason) if reason else 'no reason is known'}",
             task_id=task.task_id,
             region_id=task.region_id,
             task=task,
@@ -228,7 +228,7 @@ class TaskCanceledError(TaskError):
 
     def __init__(self, task: Task) -> None:
         super().__init__(
-            f"{_named(task)} was canceled (status {printable(task.task_status)})",
+            f"{_named(task)} was canceled (status {escape_control(task.task_status)})",
             task_id=task.task_id,
             region_id=task.region_id,
             task=task,
@@ -327,13 +327,13 @@ def _few(shown: Sequence[str], count: int) -> str:
 
 
 def _with_status(task: Task) -> str:
-    status = printable(task.task_status)
+    status = escape_control(task.task_status)
     # Documented statuses are members of an enum.
     if type(task.task_status) is str:
         status = f"unknown status {status!r}"
-    return f"{printable(task.task_id)} ({status})"
+    return f"{escape_control(task.task_id)} ({status})"
 
 
 def _named(task: Task) -> str:
-    what = f"{printable(task.task_action)}, " if task.task_action else ""
-    return f"task {printable(task.task_id)} ({what}{task.region_id})"
+    what = f"{escape_control(task.task_action)}, " if task.task_action else ""
+    return f"task {escape_control(task.task_id)} ({what}{task.region_id})"

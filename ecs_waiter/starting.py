@@ -22,8 +22,8 @@ from ecs_waiter.api.operations import (
 )
 from ecs_waiter.api.retry import Attempts
 from ecs_waiter.errors import ApiError, ServiceUnavailableError, WaiterClosedError, WaitTimeoutError
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.ids import check_task_id
-from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,7 +205,7 @@ class Start:
         try:
             return check_task_id(task_id)
         except (TypeError, ValueError):
-            what = "no TaskId" if is_absent else f"a TaskId that cannot be read, {printable(repr(task_id))[:80]}"
+            what = "no TaskId" if is_absent else f"a TaskId that cannot be read, {escape_control(repr(task_id))[:80]}"
         raise ServiceUnavailableError(
             None,
             f"the answer to {self.operation} in {self.region_id} has {what}; {self.doubt}",
@@ -221,7 +221,7 @@ class Start:
 
 
 def _text(value: object) -> str | None:
-    return printable(value) if isinstance(value, str) else None
+    return escape_control(value) if isinstance(value, str) else None
 
 
 def _checked(operation: str) -> str:

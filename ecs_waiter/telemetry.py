@@ -14,9 +14,9 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from ecs_waiter.after_fork import after_fork
 from ecs_waiter.errors import ApiError, EcsWaiterError
-from ecs_waiter.forking import in_forked_child
-from ecs_waiter.printable import printable
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.version import __version__
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Meters:
         self.settled = meter.create_counter("ecs_waiter.settled_tasks", "{task}", "Tasks that have ended")
         self.promptness = meter.create_histogram("ecs_waiter.task.promptness", "s", "From a task's end to its answer")
         self.age = meter.create_histogram("ecs_waiter.task.age", "s", "From a task's creation to the answer of its end")
-        in_forked_child(self._renew_lock)
+        after_fork(self._renew_lock)
 
     def _renew_lock(self) -> None:
         # The thread that holds it may not exist in the child.
@@ -282,9 +282,9 @@ def _fail_call(span: Span, error: EcsWaiterError) -> None:
             span.set_attribute("http.response.status_code", error.http_status)
             kind = str(error.http_status)
         if error.request_id is not None:
-            span.set_attribute("alibaba_cloud.request_id", printable(error.request_id))
+            span.set_attribute("alibaba_cloud.request_id", escape_control(error.request_id))
         if error.code is not None:
-            kind = printable(error.code)
+            kind = escape_control(error.code)
     _fail(span, kind, str(error))
 
 

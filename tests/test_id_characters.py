@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.helpers import failure
 
 from ecs_waiter import EcsClient, TaskWaiter, wait_for_task, wait_for_tasks
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.ids import check_each, check_task_id
-from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator
@@ -38,7 +38,7 @@ def _is_refused(task_id: str) -> bool:
 
 def test_every_character() -> None:
     """An ID may hold exactly the characters that are shown as they are, except for commas and spaces."""
-    shown = {character for character in EVERY_CHARACTER if printable(character) == character}
+    shown = {character for character in EVERY_CHARACTER if escape_control(character) == character}
     accepted = {character for character in EVERY_CHARACTER if not _is_refused(f"t-{character}1")}
     assert shown - accepted == {",", " "}
     assert accepted <= shown
@@ -50,7 +50,7 @@ def test_every_character() -> None:
 @given(st.text(st.characters() | st.sampled_from(SAMPLES), max_size=2000))
 def test_messages(text: str) -> None:
     """Whatever is shown holds nothing but characters that may be shown, and what an ID may hold is left unchanged."""
-    shown = printable(text)
+    shown = escape_control(text)
     assert all(map(str.isprintable, shown))
     if text and len(text) <= 256 and not _is_refused(text):
         assert shown == text

@@ -16,8 +16,8 @@ from ecs_waiter.airflow.trigger_events import checked_event, tasks_of
 from ecs_waiter.airflow.triggers import EcsTaskTrigger
 from ecs_waiter.api.call_policy import check_seconds
 from ecs_waiter.errors import ApiError
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.models import TaskStatus
-from ecs_waiter.printable import printable
 from ecs_waiter.starting import Start
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class EcsRunTaskOperator(BaseOperator):
         [(task_id, task)] = tasks.items()
         remember(context, task_id, ended=True)
         context["ti"].xcom_push(key="resource_id", value=task["resource_id"])
-        self.log.info("task %s has finished; its resource is %s", task_id, printable(task["resource_id"]))
+        self.log.info("task %s has finished; its resource is %s", task_id, escape_control(task["resource_id"]))
         return task_id
 
     def on_kill(self) -> None:
@@ -153,7 +153,7 @@ class EcsRunTaskOperator(BaseOperator):
         return EcsTaskHook(self.alibabacloud_conn_id, self.region_id, policy_from_numbers(self.policy))
 
     def _log_update(self, task: Task) -> None:
-        self.log.info("task %s is %s", printable(task.task_id), printable(task.task_status))
+        self.log.info("task %s is %s", escape_control(task.task_id), escape_control(task.task_status))
 
     def _begin(self, context: Context, hook: EcsTaskHook) -> str | None:
         """Return the ID of the task to wait for; None if there is nothing to wait for."""

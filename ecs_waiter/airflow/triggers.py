@@ -15,7 +15,7 @@ from ecs_waiter.airflow.hooks import EcsTaskHook
 from ecs_waiter.airflow.policies import policy_from_numbers
 from ecs_waiter.airflow.trigger_events import event_of_error, event_of_results
 from ecs_waiter.errors import EcsWaiterError
-from ecs_waiter.printable import printable
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.runtimes import finished
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class EcsTaskTrigger(BaseTrigger):
 
         def log_update(task: Task) -> None:
             # Airflow finds the log of the task instance by this trigger's context.
-            context.run(self.log.info, "task %s is %s", printable(task.task_id), printable(task.task_status))
+            context.run(self.log.info, "task %s is %s", escape_control(task.task_id), escape_control(task.task_status))
 
         # Don't inherit this trigger's contextvars: the shared waiter serves other triggers too, and outlives this one.
         create_task = asyncio.get_running_loop().create_task

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, Self, cast
 
+from ecs_waiter.after_fork import after_fork
 from ecs_waiter.api.daemons import DaemonCalls
 from ecs_waiter.api.official_chain import OfficialChain, is_transient
 from ecs_waiter.errors import ApiError, AuthenticationError, EcsWaiterError, ServiceUnavailableError
-from ecs_waiter.forking import in_forked_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -306,8 +306,8 @@ def _environment() -> tuple[str | None, ...]:
 
 _DEFAULT = DefaultCredentials()
 _DEFAULT_PROXIED = DefaultCredentials(chain=partial(OfficialChain, trust_env=True))
-in_forked_child(_DEFAULT.reset)
-in_forked_child(_DEFAULT_PROXIED.reset)
+after_fork(_DEFAULT.reset)
+after_fork(_DEFAULT_PROXIED.reset)
 
 
 def check_provider(credentials: object, *, trust_env: object = False, session: object = None) -> CredentialsProvider:

@@ -14,7 +14,7 @@ import aiohttp
 from ecs_waiter.api.body import read_body, unpack
 from ecs_waiter.api.proxies import unused_proxy
 from ecs_waiter.errors import EcsWaiterError, ServiceUnavailableError
-from ecs_waiter.printable import printable
+from ecs_waiter.escaping import escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -242,7 +242,7 @@ class Exchange:
     def _described(self, error: BaseException) -> str:
         # The text of a ClientResponseError ends in the URL.
         text = f"{error.status}, {error.message}" if isinstance(error, aiohttp.ClientResponseError) else _text(error)
-        return f"{type(error).__name__}: {printable(self._redacted(text))}".removesuffix(": ")
+        return f"{type(error).__name__}: {escape_control(self._redacted(text))}".removesuffix(": ")
 
     def _redacted(self, text: str) -> str:
         text = self._request.clean(text)

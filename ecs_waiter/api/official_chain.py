@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.official_requests import is_ours, our_requests
 from ecs_waiter.errors import EcsWaiterError, ServiceUnavailableError
-from ecs_waiter.printable import printable
+from ecs_waiter.escaping import escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -226,7 +226,7 @@ def _profile_file_reason(file: str, section: str, error: Exception) -> str:
     if not Path(file).exists():
         return f"{file}: does not exist"
     if str(error).startswith("failed to get credential from"):
-        return f"{file}: has no section [{printable(section)}]"
+        return f"{file}: has no section [{escape_control(section)}]"
     return f"{file}: {_reason(error)}"
 
 
@@ -285,7 +285,7 @@ def _reason(error: BaseException) -> str:
         found = _CONNECTION.search(message)
         return f"cannot be reached ({found[0] if found else kind})"
     if isinstance(error, OSError) and error.strerror and not isinstance(error.filename, bytes):
-        return printable(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
+        return escape_control(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
     if isinstance(error, json.JSONDecodeError):
         return "the answer is not JSON"
     # By name, so that configparser is imported only with the official package.
@@ -299,7 +299,7 @@ def _reason(error: BaseException) -> str:
     shown = f" ({', '.join(details)})" if details else ""
     reworded = _REWORDED.get(head)
     text = f"{head}{shown}" if reworded is None else reworded.format(details=shown)
-    return printable(text[:_MAX_REASON])
+    return escape_control(text[:_MAX_REASON])
 
 
 def _details(error: BaseException, message: str) -> list[str]:
@@ -341,8 +341,8 @@ def _described(file: str, profile: str | None) -> tuple[str, str | None]:
     profiles = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
     mode = next((entry.get("mode") for entry in profiles if entry.get("name") == name), "")
     if mode == "":
-        return file, printable(f"has no profile {name!r}: name another, or run `aliyun configure --profile NAME`")
-    return printable(f'profile "{name}" ({mode}) in {file}'), None
+        return file, escape_control(f"has no profile {name!r}: name another, or run `aliyun configure --profile NAME`")
+    return escape_control(f'profile "{name}" ({mode}) in {file}'), None
 
 
 def _is_not_ours(_record: logging.LogRecord) -> bool:

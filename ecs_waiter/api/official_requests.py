@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
+from ecs_waiter.after_fork import after_fork
 from ecs_waiter.api.proxies import Proxies
-from ecs_waiter.forking import in_forked_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ _READ_TIMEOUT = 10_000
 
 # The threads that fetch credentials for us now, and whether they may use the environment's proxies.
 _threads: dict[int, bool] = {}
-in_forked_child(_threads.clear)
+after_fork(_threads.clear)
 
 
 def is_ours(thread: int) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.ids import check_region, resolve_region
-from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +113,7 @@ def in_doubt(action: str, region_id: str, params: Mapping[str, object]) -> str:
     if token is not None:
         return (
             f"it may have started; to find out, repeat {action} in {region_id} with the same parameters and "
-            f"ClientToken {printable(repr(token))}: that starts it at most once"
+            f"ClientToken {escape_control(repr(token))}: that starts it at most once"
         )
     if action in STARTS_TASK:
         where = f"look for {action} among the tasks of {region_id} (DescribeTasks)"

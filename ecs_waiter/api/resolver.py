@@ -15,8 +15,8 @@ from typing import TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from ecs_waiter.after_fork import after_fork
 from ecs_waiter.api.daemons import DaemonCalls
-from ecs_waiter.forking import in_forked_child
 
 __all__ = ["Resolver"]
 
@@ -30,7 +30,7 @@ _Name: TypeAlias = tuple[str, int, socket.AddressFamily]
 
 # Shared by all sessions of all loops, so that a name whose server is silent holds one thread.
 _look_ups: DaemonCalls[list[ResolveResult] | Exception] = DaemonCalls("resolver")
-in_forked_child(_look_ups.reset)
+after_fork(_look_ups.reset)
 
 _failures: dict[_Name, tuple[float, Exception]] = {}
 """When each look-up failed, by the time of the loop that made it, and how."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ecs_waiter.chance import CHANCE
 from ecs_waiter.errors import ApiError, ServiceUnavailableError, ThrottledError
-from ecs_waiter.printable import printable
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.running_clock import RunningClock
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _final(error: Exception, attempts: Attempts, summary: str, *, doubt: str, to
     message = error.message
     if token is not None and _has_code(error, _MISMATCH):
         message += (
-            f"; ClientToken {printable(repr(token))} was used before with other parameters: "
+            f"; ClientToken {escape_control(repr(token))} was used before with other parameters: "
             "use another token, or the parameters that it was used with"
         )
     if doubt:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from ecs_waiter.errors import ApiError, AuthenticationError, ServiceUnavailableError, ThrottledError
-from ecs_waiter.printable import LONGEST_TEXT, printable
+from ecs_waiter.escaping import LONGEST_TEXT, escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -145,7 +145,7 @@ def error_info(data: Any, body: bytes = b"", clean: Callable[[str, int], str] = 
     # The service names its errors. A bare number is the HTTP status, repeated by a gateway.
     if code.isdigit():
         code = ""
-    # One character more than is shown, so that `printable` marks the text as cut.
+    # One character more than is shown, so that `escape_control` marks the text as cut.
     shown, message, request_id = (clean(text, LONGEST_TEXT + 1) for text in (code, message, request_id))
     return ErrorInfo(shown or None, message, request_id or None, code[:_LONGEST_CODE].lower())
 
@@ -195,12 +195,12 @@ def error_of(status: int, info: ErrorInfo, headers: Mapping[str, str]) -> ApiErr
         headers: The answer's headers, by any case of their names.
     """
     kind = info.kind
-    code = printable(info.code) if info.code else None
+    code = escape_control(info.code) if info.code else None
     words = info.message
     if "signature" in kind and (echo := re.search(_ECHO, words)):
         words = words[: echo.start()].removesuffix("server ").rstrip(" ,;:")
-    message = printable(words) or f"HTTP status {status}"
-    request_id = printable(info.request_id) if info.request_id else None
+    message = escape_control(words) or f"HTTP status {status}"
+    request_id = escape_control(info.request_id) if info.request_id else None
     if status == _TOO_MANY or kind.startswith("throttling"):
         asked = retry_after(headers, is_throttled=True)
         return ThrottledError(code, message, request_id, status, retry_after=asked)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.signing import canonical_query
 from ecs_waiter.errors import ServiceUnavailableError
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.ids import check_task_ids, several
 from ecs_waiter.models import Task, TaskDetail, TaskPage, TaskStatus
-from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -300,5 +300,5 @@ def _request_id(response: ApiResponse) -> str | None:
 
 def _unreadable(response: ApiResponse, what: str) -> ServiceUnavailableError:
     request_id = _request_id(response)
-    shown = None if request_id is None else printable(request_id)
+    shown = None if request_id is None else escape_control(request_id)
     return ServiceUnavailableError(None, f"the answer does not hold {what}", shown, 200)

@@ -25,7 +25,7 @@ from ecs_waiter.errors import (
     ThrottledError,
     WaiterClosedError,
 )
-from ecs_waiter.printable import printable
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.slices import at_once, in_steps
 
 if TYPE_CHECKING:
@@ -300,7 +300,9 @@ class Transport:
             except Exception as error:
                 # Such as a resolver that cannot start.
                 raise ServiceUnavailableError(
-                    None, f"cannot open an HTTP session: {type(error).__name__}: {printable(str(error))}", sent=False
+                    None,
+                    f"cannot open an HTTP session: {type(error).__name__}: {escape_control(str(error))}",
+                    sent=False,
                 ) from error
         return self._own[fresh]
 

@@ -80,12 +80,14 @@ def _reported(error: Exception, settings: options.Settings) -> int:
         return error.exit_code
     from ecs_waiter.cli.messages import explain  # noqa: PLC0415 - slow to import, and --help does not need it
     from ecs_waiter.errors import EcsWaiterError, TaskNotFoundError  # noqa: PLC0415 - the same
-    from ecs_waiter.printable import printable  # noqa: PLC0415 - the same
+    from ecs_waiter.escaping import escape_control  # noqa: PLC0415 - the same
 
     if isinstance(error, EcsWaiterError):
         say(f"{_NAME}: {explain(error)}")
         return ExitCode.FAILED if isinstance(error, TaskNotFoundError) else ExitCode.ERROR
-    say(f"{_NAME}: bug: {type(error).__name__}: {printable(str(error))} (please run it with --debug and report it)")
+    say(
+        f"{_NAME}: bug: {type(error).__name__}: {escape_control(str(error))} (please run it with --debug and report it)"
+    )
     return ExitCode.ERROR
 
 

@@ -19,8 +19,8 @@ from ecs_waiter.cli.outcomes import KnownTask, Record, reason_of, status_outcome
 from ecs_waiter.cli.results import one_word, write_records, write_rows
 from ecs_waiter.cli.streams import is_interactive, say, write_result
 from ecs_waiter.errors import ApiError, AuthenticationError, TaskFailedError, TaskNotFoundError
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.models import Task, TaskDetail
-from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -135,7 +135,7 @@ async def show_task(ref: TaskRef, *, output: str, trust_env: bool) -> ExitCode:
     if output == "text":
         lines = _lines(detail)
         width = max(len(name) for name, _ in lines)
-        write_result("".join(f"{name.ljust(width)}  {printable(value)}\n" for name, value in lines))
+        write_result("".join(f"{name.ljust(width)}  {escape_control(value)}\n" for name, value in lines))
         return ExitCode.FINISHED
     outcome = status_outcome(detail)
     error = summary_of(TaskFailedError(detail, detail)) if outcome == "failed" else None

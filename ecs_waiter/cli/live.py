@@ -18,7 +18,7 @@ from ecs_waiter.cli.outcomes import COLORS
 from ecs_waiter.cli.reporting import Reporter, outcome_line
 from ecs_waiter.cli.streams import has_stderr_backlog, is_stderr_behind
 from ecs_waiter.errors import ApiError, ServiceUnavailableError, ThrottledError
-from ecs_waiter.printable import printable
+from ecs_waiter.escaping import escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -156,10 +156,10 @@ class LiveReporter(Reporter):
             cells = {
                 "task": Text(task.task_id, style="bold"),
                 "percent": Text("" if percent is None else f"{percent}%"),
-                "status": Text(printable(task.task_status).lower()),
+                "status": Text(escape_control(task.task_status).lower()),
                 "age": Text(age, style="dim"),
-                "action": Text(printable(task.task_action)),
-                "resource": Text(printable(task.resource_id), style="dim"),
+                "action": Text(escape_control(task.task_action)),
+                "resource": Text(escape_control(task.resource_id), style="dim"),
                 "region": Text(task.region_id, style="dim"),
             }
             table.add_row(*(cells[column] for column in columns))
@@ -174,7 +174,7 @@ def _one_line(text: Text) -> Text:
 
 
 def _counts(counts: Mapping[str, int]) -> Text:
-    parts = [Text(f"{count} {printable(label)}", style=COLORS.get(label, "")) for label, count in counts.items()]
+    parts = [Text(f"{count} {escape_control(label)}", style=COLORS.get(label, "")) for label, count in counts.items()]
     return Text(_DOT).join(parts)
 
 

@@ -15,7 +15,7 @@ from ecs_waiter.errors import (
     TaskNotFoundError,
     ThrottledError,
 )
-from ecs_waiter.printable import printable
+from ecs_waiter.escaping import escape_control
 
 if TYPE_CHECKING:
     from ecs_waiter.errors import EcsWaiterError
@@ -66,21 +66,21 @@ def explain(error: EcsWaiterError, *, where: str | None = None) -> str:
         where: The region or task, for errors that do not name it themselves.
     """
     if isinstance(error, TaskNotFoundError) and error.task is None:
-        return printable(
+        return escape_control(
             f"task {error.task_id} was not found in {error.region_id}: check the ID, and name its region with REGION:ID"
             " or --region"
         )
     if isinstance(error, TaskError) or not isinstance(error, ApiError):
-        return printable(str(error))
+        return escape_control(str(error))
     # Without credentials no region was asked, so none is named.
     is_of_region = where and not concerns_credentials(_last_fault(error))
-    return printable(f"{where}: {_api(error)}" if is_of_region else _api(error))
+    return escape_control(f"{where}: {_api(error)}" if is_of_region else _api(error))
 
 
 def explain_outage(region_id: str, fault: ApiError) -> str:
     """Return that a region is not responding, and why."""
     if concerns_credentials(fault):
-        return printable(f"no credentials for {region_id}: {fault.message}")
+        return escape_control(f"no credentials for {region_id}: {fault.message}")
     return f"{region_id} is not responding: {outage_reason(fault)}"
 
 
@@ -98,7 +98,7 @@ def outage_reason(error: ApiError) -> str:
         message = f"the name {host} cannot be resolved: check the network and the region's name"
     elif found := _NO_CONNECTION.fullmatch(message):
         message = f"no connection to {found[1]}{f' ({found[2]})' if found[2] else ''}"
-    return printable(f"{message}{hint}")
+    return escape_control(f"{message}{hint}")
 
 
 def format_duration(seconds: float) -> str:

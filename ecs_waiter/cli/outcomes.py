@@ -20,8 +20,8 @@ from ecs_waiter.errors import (
     TaskFailedError,
     TaskNotFoundError,
 )
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.models import Task, TaskDetail, TaskStatus
-from ecs_waiter.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -291,9 +291,9 @@ def _error_json(error: EcsWaiterError) -> dict[str, str | None]:
 
 def _error_text(error: EcsWaiterError) -> str:
     if isinstance(error, TaskFailedError):
-        return printable(": ".join(filter(None, reason_of(error.detail)))) or _NO_REASON
+        return escape_control(": ".join(filter(None, reason_of(error.detail)))) or _NO_REASON
     if isinstance(error, TaskCanceledError):
-        return f"status {printable(error.task.task_status)}" if error.task else "-"
+        return f"status {escape_control(error.task.task_status)}" if error.task else "-"
     return "not found in this region" if isinstance(error, TaskNotFoundError) else explain(error)
 
 

@@ -12,7 +12,7 @@ from ecs_waiter.errors import (
     ServiceUnavailableError,
     ThrottledError,
 )
-from ecs_waiter.printable import printable
+from ecs_waiter.escaping import escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,8 +78,8 @@ class PlainReporter(Reporter):
     def changed(self, task: Task) -> None:
         """Write the new status."""
         what = " ".join(filter(None, (task.task_action, task.resource_id)))
-        about = f", {printable(what)}" if what else ""
-        self.say(f"{task.task_id} ({task.region_id}): {printable(task.task_status)}{about}")
+        about = f", {escape_control(what)}" if what else ""
+        self.say(f"{task.task_id} ({task.region_id}): {escape_control(task.task_status)}{about}")
 
     def finished(self, record: Record, error: EcsWaiterError | None) -> None:
         """Write the outcome."""

@@ -17,7 +17,7 @@ from ecs_waiter.cli.streams import (
     results_written,
     write_result,
 )
-from ecs_waiter.printable import printable
+from ecs_waiter.escaping import escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -175,7 +175,7 @@ def _cells(ref: TaskRef, known: KnownTask | Record | None) -> tuple[str, ...]:
 
 def one_word(text: str) -> str:
     """Return a text as one word, so that a line can be split into its columns."""
-    return printable(text).replace(" ", "_") or "-"
+    return escape_control(text).replace(" ", "_") or "-"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

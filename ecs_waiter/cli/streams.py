@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 
 from ecs_waiter.cli.exit_codes import CommandError
 from ecs_waiter.cli.outlet import Outlet
-from ecs_waiter.printable import printable
+from ecs_waiter.escaping import escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -205,7 +205,7 @@ class _StderrHandler(logging.Handler):
         self._is_debugging = is_debugging
 
     def emit(self, record: logging.LogRecord) -> None:
-        say_progress(f"{record.levelname.lower()}: {printable(record.getMessage())}")
+        say_progress(f"{record.levelname.lower()}: {escape_control(record.getMessage())}")
         if self._is_debugging and record.exc_info:
             say_progress("".join(traceback.format_exception(*record.exc_info)).rstrip())
 

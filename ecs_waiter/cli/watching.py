@@ -31,9 +31,9 @@ from ecs_waiter.cli.streams import (
     write_result,
 )
 from ecs_waiter.errors import ApiError, EcsWaiterError, TaskCanceledError, WaitTimeoutError, few
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.ids import Targets
 from ecs_waiter.models import Task
-from ecs_waiter.printable import printable
 from ecs_waiter.wait import Wait
 from ecs_waiter.waiter import TaskWaiter
 
@@ -197,7 +197,7 @@ class Watch:
     async def _cancel(self, ref: TaskRef) -> bool:
         task = self.progress.pending_task(ref.task_id)
         if task is not None and task.support_cancel is False:
-            what = printable(task.task_action) or "its operation"
+            what = escape_control(task.task_action) or "its operation"
             self._reporter.say(f"not canceled: {ref}: {what} cannot be canceled, it continues to run")
             return False
         try:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.tasks import FINAL_STATUSES
 from ecs_waiter.errors import EcsWaiterError, TaskCanceledError, TaskError, TaskNotFoundError
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.models import Task, TaskStatus
 from ecs_waiter.polling.subscribers import Subscriber, attach, detach, notify_failed, subscribers_of
-from ecs_waiter.printable import printable
 from ecs_waiter.slices import in_slices
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Notifier:
             self.error(entry, TaskCanceledError(task))
         else:
             if is_new and _tasks_log.isEnabledFor(logging.DEBUG):
-                word = printable(status)
+                word = escape_control(status)
                 fields = {"region_id": self._region_id, "task_id": entry.task_id, "task_status": word}
                 _tasks_log.debug("task %s in %s: %s", entry.task_id, self._region_id, word, extra=fields)
             entry.see(status, task.task_action[:_LONGEST_ACTION])
@@ -208,9 +208,9 @@ def _log_ended(region_id: str, task_id: str, outcome: str, task: Task | None) ->
         "region_id": region_id,
         "task_id": task_id,
         "outcome": outcome,
-        "task_status": None if task is None else printable(task.task_status),
-        "task_action": None if task is None else printable(task.task_action),
-        "resource_id": None if task is None else printable(task.resource_id),
+        "task_status": None if task is None else escape_control(task.task_status),
+        "task_action": None if task is None else escape_control(task.task_action),
+        "resource_id": None if task is None else escape_control(task.resource_id),
     }
     _tasks_log.info("task %s in %s: %s", task_id, region_id, outcome, extra=fields)
 
@@ -229,8 +229,8 @@ class UnknownStatuses:
         self._logged.add(word)
         _log.warning(
             "unknown status %r for task %s in %s; still polling%s",
-            printable(word)[:100],
-            printable(task.task_id),
+            escape_control(word)[:100],
+            escape_control(task.task_id),
             task.region_id,
             "; further unknown words are not logged" if len(self._logged) == _MOST_UNKNOWN else "",
         )

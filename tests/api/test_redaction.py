@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ecs_waiter.api import redaction
 from ecs_waiter.api.redaction import Redactor
-from ecs_waiter.printable import printable
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.slices import at_once
 
 
@@ -116,7 +116,7 @@ def test_one_secret_within_the_other() -> None:
 @given(text=st.text(max_size=3000))
 def test_printable(text: str) -> None:
     """A shown text is one line, printable anywhere, and of limited length."""
-    shown = printable(text)
+    shown = escape_control(text)
     assert len(shown) <= 1000
     assert len(shown.splitlines()) <= 1
     shown.encode()

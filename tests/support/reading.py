@@ -18,8 +18,8 @@ from ecs_waiter.api.signing import Signer
 from ecs_waiter.api.tasks import detail_of, page_of, poll_answer
 from ecs_waiter.api.transport import ApiResponse, read_reply
 from ecs_waiter.errors import ServiceUnavailableError
+from ecs_waiter.escaping import escape_control
 from ecs_waiter.polling.schedule import PollSchedule
-from ecs_waiter.printable import printable
 from ecs_waiter.slices import at_once
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _check_task(task: Task) -> None:
 def _check_error(error: EcsWaiterError) -> None:
     """An error can be printed anywhere, on one line, and tells no secret."""
     told = str(error)
-    assert printable(told)[:900] == told[:900]
+    assert escape_control(told)[:900] == told[:900]
     assert SECRET not in told
     assert TOKEN not in told
     told.encode()

@@ -7,13 +7,13 @@ plain space, and code points that are private or not assigned.
 
 from __future__ import annotations
 
-__all__ = ["LONGEST_TEXT", "printable"]
+__all__ = ["LONGEST_TEXT", "escape_control"]
 
 LONGEST_TEXT = 1000
 """Characters of a text that a message shows at most."""
 
 
-def printable(text: str) -> str:
+def escape_control(text: str) -> str:
     """Return `text` on one line, with all other characters escaped, and cut to `LONGEST_TEXT` characters."""
     shown = text[: LONGEST_TEXT + 1]
     if not shown.isprintable():

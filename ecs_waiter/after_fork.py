@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["in_forked_child"]
+__all__ = ["after_fork"]
 
 
-def in_forked_child(forget: Callable[[], None]) -> None:
+def after_fork(forget: Callable[[], None]) -> None:
     """Call `forget` in every child that this process forks. Some systems, such as Windows, do not fork."""
     register = getattr(os, "register_at_fork", None)
     if register is not None:
