@@ -27,7 +27,7 @@ PLACES = [
     "ecs_waiter.polling.schedule.PollSchedule.take",
     "ecs_waiter.polling.schedule.PollSchedule.wake_at",
     "ecs_waiter.polling.schedule.PollSchedule.answer",
-    "ecs_waiter.polling.schedule.PollSchedule.abandon",
+    "ecs_waiter.polling.schedule.PollSchedule.end_call",
     "ecs_waiter.polling.poller.RegionPoller._apply",
     "ecs_waiter.polling.notifier.Notifier.changed",
     "ecs_waiter.polling.failure_details.FailureDetails.add",

@@ -50,7 +50,7 @@ class Outage:
         """Whether the whole budget is used up."""
         return now >= self.ends - TICK
 
-    def healthy(self, now: float) -> float:
+    def healthy_time(self, now: float) -> float:
         """The time on a clock that stops during outages."""
         return now - self._lost
 

@@ -46,7 +46,7 @@ __all__ = ["RegionPoller"]
 
 _log = logging.getLogger("ecs_waiter.polling")
 
-_SLOW = 5.0
+_SLOW_CALL = 5.0
 """Seconds after which a call under way is given as the reason of a timeout, if the region has answered before."""
 
 
@@ -81,7 +81,7 @@ class RegionPoller:
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
         self._alarm: asyncio.Future[None] | None = None
-        self._failures = 0
+        self._region_failures = 0
         self._is_closed = False
         self.polls = 0
         self.retried = 0
@@ -119,7 +119,7 @@ class RegionPoller:
         if self.fault is not None or not self._schedule.in_flight:
             return self.fault
         seconds = self._clock.time() - self._schedule.oldest_call()
-        if self._has_answered and seconds < _SLOW:
+        if self._has_answered and seconds < _SLOW_CALL:
             return None
         return ServiceUnavailableError(None, f"no answer for {seconds:.3g} s so far", region_id=self._region_id)
 
@@ -306,7 +306,7 @@ class RegionPoller:
         if asyncio.get_running_loop().time() - granted_at > GAP:
             # The loop was stopped since, and the limiter counts the call to the time before.
             await self._limiter.pace(Priority.POLL)
-        self._tried_at, failures_before = batch.asked_at, self._failures
+        self._tried_at, failures_before = batch.asked_at, self._region_failures
         self.polls += 1
         try:
             try:
@@ -317,9 +317,9 @@ class RegionPoller:
                     self._observer.served(one for entry in batch.entries for one in subscribers_of(entry))
             self._apply(batch, answer, self._clock.time())
         except ApiError as error:
-            if self._failures > failures_before:
+            if self._region_failures > failures_before:
                 # The region failed meanwhile: this says nothing about IDs that came since.
-                self._schedule.returned(batch, self._clock.time())
+                self._schedule.ask_again(batch, self._clock.time())
             else:
                 self._apply_fault(batch, error, self._clock.time())
         except EcsWaiterError as error:
@@ -328,7 +328,7 @@ class RegionPoller:
     def _on_poll_done(self, batch: Batch, single_polls: SinglePolls, _task: object) -> None:
         try:
             self._limiter.release(Priority.POLL)
-            self._schedule.abandon(batch, self._clock.time())
+            self._schedule.end_call(batch, self._clock.time())
             self._end_single_polls(batch, single_polls)
         except Exception as error:  # noqa: BLE001 - the loop would only log it
             self._die(error)
@@ -408,7 +408,7 @@ class RegionPoller:
 
     def _fail_region(self, error: EcsWaiterError) -> None:
         """End all waits of the region with one error."""
-        self._failures += 1
+        self._region_failures += 1
         self._errors.end_outage()
         self._notifier.all_failed(self._schedule.clear(), error)
         self._single_polls.end_all()

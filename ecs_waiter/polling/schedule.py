@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PollResult", "PollSchedule"]
 
-_SLOW = 5.0
+_SLOW_PROBE = 5.0
 """Seconds after which a call under way no longer keeps a silent region from being asked again."""
 
 
@@ -102,7 +102,7 @@ class PollSchedule:
                     self.renotify(entry)
                 known[task_id] = entry
             entries.append(entry)
-        self._queue.add_new(new, now=now, answered=self._outage.healthy(now))
+        self._queue.add_new(new, now=now, answered=self._outage.healthy_time(now))
         return entries
 
     def renotify(self, entry: Entry) -> None:
@@ -152,7 +152,7 @@ class PollSchedule:
         due = max(min(due, self._outage.ends), self._outage.paused_until)
         if self._outage.is_silent and self._calls:
             # One call at a time, unless it takes long, can show whether the region answers again.
-            due = max(due, self._calls.oldest() + _SLOW)
+            due = max(due, self._calls.oldest() + _SLOW_PROBE)
         return due
 
     @property
@@ -223,7 +223,7 @@ class PollSchedule:
                 # Share equal timestamps: a float for each task would add 20 % memory.
                 entry.created_at = timestamps.setdefault(age, now - age)
             entry.see(status)
-        self._forget_landed(entry for entry in changed if answer.statuses[entry.task_id] in FINAL_STATUSES)
+        self._drop(entry for entry in changed if answer.statuses[entry.task_id] in FINAL_STATUSES)
         return going_on
 
     def _apply_absences(
@@ -235,7 +235,7 @@ class PollSchedule:
         if not over:
             return missing
         (result.gone if is_complete else result.unlisted).extend(over)
-        self._forget_landed(over)
+        self._drop(over)
         return [entry for entry in missing if entry.batch is not None]
 
     def _answered(self, batch: Batch, now: float) -> None:
@@ -251,7 +251,7 @@ class PollSchedule:
         """Whether the wait for a missing ID is over: absent for the grace, or counted but unlisted for the budget."""
         entry.absence = entry.absence or Absence(self._policy.not_found_grace, self._policy.outage_budget)
         # Only time between answers counts. An answer, however late it comes, shows the time when it was asked for.
-        asked_at = self._outage.healthy(batch.asked_at)
+        asked_at = self._outage.healthy_time(batch.asked_at)
         since_last = asked_at - batch.answered
         if not is_complete:
             return entry.absence.in_truncated_answer(asked_at, since_last, is_alone=batch.live == 1)
@@ -277,7 +277,7 @@ class PollSchedule:
 
     def _ask_apart(self, batch: Batch, entries: list[Entry], *, has_listed: bool, now: float) -> None:
         """Ask missing IDs in a call of their own; halve that call if it lists none of them either."""
-        own = Batch(entries, due=now, polls=batch.polls, answered=self._outage.healthy(now))
+        own = Batch(entries, due=now, polls=batch.polls, answered=self._outage.healthy_time(now))
         is_truncated = any(entry.absence is not None and entry.absence.truncated for entry in entries)
         if not is_truncated or len(batch.entries) == 1:
             own.exclusive = True
@@ -292,7 +292,7 @@ class PollSchedule:
         """Pace a batch that was answered: the strategy is asked once, for its youngest task."""
         batch.trouble = None
         batch.polls += 1
-        batch.answered = self._outage.healthy(now)
+        batch.answered = self._outage.healthy_time(now)
         if batch.youngest is None:
             batch.youngest = max(entry.created_at for entry in batch.entries)
         batch.due = now + ask(self._policy.wait, polls=batch.polls, age=max(0.0, now - batch.youngest))
@@ -306,7 +306,7 @@ class PollSchedule:
     def throttled(self, batch: Batch, *, retry_after: float | None, now: float) -> None:
         """The service wants fewer calls: the whole region pauses, and the batch is asked again as it is."""
         self._outage.throttled(batch.asked_at, now, retry_after)
-        self.returned(batch, now)
+        self.ask_again(batch, now)
 
     def fault(self, batch: Batch, *, now: float, retry_after: float | None = None) -> Decision:
         """A transient fault: the batch comes again later, in halves if it keeps failing; if all fails, all pause."""
@@ -324,7 +324,7 @@ class PollSchedule:
         self._calls.end(batch)
         if batch.live < asked:
             # The bad one may have left meanwhile.
-            self.returned(batch, now)
+            self.ask_again(batch, now)
             return Decision()
         is_only = batch.live == len(self._entries)
         decision = self._isolation.rejected(batch, error, now, is_only=is_only)
@@ -340,7 +340,7 @@ class PollSchedule:
         self._outage.answered(now)
         (entry,) = batch.entries
         if self._is_over(entry, batch, is_complete=True):
-            self._forget_landed([entry])
+            self._drop([entry])
             return [entry]
         batch.exclusive = True
         self._put_back(batch, now)
@@ -352,20 +352,20 @@ class PollSchedule:
             part.due = self._outage.retry_by(part.due, now)
             self._queue.push(part)
         if decision.culprit is not None:
-            self._forget_landed([decision.culprit])
+            self._drop([decision.culprit])
         return decision
 
-    def returned(self, batch: Batch, now: float) -> None:
+    def ask_again(self, batch: Batch, now: float) -> None:
         """The call says nothing about its IDs: ask again."""
         self._calls.end(batch)
         if batch.live:
             batch.due = now
             self._queue.push(batch)
 
-    def abandon(self, batch: Batch, now: float) -> None:
+    def end_call(self, batch: Batch, now: float) -> None:
         """The call is over. IDs that came while it was under way, and that it did not serve, are asked again."""
         if batch.in_flight:
-            self.returned(batch, now)
+            self.ask_again(batch, now)
         if self._poll_again:
             for entry in batch.entries:
                 if entry.task_id in self._poll_again:
@@ -382,7 +382,7 @@ class PollSchedule:
         """Calls under way."""
         return len(self._calls)
 
-    def _forget_landed(self, entries: Iterable[Entry]) -> None:
+    def _drop(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             del self._entries[entry.task_id]
             self._renotify.discard(entry.task_id)

@@ -154,7 +154,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         elif kind == "throttle":
             self.schedule.throttled(batch, retry_after=wait, now=self.now)
         else:
-            self.schedule.returned(batch, self.now)
+            self.schedule.ask_again(batch, self.now)
 
     @rule(
         batch=consumes(flights), code=st.sampled_from(["InvalidTaskId.NotFound", "InvalidParameter", "InvalidRegionId"])
@@ -191,7 +191,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         if not hasattr(self, "schedule"):
             return
         for batch in self.in_flight:
-            self.schedule.returned(batch, self.now)
+            self.schedule.ask_again(batch, self.now)
         unasked = set(self.waiting)
         for _ in range(2000):
             if not unasked:

@@ -61,7 +61,7 @@ def _lose_the_rest(self: Any, room: int) -> tuple[list[Any], list[Any]]:
 
 @_mutation
 def _lose_what_failed(self: Any, decision: Any, now: float) -> Any:
-    self._forget_landed([decision.culprit] if decision.culprit else [])
+    self._drop([decision.culprit] if decision.culprit else [])
     return decision
 
 
