@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module", autouse=True)
 def tasks(ecs: EcsEmulator) -> None:
     """What the service knows."""
-    ecs.add_task(task_id="t-running", region_id="us-west-1", duration=3600, resource_id="m-1")
+    ecs.add_task(task_id="t-running", region_id="us-west-1", duration=1e6, resource_id="m-1")
     ecs.add_task(task_id="t-done", region_id="us-west-1", task_action="ExportImage", resource_id="m-2")
     reason = ("ImageFormatMismatch", "no qcow2 image")
     ecs.add_task(task_id="t-failed", region_id="us-west-1", outcome="Failed", error=reason, resource_id="m-3")
