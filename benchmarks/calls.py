@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["measure", "usual_pace"]
 
 # No limit is in the way, for one that is would make calls fewer and answers late.
-_POLICY = PollPolicy(max_in_flight=100_000, max_calls_per_second=1e6)
+_POLICY = PollPolicy(wait=wait_proportional(), max_in_flight=100_000, max_calls_per_second=1e6)
 _COUNTS = (1, 10, 100, 150, 1_000, 10_000, 100_000)
 _SEEDS = {1: 20, 10: 10, 100: 3, 150: 3, 1_000: 3}
 _NOT_TOO_FEW = 1_000

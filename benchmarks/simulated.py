@@ -14,6 +14,7 @@ from support.crowds import REGION, Crowd
 from ecs_waiter import TaskStatus
 from ecs_waiter.api.tasks import PollAnswer
 from ecs_waiter.chance import CHANCE
+from ecs_waiter.polling.learning import history_of
 from ecs_waiter.testing.virtual_time import virtual_time
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Played", "play"]
 
+_ACTION = "ImportImage"
 _DATE = 1_767_225_600.0
 _RUNS, _ENDED = TaskStatus.PROCESSING, TaskStatus.FINISHED
 
@@ -59,19 +61,28 @@ class _Service(Crowd):
         for task_id in task_ids:
             ends, created = self._lives[task_id]
             status = _RUNS if ends > now else _ENDED
-            rows.append({"TaskId": task_id, "TaskStatus": status, "CreationTime": created})
+            rows.append({"TaskId": task_id, "TaskStatus": status, "TaskAction": _ACTION, "CreationTime": created})
             if status is _ENDED:
                 self.played.lateness[task_id] = now - ends
         return PollAnswer(region_id, rows, total_count=len(rows), date=_DATE + now)
 
 
-def play(policy: PollPolicy, lives: Sequence[Life], *, seed: int) -> Played:
-    """Wait for all these tasks, each from the moment it is asked for: one `wait` for those that come together."""
+def play(policy: PollPolicy, lives: Sequence[Life], *, seed: int, past: Sequence[float] = ()) -> Played:
+    """Wait for all these tasks, each from when it is asked for: one `wait` for those that come together.
+
+    Args:
+        policy: The policy.
+        lives: The tasks.
+        seed: Of the jitter.
+        past: Durations of tasks that finished before.
+    """
 
     async def run() -> Played:
         loop = asyncio.get_running_loop()
         began = loop.time()
         service = _Service(policy, lives)
+        if past:
+            history_of(loop).at((service.endpoint, "task", _ACTION)).add_past(past)
         with service.behind() as waiter:
             async with waiter, asyncio.TaskGroup() as callers:
                 for asked, together in groupby(lives, key=lambda life: life.asked):

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
         wait_for_tasks,
     )
     from ecs_waiter.models import OperationProgress, Task, TaskDetail, TaskPage, TaskStatus
-    from ecs_waiter.polling.policy import PollPolicy, wait_proportional
+    from ecs_waiter.polling.durations import Eta
+    from ecs_waiter.polling.policy import PollPolicy, wait_adaptive, wait_proportional
     from ecs_waiter.starting import StartedTask
     from ecs_waiter.wait import WaitEvent
     from ecs_waiter.waiter import TaskWaiter
@@ -45,6 +46,7 @@ __all__ = [
     "CredentialsProvider",
     "EcsClient",
     "EcsWaiterError",
+    "Eta",
     "OperationProgress",
     "PollPolicy",
     "ServiceUnavailableError",
@@ -70,6 +72,7 @@ __all__ = [
     "run",
     "start",
     "updates",
+    "wait_adaptive",
     "wait_for_task",
     "wait_for_tasks",
     "wait_proportional",
@@ -82,6 +85,7 @@ _HOMES = (
     "models",
     "api.credentials",
     "polling.policy",
+    "polling.durations",
     "wait",
     "starting",
     "api.client",

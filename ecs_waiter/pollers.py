@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ecs_waiter.arguments import WaitOptions
     from ecs_waiter.errors import EcsWaiterError
     from ecs_waiter.models import Task
+    from ecs_waiter.polling.durations import Eta
     from ecs_waiter.polling.policy import PollPolicy
     from ecs_waiter.starting import Start, StartedTask
     from ecs_waiter.stats import RegionStats, WaiterStats
@@ -109,6 +110,12 @@ class Pollers:
                 counters.retried += forgotten.retried
         return poller
 
+    def eta(self, region_id: str, task_id: str) -> Eta | None:
+        """Return the time left for a task; None if nobody waits for it, or too little is known."""
+        poller = self._by_region.get(region_id)
+        entry = None if poller is None else poller.find(task_id)
+        return None if poller is None or entry is None else poller.learner.eta(entry)
+
     # -- what is under way --------------------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -153,10 +160,16 @@ class Pollers:
             async for event in wait:
                 yield event
 
-    async def wait(self, targets: Targets, options: WaitOptions) -> Any:
+    async def wait(self, targets: Targets, options: WaitOptions, *, is_started: bool = False) -> Any:
         """Wait until all tasks have ended; return their outcomes, or raise for those that failed."""
         self.check_open()
-        wait = Wait(targets, options.timeout, wants_changes=options.on_update is not None, fail_fast=options.fail_fast)
+        wait = Wait(
+            targets,
+            options.timeout,
+            wants_changes=options.on_update is not None,
+            fail_fast=options.fail_fast,
+            is_started=is_started,
+        )
         async with self._joined(wait):
             async for event in wait:
                 if options.on_update is not None and event.task is not None:
@@ -212,7 +225,8 @@ class Pollers:
             return None
         left = None if options.timeout is None else max(0.0, options.timeout - (loop.time() - begun_at))
         try:
-            results = await self.wait(Targets([started.task_id], started.region_id), replace(options, timeout=left))
+            targets = Targets([started.task_id], started.region_id)
+            results = await self.wait(targets, replace(options, timeout=left), is_started=True)
         except BaseException as error:
             # Without the ID a caller could only search for the task, or start it twice.
             if started.task_id not in str(error):
@@ -250,7 +264,7 @@ class Pollers:
     async def _close(self, ending: list[asyncio.Task[Any]]) -> None:
         # First what is known: a failed task is reported as failed wherever it is waited for.
         for poller in tuple(self._by_region.values()):
-            await poller.report_failures()
+            await poller.details.aclose()
         await in_slices(tuple(self._waits), _close_waits)
         await in_slices(tuple(self._futures), _cancel_futures)
         await asyncio.gather(*ending, return_exceptions=True)

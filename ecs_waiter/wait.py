@@ -73,6 +73,7 @@ class Wait:
         needs_detail: Whether a failure is reported when its reason is known.
         keeps_outcomes: Whether outcomes and last states are kept for the results and the errors.
         fail_fast: Whether the first failure ends the wait.
+        is_started: Whether the tasks were started right now.
 
     Attributes:
         outcomes: ID -> outcome of each task that has ended; in the order asked after `conclude`.
@@ -90,6 +91,7 @@ class Wait:
         needs_detail: bool = True,
         keeps_outcomes: bool = True,
         fail_fast: bool = False,
+        is_started: bool = False,
     ) -> None:
         self._loop = running_loop()
         self._timeout = checked_timeout(timeout)
@@ -101,6 +103,7 @@ class Wait:
         self._wants_outcomes = wants_outcomes
         self._keeps_outcomes = keeps_outcomes
         self._fail_fast = fail_fast
+        self._is_started = is_started
         self.outcomes: dict[str, Outcome] = {}
         self.pending = len(targets)
         self.failures: Counter[str] = Counter()
@@ -219,7 +222,7 @@ class Wait:
         if self._is_closed or self._is_sealed:
             return
         poller = self._poller(region_id)
-        poller.add(task_ids, self)
+        poller.add(task_ids, self, is_started=self._is_started)
         if self._is_last_poll:
             self._polls.append(poller.poll_once(task_ids, self))
 
@@ -337,7 +340,7 @@ class Wait:
         """The pending tasks that have failed, while their reasons are being looked up."""
         for region_id, task_ids in self.targets.regions.items() if self.pending else ():
             poller = self._poller(region_id)
-            for task in poller.known_failures(task_ids, self):
+            for task in poller.details.known_failures(task_ids, self):
                 yield poller, task
 
     def _report_failures(self, failures: list[tuple[RegionPoller, Task]]) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ecs_waiter.errors import EcsWaiterError
     from ecs_waiter.ids import TaskIds
     from ecs_waiter.models import Task
+    from ecs_waiter.polling.durations import Eta
     from ecs_waiter.polling.policy import PollPolicy
     from ecs_waiter.stats import WaiterStats
 
@@ -94,6 +95,21 @@ class TaskWaiter:
     def stats(self) -> WaiterStats:
         """What was done so far, by region."""
         return self.pollers.stats()
+
+    def eta(self, task_id: str, *, region_id: str | None = None) -> Eta | None:
+        """Return the time left for a task, in seconds from now.
+
+        It is derived from how long at least ten tasks of the same operation took that finished, and assumes that the
+        past repeats. The policy's `history` says from which tasks that is learned.
+
+        Returns:
+            None if nobody waits for the task, if it has not been seen yet, or if too little is known.
+
+        Raises:
+            TypeError: The ID or the region is not a string.
+            ValueError: The ID or the region is invalid, or no region is known.
+        """
+        return self.pollers.eta(resolve_region(region_id, self._region_id), check_task_id(task_id))
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 

@@ -83,16 +83,16 @@ async def test_no_wait_leaves_others_their_turn(virtual_ecs: EcsEmulator) -> Non
 
 
 async def test_proportional_to_age(virtual_ecs: EcsEmulator) -> None:
-    """The default pace is 5 % of the age between 2 and 30 s, 10 % of jitter, so that lateness stays in proportion."""
+    """Alone, a task is polled after 15 % of its age by default, between 3 and 30 s, with 10 % of jitter."""
     task_id = virtual_ecs.add_task(duration=3000)
     await wait_for_task(task_id)
     seen = times(virtual_ecs)
     gaps = [(at, later - at) for at, later in pairwise(seen)]
     for at, gap in gaps:
-        pace = min(max(0.05 * at, 2), 30)
-        assert max(2, pace * 0.9) - 0.1 <= gap <= min(30, pace * 1.1) + 0.1
-    late = [gap for at, gap in gaps if at > 700]
-    assert len({round(gap, 3) for gap in late}) > len(late) / 2
+        pace = min(max(0.15 * at, 3), 30)
+        assert max(3, pace * 0.9) - 0.1 <= gap <= min(30, pace * 1.1) + 0.1
+    late = [gap for at, gap in gaps if at > 400]
+    assert len({round(gap, 3) for gap in late}) > len(late) / 3  # at the longest pause jitter only shortens
 
 
 async def test_a_restarted_waiter_is_at_the_right_pace(virtual_ecs: EcsEmulator) -> None:
@@ -110,7 +110,7 @@ async def test_age_is_by_the_services_clock(virtual_ecs: EcsEmulator) -> None:
     virtual_ecs.inject("clock", offset=86_400)
     task_id = virtual_ecs.add_task(duration=1e9)
     await failure(WaitTimeoutError, wait_for_task(task_id, timeout=30))
-    assert all(later - at <= 2.3 for at, later in pairwise(times(virtual_ecs)))
+    assert all(later - at <= 5.5 for at, later in pairwise(times(virtual_ecs)))
 
 
 async def test_what_the_strategy_is_told(virtual_ecs: EcsEmulator) -> None:

@@ -15,7 +15,15 @@ import pytest
 import ecs_waiter
 import ecs_waiter.blocking
 import ecs_waiter.emulator
-from ecs_waiter import Credentials, EcsClient, PollPolicy, StaticCredentials, TaskWaiter, wait_proportional
+from ecs_waiter import (
+    Credentials,
+    EcsClient,
+    PollPolicy,
+    StaticCredentials,
+    TaskWaiter,
+    wait_adaptive,
+    wait_proportional,
+)
 from ecs_waiter.emulator import EcsEmulator
 
 NAMES = [
@@ -25,6 +33,7 @@ NAMES = [
     "CredentialsProvider",
     "EcsClient",
     "EcsWaiterError",
+    "Eta",
     "OperationProgress",
     "PollPolicy",
     "ServiceUnavailableError",
@@ -50,6 +59,7 @@ NAMES = [
     "run",
     "start",
     "updates",
+    "wait_adaptive",
     "wait_for_task",
     "wait_for_tasks",
     "wait_proportional",
@@ -146,8 +156,9 @@ def test_all_is_true_everywhere() -> None:
         (EcsClient.iter_tasks, [], {*FILTERS, "region_id"}),
         (EcsClient.cancel_task, ["task_id"], {"region_id"}),
         (EcsClient.call, ["action"], {"region_id", "params"}),
-        (PollPolicy, [], {"wait", "not_found_grace", "outage_budget", "max_in_flight", "max_calls_per_second",
+        (PollPolicy, [], {"wait", "history", "not_found_grace", "outage_budget", "max_in_flight", "max_calls_per_second",
                           "call_timeout"}),
+        (wait_adaptive, ["share", "min", "max", "first", "crowd", "jitter"], set()),
         (wait_proportional, ["factor", "min", "max", "jitter"], set()),
         (Credentials, ["access_key_id", "access_key_secret", "security_token"], set()),
         (StaticCredentials, ["access_key_id", "access_key_secret", "security_token"], set()),

@@ -89,9 +89,10 @@ def test_blocking_functions(name: str) -> None:
 
 
 def test_other_methods() -> None:
-    """`wait` is `wait_for_tasks`; `submit` takes a region."""
+    """`wait` is `wait_for_tasks`; `submit` and `eta` take a region."""
     assert TaskWaiter.wait is TaskWaiter.wait_for_tasks
     _check(TaskWaiter.submit, "task_id", ["region_id"], "asyncio.Future[Task]")
+    _check(TaskWaiter.eta, "task_id", ["region_id"], "Eta | None")
 
 
 def test_all_of_them() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tenacity import wait_fixed
 
-from ecs_waiter.polling.policy import PollPolicy, WaitStrategy, wait_proportional
+from ecs_waiter.polling.policy import PollPolicy, WaitStrategy, wait_adaptive, wait_proportional
 
 __all__ = ["PolicyArgument", "policy_from_numbers", "policy_to_numbers"]
 
@@ -16,7 +16,8 @@ PolicyArgument = PollPolicy | Mapping[str, Any] | None
 """What operators take: a PollPolicy, its numbers, or None for the default."""
 
 _NAMES = frozenset(field.name for field in fields(PollPolicy))
-_WAIT_NAMES = frozenset(field.name for field in fields(wait_proportional))
+_ADAPTIVE_NAMES = frozenset(field.name for field in fields(wait_adaptive))
+_PROPORTIONAL_NAMES = frozenset(field.name for field in fields(wait_proportional))
 
 
 def policy_to_numbers(policy: PolicyArgument) -> dict[str, Any] | None:
@@ -32,7 +33,7 @@ def policy_to_numbers(policy: PolicyArgument) -> dict[str, Any] | None:
     if not isinstance(checked, PollPolicy):
         raise TypeError(f"policy takes a PollPolicy or its numbers, not {type(checked).__name__}")
     numbers = {name: getattr(checked, name) for name in sorted(_NAMES - {"wait"})}
-    return {**numbers, "wait": asdict(_proportional(checked.wait))}
+    return {**numbers, "wait": asdict(_in_numbers(checked.wait))}
 
 
 def policy_from_numbers(numbers: Mapping[str, Any] | None) -> PollPolicy | None:
@@ -46,7 +47,10 @@ def policy_from_numbers(numbers: Mapping[str, Any] | None) -> PollPolicy | None:
         return None
     values = dict(_known("policy", numbers, _NAMES))
     if isinstance(wait := values.get("wait"), Mapping):
-        values["wait"] = wait_proportional(**_known("wait", wait, _WAIT_NAMES))
+        if set(wait) <= _ADAPTIVE_NAMES:
+            values["wait"] = wait_adaptive(**wait)
+        else:
+            values["wait"] = wait_proportional(**_known("wait", wait, _PROPORTIONAL_NAMES))
     return PollPolicy(**values)
 
 
@@ -58,13 +62,13 @@ def _known(what: str, numbers: object, names: frozenset[str]) -> Mapping[str, An
     return numbers
 
 
-def _proportional(wait: WaitStrategy) -> wait_proportional:
+def _in_numbers(wait: WaitStrategy) -> wait_adaptive | wait_proportional:
     """Return a strategy that consists of numbers, because a trigger cannot carry code."""
-    if type(wait) is wait_proportional:
+    if type(wait) is wait_adaptive or type(wait) is wait_proportional:
         return wait
     if type(wait) is wait_fixed:
         return wait_proportional(factor=0, min=wait.wait_fixed, max=wait.wait_fixed, jitter=0)
     raise ValueError(
         f"a policy is passed to the trigger as plain numbers, and {type(wait).__name__} is code:"
-        " use wait_proportional(factor, min, max, jitter) or tenacity.wait_fixed(seconds)"
+        " use wait_adaptive(...), wait_proportional(...) or tenacity.wait_fixed(seconds)"
     )

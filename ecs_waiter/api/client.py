@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import aiohttp
@@ -20,7 +21,7 @@ from ecs_waiter.api.proxies import Proxies, check_trust_env
 from ecs_waiter.api.quotas import quotas_of
 from ecs_waiter.api.retry import Attempts, retry
 from ecs_waiter.api.signing import canonical_query, flatten
-from ecs_waiter.api.tasks import PollAnswer, detail_of, filters, page_of, page_query, poll_answer, poll_query, tasks_in
+from ecs_waiter.api.tasks import check_page, detail_of, filters, page_of, page_query, poll_answer, poll_query, tasks_in
 from ecs_waiter.api.transport import Transport
 from ecs_waiter.errors import ApiError
 from ecs_waiter.ids import MAX_BATCH, check_region, check_task_id, resolve_region
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ecs_waiter.api.credentials import CredentialsProvider
+    from ecs_waiter.api.tasks import PollAnswer
     from ecs_waiter.api.transport import ApiResponse, Attempt, Counters
     from ecs_waiter.models import Task, TaskDetail, TaskPage
 
@@ -120,6 +122,11 @@ class EcsClient:
             limiter.retire()
         await self._transport.aclose()
 
+    @property
+    def endpoint(self) -> str | None:
+        """The base URL of every region, if there is one."""
+        return self._endpoint
+
     def limiter(self, region_id: str, operation: str = _POLL) -> RegionLimiter:
         """Return the limiter of an operation's calls to a region; by default that of the polls.
 
@@ -203,14 +210,19 @@ class EcsClient:
             end_time=end_time,
             resource_ids=resource_ids,
         )
-        asked = params["TaskIds"].count(",") + 1 if "TaskIds" in params else MAX_BATCH
-        size = _checked("page_size", asked if page_size is None else page_size, MAX_BATCH)
-        number = _checked("page_number", page_number, 2**31 - 1)
+        return await self._page(region, params, *check_page(params, page_number, page_size))
 
-        def page(response: ApiResponse) -> TaskPage:
-            return page_of(region, response, page_number=number, page_size=size)
+    async def finished_tasks(self, region_id: str, task_action: str, start_time: datetime) -> TaskPage:
+        """Return a page of tasks created since then that have finished. All other calls go before this one."""
+        params = filters(task_action=task_action, task_status="Finished", start_time=start_time)
+        return await self._page(region_id, params, 1, MAX_BATCH, Priority.LOOKUP)
 
-        return await self._call(region, "DescribeTasks", page_query(region, params, number=number, size=size), page)
+    async def _page(
+        self, region: str, params: Mapping[str, str], number: int, size: int, priority: Priority = Priority.CALL
+    ) -> TaskPage:
+        page = partial(page_of, region, page_number=number, page_size=size)
+        query = page_query(region, params, number=number, size=size)
+        return await self._call(region, "DescribeTasks", query, page, priority=priority)
 
     def iter_tasks(  # noqa: PLR0913 - the operation's parameters
         self,
@@ -264,10 +276,8 @@ class EcsClient:
                 raise
 
     async def _is_canceled(self, region: str, task_id: str) -> bool:
-        statuses = [
-            task.task_status for task in (await self.describe_tasks(task_ids=[task_id], region_id=region)).tasks
-        ]
-        return any(isinstance(status, TaskStatus) and status.is_canceled for status in statuses)
+        page = await self.describe_tasks(task_ids=[task_id], region_id=region)
+        return any(isinstance(task.task_status, TaskStatus) and task.task_status.is_canceled for task in page.tasks)
 
     async def call(
         self, action: str, *, region_id: str | None = None, params: Mapping[str, Any] | None = None
@@ -348,7 +358,6 @@ class EcsClient:
     ) -> T:
         """Repeat a call while its errors are transient, those that `read` raises included."""
         running_loop()  # raises if asyncio does not run
-        counters = self.counters(region)
         clock = RunningClock()
         noted = attempts or Attempts()
 
@@ -373,7 +382,7 @@ class EcsClient:
             raise ApiError(None, f"polls needed the place of {action} {_LOOKUP_TRIES} times: raise max_in_flight")
 
         def on_retry() -> None:
-            counters.retried += 1
+            self.counters(region).retried += 1
 
         self._calling[region] += 1
         try:
@@ -402,14 +411,6 @@ def _in_region(region_id: str) -> Iterator[None]:
     except ApiError as error:
         error.in_region(region_id)
         raise
-
-
-def _checked(name: str, value: object, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} takes a whole number, not {type(value).__name__}")
-    if not 1 <= value <= most:
-        raise ValueError(f"{name} takes 1 to {most}, not {value}")
-    return value
 
 
 def _data(response: ApiResponse) -> dict[str, Any]:

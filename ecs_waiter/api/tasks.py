@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ecs_waiter.api.signing import canonical_query
 from ecs_waiter.errors import ServiceUnavailableError
 from ecs_waiter.escaping import escape_control
-from ecs_waiter.ids import check_task_ids, several
+from ecs_waiter.ids import MAX_BATCH, check_task_ids, several
 from ecs_waiter.models import Task, TaskDetail, TaskPage, TaskStatus
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FINAL_STATUSES",
     "PollAnswer",
+    "check_page",
     "detail_of",
     "filters",
     "page_of",
@@ -37,6 +38,7 @@ _MAX_ROWS = 10_000
 """Rows of one answer. A page has at most a hundred; reading a flood of them would block the event loop."""
 
 _MAX_RESOURCES = 100
+_MINUTE = 60.0
 # `Task.model_validate` takes a third longer.
 _validate: Callable[[object], Task] = Task.__pydantic_validator__.validate_python
 
@@ -110,9 +112,25 @@ class PollAnswer:
         return task
 
     def age_of(self, task_id: str) -> float | None:
-        """Return the seconds since a task's creation by the service's clock; None if the answer does not say."""
+        """Return the seconds since a task's creation by the service's clock; None if the answer does not say.
+
+        A time by the minute, as in the documentation (``2020-11-24T12:50Z``), counts as the end of that minute, which
+        may still be ahead.
+        """
         created = self.task(task_id).creation_time
-        return None if created is None or self.date is None else max(0.0, self.date - created.timestamp())
+        if created is None or self.date is None:
+            return None
+        is_by_minute = str(self._rows[task_id].get("CreationTime")).count(":") == 1
+        return self.date - created.timestamp() - (_MINUTE if is_by_minute else 0)
+
+    def finished_ago(self, task_id: str) -> tuple[float, float] | None:
+        """Return how many seconds ago a task finished by the service's clock, at most and at least, if it says."""
+        finished = self.task(task_id).finished_time
+        if finished is None or self.date is None:
+            return None
+        seconds = self.date - finished.timestamp()
+        is_by_the_minute = str(self._rows[task_id].get("FinishedTime")).count(":") == 1
+        return seconds + 1, seconds - (60 if is_by_the_minute else 1)
 
 
 # -- queries ----------------------------------------------------------------------------------------------------------
@@ -124,6 +142,26 @@ def poll_query(region_id: str, task_ids: tuple[str, ...]) -> str:
     return page_query(region_id, {"TaskIds": ",".join(sorted(task_ids))}, number=1, size=len(task_ids))
 
 
+def check_page(params: Mapping[str, str], number: object, size: object) -> tuple[int, int]:
+    """Return the number and the size of a page; by default its size is the number of the IDs, or 100.
+
+    Raises:
+        TypeError: One of them is not a whole number.
+        ValueError: One of them is out of range.
+    """
+    asked = params["TaskIds"].count(",") + 1 if "TaskIds" in params else MAX_BATCH
+    size = _whole("page_size", asked if size is None else size, MAX_BATCH)
+    return _whole("page_number", number, 2**31 - 1), size
+
+
+def _whole(name: str, value: object, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} takes a whole number, not {type(value).__name__}")
+    if not 1 <= value <= most:
+        raise ValueError(f"{name} takes 1 to {most}, not {value}")
+    return value
+
+
 def page_query(region_id: str, params: Mapping[str, str], *, number: int, size: int) -> str:
     """Return the query for one page of tasks."""
     return canonical_query({**params, "PageNumber": str(number), "PageSize": str(size), "RegionId": region_id})
@@ -131,12 +169,12 @@ def page_query(region_id: str, params: Mapping[str, str], *, number: int, size: 
 
 def filters(  # noqa: PLR0913 - the operation's parameters
     *,
-    task_ids: Iterable[str] | None,
-    task_action: str | None,
-    task_status: str | None,
-    start_time: datetime | None,
-    end_time: datetime | None,
-    resource_ids: Iterable[str] | None,
+    task_ids: Iterable[str] | None = None,
+    task_action: str | None = None,
+    task_status: str | None = None,
+    start_time: datetime | None = None,
+    end_time: datetime | None = None,
+    resource_ids: Iterable[str] | None = None,
 ) -> dict[str, str]:
     """Return the parameters that select tasks; None is left out.
 

@@ -101,8 +101,12 @@ class Batch:
     Attributes:
         entries: Its IDs, sorted, so that requests are deterministic; those that left since are still among them.
         live: How many have not left.
-        due: When to ask.
+        due: When to ask; the latest time if the batch is paced in company.
+        by: When to ask at the latest, whatever the pace: at once, or when a grace ends.
+        rank: The order in which batches of the queue are asked.
+        weight: The mean of 1/pause² over its tasks, if they are paced in company.
         asked_at: When it was asked the last time.
+        paced_at: When the pause of its tasks began.
         polls: How often it was asked.
         answered: When it last had a good answer, on the clock that stops during outages.
         youngest: When its youngest task was created; None until that is computed again.
@@ -111,13 +115,15 @@ class Batch:
         trouble: What went wrong since its last good answer; None if nothing did.
     """
 
-    __slots__ = ("answered", "asked_at", "due", "entries", "exclusive", "in_flight", "live", "polls", "trouble",
-                 "youngest")  # fmt: skip
+    __slots__ = ("answered", "asked_at", "by", "due", "entries", "exclusive", "in_flight", "live", "paced_at", "polls",
+                 "rank", "trouble", "weight", "youngest")  # fmt: skip
 
     def __init__(self, entries: list[Entry], *, due: float, polls: int = 0, answered: float = -math.inf) -> None:
         self.entries = sorted(entries, key=_by_id)
         self.live = len(entries)
-        self.due = self.asked_at = due
+        self.due = self.rank = self.asked_at = self.paced_at = due
+        self.by = math.inf
+        self.weight = 0.0
         self.polls = polls
         self.answered = answered
         self.youngest: float | None = None
@@ -160,7 +166,8 @@ class Batch:
     def part(self, entries: list[Entry]) -> Batch:
         """Move some of its entries to a batch of their own, with the same history."""
         part = Batch(entries, due=self.due, polls=self.polls, answered=self.answered)
-        part.asked_at = self.asked_at
+        part.asked_at, part.paced_at = self.asked_at, self.paced_at
+        part.rank, part.weight, part.by = self.rank, self.weight, self.by
         part.trouble = None if self.trouble is None else replace(self.trouble)
         self.live -= len(entries)
         return part
@@ -171,7 +178,7 @@ class Batch:
         return [self.part(self.entries[:middle]), self.part(self.entries[middle:])]
 
     def __lt__(self, other: Batch) -> bool:
-        return self.due < other.due
+        return self.rank < other.rank
 
     def __repr__(self) -> str:
         kind = "exclusive, " if self.exclusive else ""

@@ -28,7 +28,6 @@ __all__ = ["Notifier", "UnknownStatuses"]
 _FINISHED, _FAILED = TaskStatus.FINISHED, TaskStatus.FAILED
 _MOST_KEPT = 500
 """Tasks of a region that are kept with all fields: those that changed last. Of others, status and action are kept."""
-_LONGEST_ACTION = 100
 _MOST_UNKNOWN = 20
 
 _log = logging.getLogger("ecs_waiter")
@@ -115,8 +114,12 @@ class Notifier:
 
     # -- reports ------------------------------------------------------------------------------------------------------
 
-    def changed(self, changes: Iterable[tuple[Entry, Task, bool]]) -> None:
-        """Report tasks, each with whether its status is new; one that is not new only to late subscribers."""
+    def changed(self, changes: Iterable[tuple[Entry, Task, bool]]) -> list[tuple[Entry, Task]]:
+        """Report tasks, each with whether its status is new; one that is not new only to late subscribers.
+
+        Returns:
+            Those that have finished.
+        """
         finished: list[tuple[Entry, Task]] = []
         others: list[tuple[Entry, Task, bool]] = []
         by_subscriber: defaultdict[Subscriber, list[Task]] = defaultdict(list)
@@ -135,6 +138,7 @@ class Notifier:
             self._note_ended("finished", finished)
         for entry, task, is_new in others:
             self._report_other(entry, task, is_new=is_new)
+        return finished
 
     def gone(self, entry: Entry) -> None:
         """Report that a task's grace is over: the region does not know it."""
@@ -181,7 +185,6 @@ class Notifier:
                 word = escape_control(status)
                 fields = {"region_id": self._region_id, "task_id": entry.task_id, "task_status": word}
                 _tasks_log.debug("task %s in %s: %s", entry.task_id, self._region_id, word, extra=fields)
-            entry.see(status, task.task_action[:_LONGEST_ACTION])
             self._last_seen[entry.task_id] = vars(task)
             self._last_seen.move_to_end(entry.task_id)
             if len(self._last_seen) > _MOST_KEPT:

@@ -32,6 +32,7 @@ class Outage:
         self._since: float | None = None
         self._lost = 0.0
         self.paused_until = -math.inf
+        self.ended_at = -math.inf
 
     def __repr__(self) -> str:
         return f"Outage({self._faults} faults since {self._since}, paused until {self.paused_until:g})"
@@ -74,6 +75,7 @@ class Outage:
         if self._since is None:
             return
         self._lost += max(0.0, now - self._since)
+        self.ended_at = now
         if self.is_silent:
             self.paused_until = -math.inf
         self._since = None

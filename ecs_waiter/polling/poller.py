@@ -21,6 +21,7 @@ from ecs_waiter.errors import (
     ThrottledError,
 )
 from ecs_waiter.polling.failure_details import FailureDetails
+from ecs_waiter.polling.learning import DurationLearner
 from ecs_waiter.polling.notifier import Notifier
 from ecs_waiter.polling.outage import TICK
 from ecs_waiter.polling.region_errors import RegionErrors
@@ -30,13 +31,13 @@ from ecs_waiter.polling.subscribers import notify_failed, subscribers_of
 from ecs_waiter.running_clock import GAP, RunningClock
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import Coroutine, Iterable
 
     from ecs_waiter.api.client import EcsClient
     from ecs_waiter.api.limiter import RegionLimiter
     from ecs_waiter.api.tasks import PollAnswer
     from ecs_waiter.models import Task
-    from ecs_waiter.polling.batch import Batch
+    from ecs_waiter.polling.batch import Batch, Entry
     from ecs_waiter.polling.isolation import Decision
     from ecs_waiter.polling.notifier import UnknownStatuses
     from ecs_waiter.polling.policy import PollPolicy
@@ -56,6 +57,8 @@ class RegionPoller:
     Attributes:
         polls: Polls that were sent.
         retried: Polls that had a transient fault and were retried.
+        details: The tasks that are known to have failed, and whose details are being looked up.
+        learner: What is known about the time left of tasks.
     """
 
     def __init__(
@@ -71,20 +74,19 @@ class RegionPoller:
         self._policy = policy
         self._observer = observer
         self._clock = RunningClock()
-        self._schedule = PollSchedule(policy, backoff)
-        self._details = FailureDetails(region_id, client, self._spawn, self._clock, observer)
-        self._notifier = Notifier(region_id, self._details, self._clock, unknown_statuses, observer)
+        self.learner = DurationLearner(region_id, client, policy, self._spawn, self._clock)
+        self._schedule = PollSchedule(policy, backoff, self.learner.pause)
+        self.details = FailureDetails(region_id, client, self._spawn, self._clock, observer)
+        self._notifier = Notifier(region_id, self.details, self._clock, unknown_statuses, observer)
         self._single_polls = SinglePolls()
         self._errors = RegionErrors(region_id, policy.outage_budget)
-        self._has_answered = False
         self._tried_at = -math.inf
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
         self._alarm: asyncio.Future[None] | None = None
         self._region_failures = 0
-        self._is_closed = False
-        self.polls = 0
-        self.retried = 0
+        self._has_answered = self._is_closed = False
+        self.polls = self.retried = 0
 
     def __repr__(self) -> str:
         return f"RegionPoller({self._region_id!r}, {self._schedule!r})"
@@ -102,7 +104,7 @@ class RegionPoller:
     @property
     def waiting(self) -> int:
         """IDs that are waited for."""
-        return len(self._schedule) + len(self._details)
+        return len(self._schedule) + len(self.details)
 
     @property
     def settled(self) -> int:
@@ -116,9 +118,9 @@ class RegionPoller:
 
     def fault_at_deadline(self) -> ApiError | None:
         """Why the region does not answer: the last fault, or a call that has been under way for long."""
-        if self.fault is not None or not self._schedule.in_flight:
+        if self.fault is not None or not self._schedule.calls:
             return self.fault
-        seconds = self._clock.time() - self._schedule.oldest_call()
+        seconds = self._clock.time() - self._schedule.calls.oldest()
         if self._has_answered and seconds < _SLOW_CALL:
             return None
         return ServiceUnavailableError(None, f"no answer for {seconds:.3g} s so far", region_id=self._region_id)
@@ -130,20 +132,20 @@ class RegionPoller:
 
     # -- subscribers --------------------------------------------------------------------------------------------------
 
-    def add(self, task_ids: Iterable[str], subscriber: Subscriber) -> None:
-        """Notify a subscriber about tasks. If it joins late, the next answer reports their present state."""
-        if self._details:
-            task_ids = [task_id for task_id in task_ids if not self._details.join(task_id, subscriber)]
-        entries = self._schedule.add(task_ids, self._clock.time())
+    def add(self, task_ids: Iterable[str], subscriber: Subscriber, *, is_started: bool = False) -> None:
+        """Notify a subscriber about tasks, which may have been started right now.
+
+        If it joins late, the next answer reports their present state.
+        """
+        if self.details:
+            task_ids = [task_id for task_id in task_ids if not self.details.join(task_id, subscriber)]
+        entries = self._schedule.add(task_ids, self._clock.time(), is_started=is_started)
         for entry in self._notifier.attach(entries, subscriber):
             self._schedule.renotify(entry)
         self._ensure_running()
 
     def poll_once(self, task_ids: Iterable[str], subscriber: Subscriber) -> asyncio.Future[None]:
-        """Poll tasks of a subscriber as soon as possible.
-
-        The future resolves when each of them was polled after this call, successfully or not, or has ended.
-        """
+        """Poll tasks as soon as possible. The future resolves when each was polled, or has ended."""
         entries = [entry for task_id in task_ids if (entry := self._schedule.find(task_id)) is not None]
         for entry in entries:
             self._schedule.poll_now(entry)
@@ -152,7 +154,7 @@ class RegionPoller:
 
     def discard(self, task_id: str, subscriber: Subscriber) -> None:
         """Stop notifying a subscriber; with the last one the ID leaves the schedule."""
-        self._details.discard(task_id, subscriber)
+        self.details.discard(task_id, subscriber)
         entry = self._schedule.find(task_id)
         if entry is not None and self._notifier.detach(entry, subscriber):
             self._schedule.remove(entry)
@@ -164,23 +166,23 @@ class RegionPoller:
         """Take every ID off the schedule at once: nobody waits any more."""
         self._schedule.clear()
         self._notifier.forget()
-        self._details.forget()
+        self.details.forget()
         self._single_polls.end_all()
         self._wake()
 
+    def find(self, task_id: str) -> Entry | None:
+        """Return the entry of an ID that is waited for."""
+        return self._schedule.find(task_id)
+
     def last_known(self, task_id: str) -> Task | None:
         """Return a task that is waited for as it was last seen; None if it never was."""
-        entry = self._schedule.find(task_id)
+        entry = self.find(task_id)
         return None if entry is None else self._notifier.last_known(entry)
 
     def is_asked(self, task_id: str) -> bool:
         """Whether a call has asked for a task that is waited for, or is under way."""
         entry = self._schedule.find(task_id)
         return entry is None or entry.batch is None or entry.batch.was_asked
-
-    def known_failures(self, task_ids: Sequence[str], subscriber: Subscriber) -> Iterator[Task]:
-        """Yield a subscriber's tasks that are known to have failed and whose details are being looked up."""
-        return self._details.known_failures(task_ids, subscriber)
 
     def close(self) -> Iterable[asyncio.Task[None]]:
         """Stop; returns the tasks of the loop that have yet to end."""
@@ -190,10 +192,6 @@ class RegionPoller:
         for task in self._tasks:
             task.cancel()
         return tuple(task for task in self._tasks if not task.done())
-
-    async def report_failures(self) -> None:
-        """Report the tasks that are known to have failed, without details."""
-        await self._details.aclose()
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -285,7 +283,7 @@ class RegionPoller:
     def _given_up_at(self) -> float:
         """When the region is given up; infinite while it answers, or while a call is under way that will decide."""
         ends = self._schedule.outage_ends
-        if ends == math.inf or self._schedule.in_flight:
+        if ends == math.inf or self._schedule.calls:
             return math.inf
         if self._tried_at < self._clock.gap_ended_at:
             # The region is tried once more after each gap in which the loop did not run.
@@ -340,16 +338,18 @@ class RegionPoller:
         self._has_answered = True
         self._notifier.service_clock = answer.date
         self._errors.log_answer()
+        last_answer = self._schedule.last_answer(batch, now)
         result = self._schedule.answer(batch, answer, now)
         try:
-            self._notifier.changed((entry, answer.task(entry.task_id), is_new) for entry, is_new in result.changes)
+            finished = self._notifier.changed((one, answer.task(one.task_id), is_new) for one, is_new in result.changes)
+            self.learner.learn(result.changes, finished, answer, last_answer)
             for entry in result.gone:
                 self._notifier.gone(entry)
             for entry in result.unlisted:
                 self._notifier.error(entry, self._errors.unlisted(entry.task_id))
         except Exception as error:
             # `_die` does not reach these: the schedule has forgotten them already.
-            self._details.give_up()
+            self.details.give_up()
             for entry in [*(entry for entry, _ in result.changes), *result.gone, *result.unlisted]:
                 if entry.task_id not in self._schedule:
                     notify_failed(subscribers_of(entry), entry.task_id, self._errors.died(error))
@@ -416,5 +416,5 @@ class RegionPoller:
     def _die(self, cause: BaseException) -> None:
         """Should our own code raise, every wait of the region gets that exception, and nobody hangs."""
         _log.error("polling %s ended by %s", self._region_id, type(cause).__name__)
-        self._details.give_up()
+        self.details.give_up()
         self._fail_region(self._errors.died(cause))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections import deque
+from bisect import bisect_right, insort
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ecs_waiter.polling.batch import BATCH_SIZE, Batch, Entry
@@ -12,107 +12,146 @@ from ecs_waiter.polling.batch import BATCH_SIZE, Batch, Entry
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ecs_waiter.polling.company import Company
+
 __all__ = ["BatchQueue", "Calls"]
+
+_FIRST = -math.inf
+"""The rank of new IDs."""
 
 _NEW_IN_A_ROW = 3
 """Calls in a row that new IDs have before others that are overdue."""
 
+_by_rank = attrgetter("rank")
+
 
 class BatchQueue:
-    """Batches that wait for their call: of new IDs, in the order they came, and of others by due time.
+    """Batches that wait for their call, in the order of their ranks; new IDs rank first.
 
     Exclusive batches are kept apart, for no ID of theirs fills up other calls.
+
+    Args:
+        company: Paces the batches together; None if each has a due time of its own.
     """
 
-    def __init__(self) -> None:
-        self._new: deque[Batch] = deque()
+    def __init__(self, company: Company | None) -> None:
+        self._company = company
         self._ordinary: list[Batch] = []
         self._exclusive: list[Batch] = []
         self._new_in_a_row = 0
 
-    def add_new(self, entries: Iterable[Entry], *, now: float, answered: float) -> None:
-        """Add entries to ask before all that is due; `answered` is when they count as answered last."""
+    def push(self, batch: Batch) -> None:
+        """Add a batch."""
+        insort(self._exclusive if batch.exclusive else self._ordinary, batch)
+
+    def add_new(self, entries: Iterable[Entry], *, now: float, answered: float, is_only: bool) -> None:
+        """Add new entries.
+
+        Args:
+            entries: The entries.
+            now: The time.
+            answered: When they count as answered last.
+            is_only: Whether nothing that was polled before still waits.
+        """
         for entry in entries:
-            if not self._new or self._new[-1].polls or len(self._new[-1].entries) >= BATCH_SIZE:
-                self._new.append(Batch([], due=now, answered=answered))
-            self._new[-1].add(entry)
+            place = bisect_right(self._ordinary, _FIRST, key=_by_rank)
+            last = self._ordinary[place - 1] if place else None
+            if last is None or last.polls or len(last.entries) >= BATCH_SIZE:
+                last = Batch([], due=_FIRST, answered=answered)
+                if self._company is None or is_only:
+                    last.by = _FIRST
+                else:
+                    self._company.pace_new(last, now)
+                self._ordinary.insert(place, last)
+            last.add(entry)
 
     def ask_first(self, entry: Entry) -> None:
-        """Move an entry of a waiting batch before all that is due."""
+        """Ask an entry of a waiting batch as soon as possible."""
         if entry.batch is not None:
-            self._new.append(entry.batch.part([entry]))
-            self._new[-1].trouble = None
+            part = entry.batch.part([entry])
+            part.due = part.rank = part.by = _FIRST
+            part.trouble = None
+            self.push(part)
 
-    def push(self, batch: Batch) -> None:
-        """Add a batch, to be asked when it is due."""
-        heapq.heappush(self._exclusive if batch.exclusive else self._ordinary, batch)
+    def has_polled(self) -> bool:
+        """Whether any batch was polled before."""
+        while self._ordinary and not self._ordinary[-1].live:
+            self._ordinary.pop()
+        return bool(self.exclusive()) or (bool(self._ordinary) and self._ordinary[-1].rank > _FIRST)
 
-    def has_new(self) -> bool:
-        """Whether there are entries to ask before all that is due."""
-        while self._new and not self._new[0].live:
-            self._new.popleft()
-        return bool(self._new)
+    def due_at(self, waiting: int, *, is_silent: bool) -> float:
+        """Return when the next call is due; infinite if there is none.
 
-    def due_at(self, *, is_silent: bool = False) -> float:
-        """Return when the first batch is due; infinite if there is none."""
-        if self.has_new():
-            return -math.inf
-        first = self._first(is_silent=is_silent)
-        return math.inf if first is None else first.due
-
-    def pop(self, now: float, *, is_silent: bool = False) -> Batch | None:
-        """Take out the batch to ask next.
-
-        New IDs come first. After three such calls in a row a batch that is overdue has one.
+        Args:
+            waiting: IDs that wait in the region.
+            is_silent: Whether the region answers nothing.
         """
-        first = self._first(is_silent=is_silent)
-        self._new_in_a_row = self._new_in_a_row + 1 if self.has_new() and first is not None and first.due < now else 0
-        if self.has_new() and self._new_in_a_row <= _NEW_IN_A_ROW:
-            first = self._new.popleft()
-        elif first is not None:
+        exclusive = self._first_exclusive(is_silent=is_silent)
+        due = math.inf if exclusive is None else exclusive.due
+        if is_silent and exclusive is not None and not self._is_new_first():
+            return due
+        return min(due, self._ordinary_due(waiting))
+
+    def pop(self, now: float, waiting: int, *, is_silent: bool) -> Batch | None:
+        """Take out the batch to ask next. After three calls for new IDs in a row a batch that is overdue has one."""
+        exclusive = self._first_exclusive(is_silent=is_silent)
+        place = bisect_right(self._ordinary, _FIRST, key=_by_rank) if self._is_new_first() else 0
+        polled = self._ordinary[place] if place < len(self._ordinary) else None
+        if place:
+            is_overdue = any(batch is not None and batch.rank < now for batch in (exclusive, polled))
+            self._new_in_a_row = self._new_in_a_row + 1 if is_overdue else 0
+            if self._new_in_a_row <= _NEW_IN_A_ROW:
+                return self._taken(0)
             self._new_in_a_row = 0
-            heap = self._exclusive if first.exclusive else self._ordinary
-            if first is heap[0]:
-                heapq.heappop(heap)
-            else:
-                heap.remove(first)
-                heapq.heapify(heap)
-        if first is not None:
-            first.drop_left()
-        return first
+        if exclusive is not None and (polled is None or is_silent or exclusive.due <= self._ordinary_due(waiting)):
+            self._exclusive.remove(exclusive)
+            exclusive.drop_left()
+            return exclusive
+        return None if polled is None else self._taken(place)
+
+    def _taken(self, place: int) -> Batch:
+        batch = self._ordinary.pop(place)
+        batch.drop_left()
+        return batch
 
     def pop_next(self, room: int) -> tuple[list[Entry], list[Batch]]:
-        """Take out up to `room` entries that are new or due next, and the batches that they came from."""
+        """Take out up to `room` entries that come next, and the batches that they came from."""
         entries: list[Entry] = []
         sources: list[Batch] = []
-        while len(entries) < room and (self.has_new() or _has_live(self._ordinary)):
-            source = self._new.popleft() if self.has_new() else heapq.heappop(self._ordinary)
+        while len(entries) < room and _drop_dead(self._ordinary):
+            source = self._ordinary.pop(0)
             source.drop_left()
             sources.append(source)
             left = room - len(entries)
             entries += source.entries[:left]
             if source.live > left:
-                rest = source.part(source.entries[left:])
-                if rest.polls:
-                    self.push(rest)
-                else:
-                    self._new.appendleft(rest)
+                self._ordinary.insert(0, source.part(source.entries[left:]))
         return entries, sources
+
+    def __len__(self) -> int:
+        return sum(batch.live for batch in (*self._ordinary, *self._exclusive))
 
     def exclusive(self) -> list[Batch]:
         """Return the exclusive batches."""
         return [batch for batch in self._exclusive if batch.live]
 
-    def _first(self, *, is_silent: bool) -> Batch | None:
-        """The batch that is due first.
+    def _is_new_first(self) -> bool:
+        return _drop_dead(self._ordinary) and self._ordinary[0].rank == _FIRST
+
+    def _ordinary_due(self, waiting: int) -> float:
+        if not _drop_dead(self._ordinary):
+            return math.inf
+        return self._ordinary[0].due if self._company is None else self._company.next_call(self._ordinary, waiting)
+
+    def _first_exclusive(self, *, is_silent: bool) -> Batch | None:
+        """The exclusive batch to ask next.
 
         While the region answers nothing, retries go to one batch and its halves, so that a good ID is found soon: first
         comes the batch with the most faults; IDs that stand alone come last.
         """
-        if is_silent and _has_live(self._exclusive):
-            return min(self.exclusive(), key=_by_trouble)
-        heads = [heap[0] for heap in (self._exclusive, self._ordinary) if _has_live(heap)]
-        return min(heads, default=None)
+        if not _drop_dead(self._exclusive):
+            return None
+        return min(self.exclusive(), key=_by_trouble) if is_silent else self._exclusive[0]
 
 
 def _by_trouble(batch: Batch) -> tuple[bool, int, float]:
@@ -121,11 +160,11 @@ def _by_trouble(batch: Batch) -> tuple[bool, int, float]:
     return is_lone, 0 if is_lone else -faults, batch.due
 
 
-def _has_live(heap: list[Batch]) -> bool:
-    """Whether a heap holds a batch; those whose IDs have all left are dropped from its top."""
-    while heap and not heap[0].live:
-        heapq.heappop(heap)
-    return bool(heap)
+def _drop_dead(batches: list[Batch]) -> bool:
+    """Drop batches whose IDs have all left from the front; return whether any is left."""
+    while batches and not batches[0].live:
+        batches.pop(0)
+    return bool(batches)
 
 
 class Calls:
@@ -155,6 +194,10 @@ class Calls:
                 del self._left[entry.task_id]
                 entry.batch = None
         batch.drop_left()
+
+    def has_polled(self) -> bool:
+        """Whether any of the batches was polled before."""
+        return any(batch.polls for batch in self._batches)
 
     def oldest(self) -> float:
         """Return when the oldest of the calls was made."""

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from ecs_waiter.api.tasks import FINAL_STATUSES
 from ecs_waiter.polling.batch import BATCH_SIZE, Batch, Entry, by_age
+from ecs_waiter.polling.company import Company
 from ecs_waiter.polling.isolation import Decision, Isolation
 from ecs_waiter.polling.outage import TICK, Absence, Outage
-from ecs_waiter.polling.policy import PollPolicy, ask
+from ecs_waiter.polling.policy import PollPolicy, ask, wait_adaptive
 from ecs_waiter.polling.queue import BatchQueue, Calls
 
 if TYPE_CHECKING:
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 
     from ecs_waiter.api.tasks import PollAnswer
     from ecs_waiter.errors import ApiError
+    from ecs_waiter.polling.company import Learned
 
 __all__ = ["PollResult", "PollSchedule"]
+
+_LONGEST_ACTION = 100
 
 _SLOW_PROBE = 5.0
 """Seconds after which a call under way no longer keeps a silent region from being asked again."""
@@ -53,17 +57,24 @@ class PollSchedule:
     Args:
         policy: The cadence and the grace.
         backoff: Seconds to wait after that many faults in a row.
+        learned: The pause of a task by what was learned of such tasks; see `Company`.
+
+    Attributes:
+        calls: The calls under way.
     """
 
-    def __init__(self, policy: PollPolicy, backoff: Callable[[int], float]) -> None:
+    def __init__(self, policy: PollPolicy, backoff: Callable[[int], float], learned: Learned | None = None) -> None:
         self._policy = policy
+        self._learned = learned
         self._backoff = backoff
-        self._calls = Calls()
+        self.calls = Calls()
         self._start_over()
 
     def _start_over(self) -> None:
         self._entries: dict[str, Entry] = {}
-        self._queue = BatchQueue()
+        rule = self._policy.wait
+        self._company = Company(rule, self._learned) if isinstance(rule, wait_adaptive) else None
+        self._queue = BatchQueue(self._company)
         self._renotify: set[str] = set()
         self._poll_again: set[str] = set()
         self._outage = Outage(self._policy.outage_budget, self._backoff)
@@ -78,15 +89,18 @@ class PollSchedule:
         return task_id in self._entries
 
     def __repr__(self) -> str:
-        return f"PollSchedule({len(self._entries)} IDs, {len(self._calls)} calls under way)"
+        return f"PollSchedule({len(self._entries)} IDs, {len(self.calls)} calls under way)"
 
     def find(self, task_id: str) -> Entry | None:
         """Return the entry of an ID that is waited for."""
         return self._entries.get(task_id)
 
-    def add(self, task_ids: Iterable[str], now: float) -> list[Entry]:
-        """Add IDs, and return their entries: those they already have, or new ones."""
-        if not self._entries and not self._calls:
+    def add(self, task_ids: Iterable[str], now: float, *, is_started: bool = False) -> list[Entry]:
+        """Add IDs, and return their entries: those they already have, or new ones.
+
+        In company, tasks that were started right now need no first look.
+        """
+        if not self._entries and not self.calls:
             self._outage.restart(now)
         known = self._entries
         entries: list[Entry] = []
@@ -94,7 +108,7 @@ class PollSchedule:
         for task_id in task_ids:
             entry = known.get(task_id)
             if entry is None:
-                entry = self._calls.come_back(task_id)
+                entry = self.calls.come_back(task_id)
                 if entry is None:
                     entry = Entry(task_id, now)
                     new.append(entry)
@@ -102,7 +116,15 @@ class PollSchedule:
                     self.renotify(entry)
                 known[task_id] = entry
             entries.append(entry)
-        self._queue.add_new(new, now=now, answered=self._outage.healthy_time(now))
+        if new:
+            answered = self._outage.healthy_time(now)
+            if is_started and self._company is not None:
+                started = Batch(new, due=now, answered=answered)
+                self._company.pace(started, now)
+                self._queue.push(started)
+            else:
+                is_only = not self._queue.has_polled() and not self.calls.has_polled()
+                self._queue.add_new(new, now=now, answered=answered, is_only=is_only)
         return entries
 
     def renotify(self, entry: Entry) -> None:
@@ -130,7 +152,7 @@ class PollSchedule:
             return
         entry.batch.live -= 1
         if entry.batch.in_flight:
-            self._calls.leave(entry)
+            self.calls.leave(entry)
         else:
             entry.batch = None
 
@@ -138,21 +160,21 @@ class PollSchedule:
         """Forget all IDs, and return their entries: the region has failed. Costs what is in flight, not what waits."""
         entries = self._entries
         self._start_over()
-        self._calls.leave_all()
+        self.calls.leave_all()
         return entries
 
     # -- who is asked when --------------------------------------------------------------------------------------------
 
     def wake_at(self) -> float:
         """When the next call is due; infinite while nothing waits for one."""
-        due = self._queue.due_at(is_silent=self._outage.is_silent)
+        due = self._queue.due_at(len(self._entries), is_silent=self._outage.is_silent)
         if due == math.inf:
             return due
         # An outage ends with a last try, no matter what is due then.
         due = max(min(due, self._outage.ends), self._outage.paused_until)
-        if self._outage.is_silent and self._calls:
+        if self._outage.is_silent and self.calls:
             # One call at a time, unless it takes long, can show whether the region answers again.
-            due = max(due, self._calls.oldest() + _SLOW_PROBE)
+            due = max(due, self.calls.oldest() + _SLOW_PROBE)
         return due
 
     @property
@@ -168,14 +190,16 @@ class PollSchedule:
         """Compose the next call: new IDs first, then those due; room that is left carries those next due."""
         if self.wake_at() > now + TICK:
             return None
-        batch = self._queue.pop(now, is_silent=self._outage.is_silent)
+        batch = self._queue.pop(now, len(self._entries), is_silent=self._outage.is_silent)
         if batch is None:
             return None
         if not batch.exclusive and batch.live < BATCH_SIZE:
             # Further IDs cost no call; their pause begins again.
             entries, sources = self._queue.pop_next(BATCH_SIZE - batch.live)
             batch = Batch.merged(batch.entries + entries, [batch, *sources], due=batch.due) if entries else batch
-        self._calls.begin(batch, now)
+        if self._company is not None and not batch.exclusive:
+            self._company.called(now)
+        self.calls.begin(batch, now)
         return batch
 
     # -- answers ------------------------------------------------------------------------------------------------------
@@ -221,8 +245,8 @@ class PollSchedule:
             going_on.append(entry)
             if entry.status is None and (age := answer.age_of(entry.task_id)) is not None:
                 # Share equal timestamps: a float for each task would add 20 % memory.
-                entry.created_at = timestamps.setdefault(age, now - age)
-            entry.see(status)
+                entry.created_at = min(timestamps.setdefault(age, now - age), entry.created_at)
+            entry.see(status, answer.task(entry.task_id).task_action[:_LONGEST_ACTION])
         self._drop(entry for entry in changed if answer.statuses[entry.task_id] in FINAL_STATUSES)
         return going_on
 
@@ -239,7 +263,7 @@ class PollSchedule:
         return [entry for entry in missing if entry.batch is not None]
 
     def _answered(self, batch: Batch, now: float) -> None:
-        self._calls.end(batch)
+        self.calls.end(batch)
         was_silent = self._outage.is_silent
         self._outage.answered(now)
         self._isolation.answered()
@@ -293,12 +317,16 @@ class PollSchedule:
         batch.trouble = None
         batch.polls += 1
         batch.answered = self._outage.healthy_time(now)
-        if batch.youngest is None:
-            batch.youngest = max(entry.created_at for entry in batch.entries)
-        batch.due = now + ask(self._policy.wait, polls=batch.polls, age=max(0.0, now - batch.youngest))
-        for entry in batch.entries:
-            if entry.absence is not None:
-                batch.due = min(batch.due, now + max(entry.absence.ends - batch.answered, 0.0))
+        ends = min((entry.absence.ends for entry in batch.entries if entry.absence is not None), default=math.inf)
+        batch.by = now + max(ends - batch.answered, 0.0)
+        if self._company is not None:
+            self._company.pace(batch, now)
+        else:
+            if batch.youngest is None:
+                batch.youngest = max(entry.created_at for entry in batch.entries)
+            batch.due = now + ask(self._policy.wait, polls=batch.polls, age=max(0.0, now - batch.youngest))
+        if self._company is None or batch.exclusive:
+            batch.due = batch.rank = min(batch.due, batch.by)
         self._queue.push(batch)
 
     # -- faults -------------------------------------------------------------------------------------------------------
@@ -310,7 +338,7 @@ class PollSchedule:
 
     def fault(self, batch: Batch, *, now: float, retry_after: float | None = None) -> Decision:
         """A transient fault: the batch comes again later, in halves if it keeps failing; if all fails, all pause."""
-        self._calls.end(batch)
+        self.calls.end(batch)
         # While the region answers others, the fault is this batch's own.
         if retry_after or not self._isolation.others_answered(batch):
             self._outage.failed(batch.asked_at, now, retry_after)
@@ -321,7 +349,7 @@ class PollSchedule:
     def rejected(self, batch: Batch, error: ApiError, now: float) -> Decision:
         """The service rejected the batch: the bad ID is isolated, unless the rejection is about the region."""
         asked = len(batch.entries)
-        self._calls.end(batch)
+        self.calls.end(batch)
         if batch.live < asked:
             # The bad one may have left meanwhile.
             self.ask_again(batch, now)
@@ -349,7 +377,7 @@ class PollSchedule:
     def _carry_out(self, decision: Decision, now: float) -> Decision:
         for part in decision.again:
             part.exclusive = True
-            part.due = self._outage.retry_by(part.due, now)
+            part.due = part.rank = self._outage.retry_by(part.due, now)
             self._queue.push(part)
         if decision.culprit is not None:
             self._drop([decision.culprit])
@@ -357,9 +385,10 @@ class PollSchedule:
 
     def ask_again(self, batch: Batch, now: float) -> None:
         """The call says nothing about its IDs: ask again."""
-        self._calls.end(batch)
+        self.calls.end(batch)
         if batch.live:
-            batch.due = now
+            batch.due = batch.rank = batch.by = now
+            batch.weight = 0.0
             self._queue.push(batch)
 
     def end_call(self, batch: Batch, now: float) -> None:
@@ -373,14 +402,10 @@ class PollSchedule:
                     if self.find(entry.task_id) is entry:
                         self.poll_now(entry)
 
-    def oldest_call(self) -> float:
-        """When the oldest of the calls under way was made."""
-        return self._calls.oldest()
-
-    @property
-    def in_flight(self) -> int:
-        """Calls under way."""
-        return len(self._calls)
+    def last_answer(self, batch: Batch, now: float) -> float:
+        """When a batch was last answered, or its IDs added; minus infinity if an outage has ended since."""
+        at = now - (self._outage.healthy_time(now) - batch.answered)
+        return at if at >= self._outage.ended_at - TICK else -math.inf
 
     def _drop(self, entries: Iterable[Entry]) -> None:
         for entry in entries:

@@ -94,12 +94,31 @@ def test_a_task_is_built_once() -> None:
 
 
 def test_the_age_is_by_the_services_clock() -> None:
-    """A creation time after the service's date gives an age of zero."""
+    """The age is that at the service's date; a time by the minute counts as the end of that minute."""
     date = datetime(2026, 11, 24, 13, 0, tzinfo=UTC).timestamp()
     later = {**ROW, "TaskId": "t-2", "CreationTime": "2026-11-24T13:50:00Z"}
     unknown = {**ROW, "TaskId": "t-3", "CreationTime": "soon"}
-    answer = PollAnswer(REGION, [ROW, later, unknown], total_count=3, date=date)
-    assert [answer.age_of(f"t-{number}") for number in (1, 2, 3)] == [600, 0, None]
+    by_minute = {**ROW, "TaskId": "t-4", "CreationTime": "2026-11-24T12:50Z"}
+    answer = PollAnswer(REGION, [ROW, later, unknown, by_minute], total_count=4, date=date)
+    assert [answer.age_of(f"t-{number}") for number in (1, 2, 3, 4)] == [600, -3000, None, 540]
+
+
+@pytest.mark.parametrize(
+    ("finished", "ago"),
+    [
+        ("2026-11-24T12:59:30Z", (31, 29)),
+        ("2026-11-24T12:59Z", (61, 0)),
+        ("2026-11-24T13:01:00Z", (-59, -61)),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_how_long_ago_a_task_finished(finished: str | None, ago: tuple[float, float] | None) -> None:
+    """By the service's clock, up to the second or the minute that it names."""
+    date = datetime(2026, 11, 24, 13, 0, tzinfo=UTC).timestamp()
+    row = {**ROW, "FinishedTime": finished}
+    assert PollAnswer(REGION, [row], total_count=1, date=date).finished_ago("t-1") == ago
+    assert PollAnswer(REGION, [row], total_count=1).finished_ago("t-1") is None
 
 
 def test_final_statuses() -> None:

@@ -16,7 +16,7 @@ import tenacity
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecs_waiter import PollPolicy, wait_proportional
+from ecs_waiter import PollPolicy, wait_adaptive, wait_proportional
 from ecs_waiter.polling.policy import ask
 
 if TYPE_CHECKING:
@@ -45,9 +45,27 @@ def _paces(strategy: Callable[..., float], age: float) -> list[float]:
 def test_defaults() -> None:
     """The defaults are the documented ones."""
     policy = PollPolicy()
-    assert policy.wait == wait_proportional(factor=0.05, min=2, max=30, jitter=0.1)
+    assert policy.wait == wait_adaptive(share=0.15, min=3, max=30, first=5, crowd=0.75, jitter=0.1)
     limits = (policy.not_found_grace, policy.outage_budget, policy.max_in_flight, policy.max_calls_per_second)
     assert (*limits, policy.call_timeout) == (60, 600, 4, 10, 30)
+    assert policy.history == "session"
+
+
+@pytest.mark.parametrize("history", ["session", "account", "off"])
+def test_history(history: Any) -> None:
+    """Each kind of history is a policy of its own."""
+    assert PollPolicy(history=history).history == history
+    assert (PollPolicy(history=history) == PollPolicy()) == (history == "session")
+
+
+@pytest.mark.parametrize(
+    ("history", "error", "message"),
+    [("on", ValueError, "history takes 'session', 'account' or 'off', not 'on'"), (True, TypeError, "not bool")],
+)
+def test_no_other_history(history: Any, error: type[Exception], message: str) -> None:
+    """Any other history is rejected, with those that exist."""
+    with pytest.raises(error, match=message):
+        PollPolicy(history=history)
 
 
 def test_frozen() -> None:
@@ -65,7 +83,7 @@ def test_keyword_only() -> None:
 
 def test_equal_policies_are_one_key() -> None:
     """Policies of equal content are equal, so that waits with them share their polls."""
-    assert len({PollPolicy(), PollPolicy(), PollPolicy(wait=wait_proportional())}) == 1
+    assert len({PollPolicy(), PollPolicy(), PollPolicy(wait=wait_adaptive())}) == 1
     assert PollPolicy() != PollPolicy(max_in_flight=5)
 
 

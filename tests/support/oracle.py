@@ -14,6 +14,7 @@ from ecs_waiter import (
     TaskCanceledError,
     TaskFailedError,
     TaskNotFoundError,
+    wait_adaptive,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ def violations(story: Story) -> list[str]:
     found = [f"left over: {thing}" for thing in story.left_over]
     for ending in story.endings:
         found += [f"{ending.caller.way} at {ending.began:.1f}: {what}" for what in _of_ending(story, ending)]
-    return [*found, *_of_wire(story)]
+    found += _of_wire(story)
+    if story.world.pace.wait == "adaptive" and not story.world.troubles:
+        found += _of_company(story)
+    return found
 
 
 def _of_ending(story: Story, ending: Ending) -> Iterator[str]:
@@ -227,3 +231,37 @@ def _of_wire(story: Story) -> Iterator[str]:
             if last - first < period - _TICK:
                 yield f"{count + 1} calls of {region_id} within {last - first:.3f} s at {first:.2f}"
                 break
+
+
+def _of_company(story: Story) -> Iterator[str]:
+    """The rule of `wait_adaptive`, where no trouble holds calls back: the longest rest, the first look, the pace."""
+    pace, rule = story.world.pace, wait_adaptive(max=story.world.pace.longest)
+    held_back = (len(story.world.tasks) / 100 + 2) / pace.max_calls_per_second + _TICK
+    closest = rule.min / math.ceil(len(story.world.tasks) / 100)
+    visible = {task.task_id: task.visible_at if task.exists else math.inf for task in story.world.tasks}
+    is_plain = all(ending.caller.timeout != 0 for ending in story.endings)
+    last: dict[str, float] = {}
+    called: dict[str, float] = {}
+    for sent in story.sent:
+        if sent.action != "DescribeTasks":
+            continue
+        ids = sent.query["TaskIds"].split(",")
+        for task_id in ids:
+            latest = max(_waits_since(story, task_id, sent.at) + rule.first, last.get(task_id, -math.inf) + rule.max)
+            if sent.at > latest + held_back:
+                yield f"{task_id} was not asked before {sent.at:.2f}, though it should be by {latest:.2f}"
+        was_asked = all(last.get(task_id, -math.inf) >= visible[task_id] for task_id in ids)
+        if is_plain and was_asked and sent.at - called.get(sent.region_id, -math.inf) < closest - _TICK:
+            yield f"{sent.region_id} was asked again at {sent.at:.2f}, within {closest:.2f} s"
+        called[sent.region_id] = sent.at
+        last.update(dict.fromkeys(ids, sent.at))
+
+
+def _waits_since(story: Story, task_id: str, at: float) -> float:
+    """When somebody last began to wait for a task."""
+    began = [
+        ending.began
+        for ending in story.endings
+        if ending.began <= at and any(task.task_id == task_id for task in ending.caller.tasks)
+    ]
+    return max(began, default=-math.inf)

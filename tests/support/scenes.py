@@ -69,9 +69,9 @@ async def _nothing_left(waiter: TaskWaiter) -> None:
         assert poller.waiting == 0
         assert not poller._notifier._late
         assert not poller._notifier._last_seen
-        assert not schedule._queue.has_new()
+        assert not len(schedule._queue)
         # A closed waiter forgets its calls under way, and is forgotten itself.
-        assert waiter.pollers.is_closed or not schedule._calls._left
+        assert waiter.pollers.is_closed or not schedule.calls._left
 
 
 async def _check(outcomes: Iterable[Task | BaseException], count: int, regions: int = 1) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenacity import wait_chain, wait_exponential, wait_fixed, wait_random
 
-from ecs_waiter import PollPolicy, wait_proportional
+from ecs_waiter import PollPolicy, wait_adaptive, wait_proportional
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,6 +87,7 @@ class Pace:
     def policy(self) -> PollPolicy:
         """Make the policy."""
         wait: dict[str, Callable[[], Any]] = {
+            "adaptive": lambda: wait_adaptive(max=self.longest),
             "proportional": lambda: wait_proportional(factor=0.05, min=2, max=self.longest),
             "fixed": lambda: wait_fixed(self.longest),
             "exponential": lambda: wait_exponential(multiplier=2, max=self.longest) + wait_random(0, 1),
@@ -135,7 +136,7 @@ def make_world(seed: int) -> World:
     regions = REGIONS[: chance.choice([1, 1, 2, 3, 4])]
     longest = chance.choice([30.0, 120.0, 1800.0])
     pace = Pace(
-        wait=chance.choice(["proportional", "proportional", "fixed", "exponential", "chain"]),
+        wait=chance.choice(["adaptive", "adaptive", "proportional", "fixed", "exponential", "chain"]),
         longest=longest,
         not_found_grace=chance.choice([0.0, 5.0, 60.0, 60.0, 300.0]),
         outage_budget=chance.choice([60.0, 600.0, 600.0]),
