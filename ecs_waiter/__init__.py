@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ecs_waiter.models import OperationProgress, Task, TaskDetail, TaskPage, TaskStatus
     from ecs_waiter.polling.durations import Eta
     from ecs_waiter.polling.policy import PollPolicy, wait_adaptive, wait_proportional
+    from ecs_waiter.progress import Progress
     from ecs_waiter.starting import StartedTask
     from ecs_waiter.wait import WaitEvent
     from ecs_waiter.waiter import TaskWaiter
@@ -49,6 +50,7 @@ __all__ = [
     "Eta",
     "OperationProgress",
     "PollPolicy",
+    "Progress",
     "ServiceUnavailableError",
     "StartedTask",
     "StaticCredentials",
@@ -86,6 +88,7 @@ _HOMES = (
     "api.credentials",
     "polling.policy",
     "polling.durations",
+    "progress",
     "wait",
     "starting",
     "api.client",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ecs_waiter.api.call_policy import check_seconds
 from ecs_waiter.models import Task
@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     import aiohttp
 
     from ecs_waiter.api.credentials import CredentialsProvider
+    from ecs_waiter.progress import Progress
 
-__all__ = ["OnUpdate", "WaitOptions", "WaiterOptions", "checked_policy", "checked_timeout"]
+__all__ = ["OnProgress", "OnUpdate", "WaitOptions", "WaiterOptions", "checked_policy", "checked_timeout"]
 
 OnUpdate = Callable[[Task], None]
 """Called with each task at first sight and at every change of its status."""
 
+OnProgress = Callable[["Progress"], None]
+"""Called after polls with how far the wait is, at most once a second and at least every ten seconds."""
+
 _DEFAULT_POLICY = PollPolicy()
-_PLAIN_FUNCTION = "on_update takes a regular function of one Task; for async work, iterate over `updates`"
+_CALLBACKS = {"on_update": "Task", "on_progress": "Progress"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +43,23 @@ class WaitOptions:
     timeout: float | None = None
     return_exceptions: bool = False
     on_update: OnUpdate | None = None
+    on_progress: OnProgress | None = None
     fail_fast: bool = False
 
     def __post_init__(self) -> None:
         if self.fail_fast and self.return_exceptions:
             raise ValueError("fail_fast raises at the first failure, return_exceptions never: choose one")
-        object.__setattr__(self, "on_update", _checked_callback(self.on_update))
+        for name in _CALLBACKS:
+            object.__setattr__(self, name, _checked_callback(name, getattr(self, name)))
         object.__setattr__(self, "timeout", checked_timeout(self.timeout))
+
+    def deferred(self, put: Callable[[Callable[[], None]], None]) -> WaitOptions:
+        """Return options whose callbacks only `put` the calls of these options' callbacks, for another thread."""
+
+        def defer(callback: Callable[[Any], None] | None) -> Callable[[Any], None] | None:
+            return None if callback is None else lambda argument: put(partial(callback, argument))
+
+        return replace(self, on_update=defer(self.on_update), on_progress=defer(self.on_progress))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +87,21 @@ def checked_timeout(timeout: float | None) -> float | None:
     return None if timeout is None else check_seconds("timeout", timeout)
 
 
-def _checked_callback(on_update: OnUpdate | None) -> OnUpdate | None:
+def _checked_callback(name: str, callback: Callable[[Any], None] | None) -> Callable[[Any], None] | None:
     """Return a callback that raises TypeError for an awaitable result, which nobody would await."""
-    if on_update is None:
+    if callback is None:
         return None
-    if not callable(on_update) or _is_asynchronous(on_update):
-        raise TypeError(_PLAIN_FUNCTION)
+    message = f"{name} takes a regular function of one {_CALLBACKS[name]}; for async work, iterate over `updates`"
+    if not callable(callback) or _is_asynchronous(callback):
+        raise TypeError(message)
 
-    def notify(task: Task) -> None:
-        result: object = on_update(task)  # its type promises None, its author need not know
+    def notify(argument: Any) -> None:
+        result: object = callback(argument)  # its type promises None, its author need not know
         if result is not None and (inspect.isawaitable(result) or inspect.isasyncgen(result)):
             if isinstance(result, Coroutine):
                 # Otherwise Python warns that it was never awaited.
                 result.close()
-            raise TypeError(_PLAIN_FUNCTION)
+            raise TypeError(message)
 
     return notify
 

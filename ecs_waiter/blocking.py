@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from dataclasses import replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -20,12 +19,13 @@ from ecs_waiter.arguments import WaiterOptions, WaitOptions
 from ecs_waiter.escaping import escape_control
 from ecs_waiter.ids import Targets, check_task_id, listed
 from ecs_waiter.runtimes import check_may_block
+from ecs_waiter.starting import Start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 
     from ecs_waiter.api.credentials import CredentialsProvider
-    from ecs_waiter.arguments import OnUpdate
+    from ecs_waiter.arguments import OnProgress, OnUpdate
     from ecs_waiter.errors import EcsWaiterError
     from ecs_waiter.ids import TaskIds
     from ecs_waiter.models import Task
@@ -47,8 +47,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-_ENDED = object()
-
 
 @overload
 def wait_for_tasks(
@@ -58,6 +56,7 @@ def wait_for_tasks(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     on_update: OnUpdate | None = None,
+    on_progress: OnProgress | None = None,
     fail_fast: bool = False,
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
@@ -74,6 +73,7 @@ def wait_for_tasks(
     timeout: float | None = None,
     return_exceptions: bool,
     on_update: OnUpdate | None = None,
+    on_progress: OnProgress | None = None,
     fail_fast: bool = False,
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
@@ -89,6 +89,7 @@ def wait_for_tasks(  # noqa: PLR0913 - the public API
     timeout: float | None = None,
     return_exceptions: bool = False,
     on_update: OnUpdate | None = None,
+    on_progress: OnProgress | None = None,
     fail_fast: bool = False,
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
@@ -97,20 +98,20 @@ def wait_for_tasks(  # noqa: PLR0913 - the public API
 ) -> dict[str, Task] | dict[str, Task | EcsWaiterError]:
     """Wait until all tasks have ended, and return ID -> Task in the order asked.
 
-    Arguments and errors are those of `ecs_waiter.wait_for_tasks`; `on_update` is called in the calling thread.
+    Arguments and errors are those of `ecs_waiter.wait_for_tasks`; the callbacks are called in the calling thread.
 
     Raises:
         RuntimeError: An event loop (of asyncio or trio) runs in this thread, which must not be blocked, or gevent or
             eventlet has monkey-patched threads, or the background thread cannot be started (the next call tries
             again).
     """
-    options = WaitOptions(region_id, timeout, return_exceptions, on_update, fail_fast)
+    options = WaitOptions(region_id, timeout, return_exceptions, on_update, on_progress, fail_fast)
     check_may_block()
     # Read here: the caller's iterable may belong to this thread, and may be slow.
     ids = listed(task_ids)
     waiter_options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
     results: dict[str, Task]
-    results = _run(waiter_options, lambda waiter, report: _wait(waiter, ids, options, report), options.on_update)
+    results = _run(waiter_options, lambda waiter, wait: waiter.pollers.wait(Targets(ids, region_id), wait), options)
     return results
 
 
@@ -120,6 +121,7 @@ def wait_for_task(  # noqa: PLR0913 - the public API
     region_id: str | None = None,
     timeout: float | None = None,
     on_update: OnUpdate | None = None,
+    on_progress: OnProgress | None = None,
     fail_fast: bool = False,
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
@@ -128,13 +130,13 @@ def wait_for_task(  # noqa: PLR0913 - the public API
 ) -> Task:
     """Wait until one task has ended, and return it.
 
-    Arguments and errors are those of `ecs_waiter.wait_for_task`; `on_update` is called in the calling thread.
+    Arguments and errors are those of `ecs_waiter.wait_for_task`; the callbacks are called in the calling thread.
     """
     check_may_block()
-    options = WaitOptions(region_id, timeout, on_update=on_update, fail_fast=fail_fast)
+    options = WaitOptions(region_id, timeout, on_update=on_update, on_progress=on_progress, fail_fast=fail_fast)
     waiter_options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
-    ids = [check_task_id(task_id)]
-    results = _run(waiter_options, lambda waiter, report: _wait(waiter, ids, options, report), options.on_update)
+    targets = Targets([check_task_id(task_id)], region_id)
+    results = _run(waiter_options, lambda waiter, wait: waiter.pollers.wait(targets, wait), options)
     task: Task = results[task_id]
     return task
 
@@ -217,6 +219,7 @@ def run(
     params: Mapping[str, Any] | None = None,
     timeout: float | None = None,
     on_update: OnUpdate | None = None,
+    on_progress: OnProgress | None = None,
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
@@ -232,6 +235,7 @@ def run(
     params: Mapping[str, Any] | None = None,
     timeout: float | None = None,
     on_update: OnUpdate | None = None,
+    on_progress: OnProgress | None = None,
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
@@ -246,6 +250,7 @@ def run(  # noqa: PLR0913 - the public API
     params: Mapping[str, Any] | None = None,
     timeout: float | None = None,
     on_update: OnUpdate | None = None,
+    on_progress: OnProgress | None = None,
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
@@ -253,16 +258,11 @@ def run(  # noqa: PLR0913 - the public API
 ) -> Task | None:
     """Start a task and wait for it.
 
-    Arguments and errors are those of `ecs_waiter.run`; `on_update` is called in the calling thread.
+    Arguments and errors are those of `ecs_waiter.run`; the callbacks are called in the calling thread.
     """
     options = WaiterOptions(credentials, endpoint, policy, None, trust_env)
-    return _run(
-        options,
-        lambda waiter, report: waiter.run(
-            operation, region_id=region_id, params=params, timeout=timeout, on_update=report
-        ),
-        on_update,
-    )
+    wait = WaitOptions(timeout=timeout, on_update=on_update, on_progress=on_progress)
+    return _run(options, lambda waiter, wait: waiter.pollers.run(Start(operation, region_id, params), wait), wait)
 
 
 def cancel_task(  # noqa: PLR0913 - the public API
@@ -331,25 +331,21 @@ def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
 _background = _Background()
 
 
-async def _wait(waiter: TaskWaiter, task_ids: TaskIds, options: WaitOptions, report: OnUpdate | None) -> Any:
-    return await waiter.pollers.wait(Targets(task_ids, options.region_id), replace(options, on_update=report))
-
-
 def _run(
     options: WaiterOptions,
-    work: Callable[[TaskWaiter, OnUpdate | None], Coroutine[Any, Any, T]],
-    on_update: OnUpdate | None = None,
+    work: Callable[[TaskWaiter, WaitOptions], Coroutine[Any, Any, T]],
+    wait: WaitOptions | None = None,
 ) -> T:
-    """Return what `work` returns in the background; `on_update` is called in this thread."""
+    """Return what `work` returns in the background; the callbacks of the wait's options are called in this thread."""
     check_may_block()
-    notify = WaitOptions(on_update=on_update).on_update
-    changes: SimpleQueue[Any] = SimpleQueue()
+    calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+    deferred = (wait or WaitOptions()).deferred(calls.put)
 
     async def in_background() -> T:
         async with functions.shared_waiter(options) as waiter:
-            return await work(waiter, None if notify is None else changes.put)
+            return await work(waiter, deferred)
 
-    return _result(in_background, notify, changes)
+    return _result(in_background, calls)
 
 
 def _iterate(
@@ -397,19 +393,16 @@ async def _closed(items: AsyncGenerator[T, None]) -> None:
 
 
 def _result(
-    work: Callable[[], Coroutine[Any, Any, T]],
-    notify: OnUpdate | None = None,
-    changes: SimpleQueue[Any] | None = None,
+    work: Callable[[], Coroutine[Any, Any, T]], calls: SimpleQueue[Callable[[], None] | None] | None = None
 ) -> T:
-    """Return what `work` returns in the background; meanwhile call `notify` here with each item of `changes`."""
+    """Return what `work` returns in the background; meanwhile make the calls here that it puts into the queue."""
     loop = _background.loop()
-    queue: SimpleQueue[Any] = SimpleQueue() if changes is None else changes
+    queue: SimpleQueue[Callable[[], None] | None] = calls or SimpleQueue()
     future = asyncio.run_coroutine_threadsafe(work(), loop)
-    future.add_done_callback(lambda _: queue.put(_ENDED))
+    future.add_done_callback(lambda _: queue.put(None))
     try:
-        while (change := queue.get()) is not _ENDED:
-            if notify is not None:
-                notify(change)
+        while (call := queue.get()) is not None:
+            call()
     except BaseException:
         # Ctrl-C, or an exception in the caller's callback: only this wait ends.
         future.cancel()

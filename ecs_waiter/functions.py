@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from ecs_waiter.api.credentials import CredentialsProvider
-    from ecs_waiter.arguments import OnUpdate
+    from ecs_waiter.arguments import OnProgress, OnUpdate
     from ecs_waiter.errors import EcsWaiterError
     from ecs_waiter.ids import TaskIds
     from ecs_waiter.models import Task
@@ -53,6 +53,7 @@ async def wait_for_tasks(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     on_update: OnUpdate | None = None,
+    on_progress: OnProgress | None = None,
     fail_fast: bool = False,
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
@@ -70,6 +71,7 @@ async def wait_for_tasks(
     timeout: float | None = None,
     return_exceptions: bool,
     on_update: OnUpdate | None = None,
+    on_progress: OnProgress | None = None,
     fail_fast: bool = False,
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
@@ -86,6 +88,7 @@ async def wait_for_tasks(  # noqa: PLR0913 - the public API
     timeout: float | None = None,
     return_exceptions: bool = False,
     on_update: OnUpdate | None = None,
+    on_progress: OnProgress | None = None,
     fail_fast: bool = False,
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
@@ -105,6 +108,8 @@ async def wait_for_tasks(  # noqa: PLR0913 - the public API
         timeout: Seconds that all of it may take; 0 is a single poll; None is no limit.
         return_exceptions: Return errors as results instead of raising.
         on_update: Called with each task at first sight and at every change of its status.
+        on_progress: Called with the Progress of the wait after polls, at most once a second and at least every ten
+            seconds, and when the last task has ended.
         fail_fast: Raise at the first failure instead of waiting for all.
         credentials: A credentials provider; the official default chain if None.
         endpoint: One base URL for every region; ``ECS_WAITER_ENDPOINT`` or the service's own if None.
@@ -122,7 +127,7 @@ async def wait_for_tasks(  # noqa: PLR0913 - the public API
         TypeError: An argument is of the wrong type.
         ValueError: An argument is invalid.
     """
-    options = WaitOptions(region_id, timeout, return_exceptions, on_update, fail_fast)
+    options = WaitOptions(region_id, timeout, return_exceptions, on_update, on_progress, fail_fast)
     async with shared_waiter(WaiterOptions(credentials, endpoint, policy, session, trust_env)) as waiter:
         results: dict[str, Task] = await waiter.pollers.wait(Targets(task_ids, region_id), options)
     return results
@@ -134,6 +139,7 @@ async def wait_for_task(  # noqa: PLR0913 - the public API
     region_id: str | None = None,
     timeout: float | None = None,
     on_update: OnUpdate | None = None,
+    on_progress: OnProgress | None = None,
     fail_fast: bool = False,
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
@@ -155,7 +161,7 @@ async def wait_for_task(  # noqa: PLR0913 - the public API
         TypeError: An argument is of the wrong type.
         ValueError: An argument is invalid.
     """
-    options = WaitOptions(region_id, timeout, on_update=on_update, fail_fast=fail_fast)
+    options = WaitOptions(region_id, timeout, on_update=on_update, on_progress=on_progress, fail_fast=fail_fast)
     targets = Targets([check_task_id(task_id)], region_id)
     async with shared_waiter(WaiterOptions(credentials, endpoint, policy, session, trust_env)) as waiter:
         results: dict[str, Task] = await waiter.pollers.wait(targets, options)
@@ -250,6 +256,7 @@ async def run(
     params: Mapping[str, Any] | None = None,
     timeout: float | None = None,
     on_update: OnUpdate | None = None,
+    on_progress: OnProgress | None = None,
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
@@ -266,6 +273,7 @@ async def run(
     params: Mapping[str, Any] | None = None,
     timeout: float | None = None,
     on_update: OnUpdate | None = None,
+    on_progress: OnProgress | None = None,
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
@@ -281,6 +289,7 @@ async def run(  # noqa: PLR0913 - the public API
     params: Mapping[str, Any] | None = None,
     timeout: float | None = None,
     on_update: OnUpdate | None = None,
+    on_progress: OnProgress | None = None,
     credentials: CredentialsProvider | None = None,
     endpoint: str | None = None,
     policy: PollPolicy | None = None,
@@ -292,7 +301,14 @@ async def run(  # noqa: PLR0913 - the public API
     Polls are shared, and the other arguments are, like those of `wait_for_tasks`.
     """
     async with shared_waiter(WaiterOptions(credentials, endpoint, policy, session, trust_env)) as waiter:
-        return await waiter.run(operation, region_id=region_id, params=params, timeout=timeout, on_update=on_update)
+        return await waiter.run(
+            operation,
+            region_id=region_id,
+            params=params,
+            timeout=timeout,
+            on_update=on_update,
+            on_progress=on_progress,
+        )
 
 
 async def cancel_task(  # noqa: PLR0913 - the public API

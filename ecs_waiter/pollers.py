@@ -13,6 +13,7 @@ from ecs_waiter.errors import ApiError, TaskCanceledError, TaskFailedError, Task
 from ecs_waiter.ids import Targets
 from ecs_waiter.polling.notifier import UnknownStatuses
 from ecs_waiter.polling.poller import RegionPoller
+from ecs_waiter.progress_reports import ProgressReports
 from ecs_waiter.runtimes import finished, running_loop
 from ecs_waiter.slices import in_slices
 from ecs_waiter.telemetry import telemetry
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from ecs_waiter.api.client import EcsClient
-    from ecs_waiter.arguments import WaitOptions
+    from ecs_waiter.arguments import OnProgress, WaitOptions
     from ecs_waiter.errors import EcsWaiterError
     from ecs_waiter.models import Task
     from ecs_waiter.polling.durations import Eta
@@ -52,6 +53,7 @@ class Pollers:
         self._unknown_statuses = UnknownStatuses()
         self._by_region: dict[str, RegionPoller] = {}
         self._waits: set[Wait] = set()
+        self._reports: set[ProgressReports] = set()
         self._futures: set[asyncio.Future[Task]] = set()
         self._starts: set[Start] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -102,6 +104,7 @@ class Pollers:
             poller = self._by_region[region_id] = RegionPoller(
                 region_id, self._client, self._policy, self._unknown_statuses, self._telemetry
             )
+            poller.on_polled = self._polled
             self._client.limiter(region_id)
             for idle, forgotten in forget_idle(self._by_region, lambda _, each: each.is_idle):
                 counters = self._client.counters(idle)
@@ -170,13 +173,33 @@ class Pollers:
             fail_fast=options.fail_fast,
             is_started=is_started,
         )
-        async with self._joined(wait):
+        async with self._joined(wait), self._reporting(wait, options.on_progress):
             async for event in wait:
                 if options.on_update is not None and event.task is not None:
                     options.on_update(event.task)
         if not options.return_exceptions and (failure := wait.failure()) is not None:
             raise failure
         return wait.outcomes
+
+    @asynccontextmanager
+    async def _reporting(self, wait: Wait, on_progress: OnProgress | None) -> AsyncIterator[None]:
+        """Report the progress of a wait until the block ends, and once more at its end."""
+        if on_progress is None:
+            yield
+            return
+        reports = ProgressReports(wait, self.__getitem__, on_progress)
+        self._reports.add(reports)
+        try:
+            yield
+            if not wait.pending:
+                await reports.report_now()
+        finally:
+            self._reports.discard(reports)
+            reports.close()
+
+    def _polled(self, region_id: str) -> None:
+        for reports in self._reports:
+            reports.polled(region_id)
 
     def submit(self, region_id: str, task_id: str) -> asyncio.Future[Task]:
         """Return a future that resolves with the task."""

@@ -26,7 +26,7 @@ from ecs_waiter.runtimes import running_loop
 from ecs_waiter.slices import in_slices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from ecs_waiter.errors import ApiError
     from ecs_waiter.ids import Targets
@@ -79,6 +79,7 @@ class Wait:
         outcomes: ID -> outcome of each task that has ended; in the order asked after `conclude`.
         pending: How many tasks have not ended.
         failures: How many tasks did not finish, by the type of their errors.
+        report: Awaited whenever the wait was woken; None if progress is not reported.
     """
 
     def __init__(  # noqa: PLR0913 - each is one property of what it gives
@@ -95,7 +96,8 @@ class Wait:
     ) -> None:
         self._loop = running_loop()
         self._timeout = checked_timeout(timeout)
-        self._deadline = None if self._timeout is None else self._loop.time() + self._timeout
+        self._begun_at = self._loop.time()
+        self._deadline = None if self._timeout is None else self._begun_at + self._timeout
         self._is_last_poll = timeout == 0
         self.targets = targets
         self.wants_changes = wants_changes
@@ -107,6 +109,7 @@ class Wait:
         self.outcomes: dict[str, Outcome] = {}
         self.pending = len(targets)
         self.failures: Counter[str] = Counter()
+        self.report: Callable[[], Awaitable[None]] | None = None
         self._events: deque[WaitEvent] = deque()
         self._waker: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -142,6 +145,11 @@ class Wait:
     def __repr__(self) -> str:
         return f"<Wait for {len(self.targets)} tasks, {self.pending} pending>"
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the wait began."""
+        return self._loop.time() - self._begun_at
+
     # -- as a Subscriber ----------------------------------------------------------------------------------------------
 
     def task_changed(self, task: Task) -> None:
@@ -149,7 +157,7 @@ class Wait:
         if self._is_sealed or (self._wants_outcomes and task.task_status in FINAL_STATUSES):
             return
         self._events.append(WaitEvent(task.task_id, task.region_id, task, None, final=False))
-        self._wake()
+        self.wake()
 
     def tasks_finished(self, tasks: Sequence[Task]) -> None:
         """Take these outcomes."""
@@ -174,7 +182,7 @@ class Wait:
             if self._wants_outcomes:
                 self._events.append(self._final_event(task_id, outcome, last_known))
         if self._events or self._is_over:
-            self._wake()
+            self.wake()
 
     def _final_event(self, task_id: str, outcome: Outcome, last_known: Task | None) -> WaitEvent:
         if isinstance(outcome, Task):
@@ -236,6 +244,8 @@ class Wait:
                 raise StopAsyncIteration
             self._waker = self._loop.create_future()
             await self._waker
+            if self.report is not None:
+                await self.report()
         return self._events.popleft()
 
     async def conclude(self) -> None:
@@ -290,7 +300,7 @@ class Wait:
     def close(self) -> None:
         """End the wait, because its waiter was closed."""
         self._is_closed = True
-        self._wake()
+        self.wake()
 
     def leave(self) -> None:
         """Take the pending tasks off the schedules, unless others wait for them."""
@@ -334,7 +344,7 @@ class Wait:
                 if fault is not None and any(task_id not in self.outcomes for task_id in task_ids):
                     self._faults[region_id] = fault
             self.leave()
-        self._wake()
+        self.wake()
 
     def _known_failures(self) -> Iterator[tuple[RegionPoller, Task]]:
         """The pending tasks that have failed, while their reasons are being looked up."""
@@ -402,6 +412,7 @@ class Wait:
             return error
         return error.with_progress(self.outcomes if self._keeps_outcomes else {}, self._left_over)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have whoever takes the events look again."""
         if self._waker is not None and not self._waker.done():
             self._waker.set_result(None)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from ecs_waiter.api.credentials import CredentialsProvider
-    from ecs_waiter.arguments import OnUpdate
+    from ecs_waiter.arguments import OnProgress, OnUpdate
     from ecs_waiter.errors import EcsWaiterError
     from ecs_waiter.ids import TaskIds
     from ecs_waiter.models import Task
@@ -97,17 +97,10 @@ class TaskWaiter:
         return self.pollers.stats()
 
     def eta(self, task_id: str, *, region_id: str | None = None) -> Eta | None:
-        """Return the time left for a task, in seconds from now.
+        """Return the time left for a task, in seconds from now; None if nobody waits for it, or too little is known.
 
         It is derived from how long at least ten tasks of the same operation took that finished, and assumes that the
         past repeats. The policy's `history` says from which tasks that is learned.
-
-        Returns:
-            None if nobody waits for the task, if it has not been seen yet, or if too little is known.
-
-        Raises:
-            TypeError: The ID or the region is not a string.
-            ValueError: The ID or the region is invalid, or no region is known.
         """
         return self.pollers.eta(resolve_region(region_id, self._region_id), check_task_id(task_id))
 
@@ -134,6 +127,7 @@ class TaskWaiter:
         timeout: float | None = None,
         return_exceptions: Literal[False] = False,
         on_update: OnUpdate | None = None,
+        on_progress: OnProgress | None = None,
         fail_fast: bool = False,
     ) -> dict[str, Task]: ...
 
@@ -146,6 +140,7 @@ class TaskWaiter:
         timeout: float | None = None,
         return_exceptions: bool,
         on_update: OnUpdate | None = None,
+        on_progress: OnProgress | None = None,
         fail_fast: bool = False,
     ) -> dict[str, Task | EcsWaiterError]: ...
 
@@ -157,6 +152,7 @@ class TaskWaiter:
         timeout: float | None = None,
         return_exceptions: bool = False,
         on_update: OnUpdate | None = None,
+        on_progress: OnProgress | None = None,
         fail_fast: bool = False,
     ) -> dict[str, Task] | dict[str, Task | EcsWaiterError]:
         """Wait until all tasks have ended, and return ID -> Task in the order asked.
@@ -168,6 +164,8 @@ class TaskWaiter:
             return_exceptions: Return errors as results instead of raising.
             on_update: Called with each task at first sight and at every change of its status. What it raises is
                 raised from here.
+            on_progress: Called with the Progress of the wait after polls, at most once a second and at least every ten
+                seconds, and when the last task has ended. What it raises is raised from here.
             fail_fast: Raise at the first failure instead of waiting for all. Like every failure, it is reported when
                 its reason is known, or after 30 s without one.
 
@@ -180,26 +178,27 @@ class TaskWaiter:
             TypeError: An argument is of the wrong type.
             ValueError: An argument is invalid.
         """
-        options = WaitOptions(region_id, timeout, return_exceptions, on_update, fail_fast)
+        options = WaitOptions(region_id, timeout, return_exceptions, on_update, on_progress, fail_fast)
         results: dict[str, Task] = await self.pollers.wait(Targets(task_ids, region_id, self._region_id), options)
         return results
 
     wait_for_tasks = wait
 
-    async def wait_for_task(
+    async def wait_for_task(  # noqa: PLR0913 - the public API
         self,
         task_id: str,
         *,
         region_id: str | None = None,
         timeout: float | None = None,
         on_update: OnUpdate | None = None,
+        on_progress: OnProgress | None = None,
         fail_fast: bool = False,
     ) -> Task:
         """Wait until one task has ended, and return it: `wait` for a single ID, with the same arguments and errors."""
-        results = await self.wait(
-            [check_task_id(task_id)], region_id=region_id, timeout=timeout, on_update=on_update, fail_fast=fail_fast
-        )
-        return results[task_id]
+        options = WaitOptions(region_id, timeout, on_update=on_update, on_progress=on_progress, fail_fast=fail_fast)
+        results = await self.pollers.wait(Targets([check_task_id(task_id)], region_id, self._region_id), options)
+        task: Task = results[task_id]
+        return task
 
     def events(
         self, task_ids: TaskIds, *, region_id: str | None = None, timeout: float | None = None
@@ -300,6 +299,7 @@ class TaskWaiter:
         params: Mapping[str, Any] | None = None,
         timeout: float | None = None,
         on_update: OnUpdate | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Task: ...
 
     @overload
@@ -311,9 +311,10 @@ class TaskWaiter:
         params: Mapping[str, Any] | None = None,
         timeout: float | None = None,
         on_update: OnUpdate | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Task | None: ...
 
-    async def run(
+    async def run(  # noqa: PLR0913 - the public API
         self,
         operation: str,
         *,
@@ -321,13 +322,14 @@ class TaskWaiter:
         params: Mapping[str, Any] | None = None,
         timeout: float | None = None,
         on_update: OnUpdate | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Task | None:
         """Start a task and wait for it: `start`, then `wait`, with their arguments and errors and one deadline.
 
         Returns:
             The finished task; None where `start` returns no task ID.
         """
-        options = WaitOptions(timeout=timeout, on_update=on_update)
+        options = WaitOptions(timeout=timeout, on_update=on_update, on_progress=on_progress)
         return await self.pollers.run(Start(operation, region_id, params, default_region=self._region_id), options)
 
     async def cancel_task(self, task_id: str, *, region_id: str | None = None) -> bool:

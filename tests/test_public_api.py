@@ -36,6 +36,7 @@ NAMES = [
     "Eta",
     "OperationProgress",
     "PollPolicy",
+    "Progress",
     "ServiceUnavailableError",
     "StartedTask",
     "StaticCredentials",

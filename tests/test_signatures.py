@@ -19,6 +19,7 @@ OPTIONS: dict[str, tuple[str, object]] = {
     "timeout": ("float | None", None),
     "return_exceptions": ("bool", False),
     "on_update": ("OnUpdate | None", None),
+    "on_progress": ("OnProgress | None", None),
     "fail_fast": ("bool", False),
     "params": ("Mapping[str, Any] | None", None),
     "credentials": ("CredentialsProvider | None", None),
@@ -32,17 +33,17 @@ FIRST = {"task_ids": "TaskIds", "task_id": "str", "operation": "str"}
 
 # The first argument, the other ones, and the result; "..." stands for the kind of iterator.
 WAYS: dict[str, tuple[str, list[str], str]] = {
-    "wait_for_task": ("task_id", ["region_id", "timeout", "on_update", "fail_fast"], "Task"),
+    "wait_for_task": ("task_id", ["region_id", "timeout", "on_update", "on_progress", "fail_fast"], "Task"),
     "wait_for_tasks": (
         "task_ids",
-        ["region_id", "timeout", "return_exceptions", "on_update", "fail_fast"],
+        ["region_id", "timeout", "return_exceptions", "on_update", "on_progress", "fail_fast"],
         "dict[str, Task] | dict[str, Task | EcsWaiterError]",
     ),
     "events": ("task_ids", ["region_id", "timeout"], "...[WaitEvent, ...]"),
     "as_completed": ("task_ids", ["region_id", "timeout"], "...[Task | EcsWaiterError, ...]"),
     "updates": ("task_ids", ["region_id", "timeout"], "...[Task, ...]"),
     "start": ("operation", ["region_id", "params", "timeout"], "StartedTask"),
-    "run": ("operation", ["region_id", "params", "timeout", "on_update"], "Task | None"),
+    "run": ("operation", ["region_id", "params", "timeout", "on_update", "on_progress"], "Task | None"),
     "cancel_task": ("task_id", ["region_id"], "bool"),
 }
 

@@ -18,7 +18,7 @@ from ecs_waiter import PollPolicy, StaticCredentials, TaskWaiter, wait_proportio
 from ecs_waiter.cli.exit_codes import ExitCode, MisuseError
 from ecs_waiter.cli.inputs import TaskRef
 from ecs_waiter.cli.interrupt import Stop, StoppedError
-from ecs_waiter.cli.outcomes import Progress
+from ecs_waiter.cli.outcomes import WatchedTasks
 from ecs_waiter.cli.reporting import Reporter
 from ecs_waiter.cli.streams import (
     ClosedPipeError,
@@ -147,7 +147,7 @@ async def demonstrate() -> ExitCode:
         write_result("cn-hangzhou will be throttled for a while; a connection to us-west-1 will break.\n\n")
         write_result("    await wait_for_tasks({'cn-hangzhou': [...], 'us-west-1': [...], 'eu-central-1': [...]})\n\n")
         await results_written()
-        progress = Progress(refs)
+        progress = WatchedTasks(refs)
         failures: list[object] = []
         if await _wait(progress, ecs.url, failures) is End.STOPPED:
             return ExitCode.INTERRUPTED
@@ -166,7 +166,7 @@ def _start_tasks(ecs: EcsEmulator) -> list[TaskRef]:
     return refs
 
 
-async def _wait(progress: Progress, url: str, failures: list[object]) -> End:
+async def _wait(progress: WatchedTasks, url: str, failures: list[object]) -> End:
     stop = Stop()
     async with AsyncExitStack() as stack:
         stack.enter_context(stop.on_signals())
@@ -185,7 +185,7 @@ async def _wait(progress: Progress, url: str, failures: list[object]) -> End:
 class _Counts(Reporter):
     """Prints once per second how many tasks are in which status."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: WatchedTasks) -> None:
         super().__init__(write_result)
         self._progress = progress
         self._next = _SHOWN_EVERY
@@ -203,7 +203,7 @@ class _Counts(Reporter):
         self.say(f"  {self._progress.seconds:>4.1f} s   {shown}   of {len(self._progress)}\n")
 
 
-def _write_summary(progress: Progress, failures: Sequence[object], ecs: EcsEmulator) -> None:
+def _write_summary(progress: WatchedTasks, failures: Sequence[object], ecs: EcsEmulator) -> None:
     finished, seconds = len(progress) - len(failures), progress.seconds
     write_result(f"\n{finished} finished, {len(failures)} failed, in {seconds:.1f} s. Why they failed:\n")
     for failure in failures:

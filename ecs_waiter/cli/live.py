@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ecs_waiter.api.client import EcsClient
-    from ecs_waiter.cli.outcomes import KnownTask, Progress, Record
+    from ecs_waiter.cli.outcomes import KnownTask, Record, WatchedTasks
     from ecs_waiter.cli.reporting import Outages
     from ecs_waiter.errors import EcsWaiterError
     from ecs_waiter.models import Task
@@ -57,7 +57,7 @@ class LiveReporter(Reporter):
         percentages: Looks up the percentages of the tasks in the view.
     """
 
-    def __init__(self, progress: Progress, stream: TextIO, outages: Outages, percentages: Percentages) -> None:
+    def __init__(self, progress: WatchedTasks, stream: TextIO, outages: Outages, percentages: Percentages) -> None:
         super().__init__(self._print)
         self._progress = progress
         self._outages = outages

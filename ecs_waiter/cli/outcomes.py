@@ -34,8 +34,8 @@ __all__ = [
     "OUTCOMES",
     "ErrorSummary",
     "KnownTask",
-    "Progress",
     "Record",
+    "WatchedTasks",
     "exit_code",
     "in_order",
     "reason_of",
@@ -135,7 +135,7 @@ class Record:
         }
 
 
-class Progress:
+class WatchedTasks:
     """The last known state and the outcome of each task, with running counts.
 
     It keeps a few hundred bytes per task, because there may be a million.

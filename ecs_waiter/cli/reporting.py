@@ -17,7 +17,7 @@ from ecs_waiter.escaping import escape_control
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ecs_waiter.cli.outcomes import Progress, Record
+    from ecs_waiter.cli.outcomes import Record, WatchedTasks
     from ecs_waiter.models import Task
     from ecs_waiter.stats import WaiterStats
 
@@ -63,7 +63,7 @@ class PlainReporter(Reporter):
         outages: Reports regions that are not responding.
     """
 
-    def __init__(self, progress: Progress, write: Callable[[str], None], outages: Outages) -> None:
+    def __init__(self, progress: WatchedTasks, write: Callable[[str], None], outages: Outages) -> None:
         super().__init__(write)
         self._progress = progress
         self._outages = outages

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ecs_waiter.cli.inputs import TaskRef
-    from ecs_waiter.cli.outcomes import KnownTask, Progress
+    from ecs_waiter.cli.outcomes import KnownTask, WatchedTasks
 
 __all__ = [
     "json_pieces",
@@ -118,7 +118,7 @@ def _indented(fields: Mapping[str, Any], depth: int) -> str:
 # -- text -------------------------------------------------------------------------------------------------------------
 
 
-def text_pieces(progress: Progress) -> Iterator[str]:
+def text_pieces(progress: WatchedTasks) -> Iterator[str]:
     """Yield a line per task in a pipe; on a terminal a table, or a summary if the table does not fit on the screen."""
     if not is_interactive(sys.stdout):
         yield from _lines(progress)
@@ -150,7 +150,7 @@ def write_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         write_result("".join(_line(row, widths) for row in rows))
 
 
-def _lines(progress: Progress) -> Iterator[str]:
+def _lines(progress: WatchedTasks) -> Iterator[str]:
     """Yield the lines that `write_rows` writes. Two passes, because a million rows would need too much memory."""
     widths = [0] * len(_HEADS)
     for ref, known in progress.states():

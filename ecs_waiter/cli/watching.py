@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ecs_waiter.cli.exit_codes import ExitCode, MisuseError
 from ecs_waiter.cli.interrupt import Stop, in_background
 from ecs_waiter.cli.messages import explain, format_duration, outage_reason
-from ecs_waiter.cli.outcomes import Progress, exit_code
+from ecs_waiter.cli.outcomes import WatchedTasks, exit_code
 from ecs_waiter.cli.reporting import Outages, PlainReporter, Reporter
 from ecs_waiter.cli.results import json_pieces, line_of, summary_line, text_pieces, write_many
 from ecs_waiter.cli.resume import resume_command
@@ -109,7 +109,7 @@ async def wait_within(waiter: TaskWaiter, refs: Sequence[TaskRef], options: Watc
     Raises:
         CommandError: The results cannot be written.
     """
-    progress = Progress(refs)
+    progress = WatchedTasks(refs)
     async with AsyncExitStack() as stack:
         reporter = await stack.enter_async_context(reporting(waiter, progress, options))
         watch = Watch(waiter, progress, reporter, stop)
@@ -150,7 +150,7 @@ class Watch:
         faults: The last fault of each region that was failing at the deadline.
     """
 
-    def __init__(self, waiter: TaskWaiter, progress: Progress, reporter: Reporter, stop: Stop) -> None:
+    def __init__(self, waiter: TaskWaiter, progress: WatchedTasks, reporter: Reporter, stop: Stop) -> None:
         self.progress = progress
         self.on_finished: Callable[[Record, EcsWaiterError | None], None] | None = None
         self.faults: Mapping[str, ApiError] = {}
@@ -243,7 +243,7 @@ class Watch:
 
 
 @contextlib.asynccontextmanager
-async def reporting(waiter: TaskWaiter, progress: Progress, options: WatchOptions) -> AsyncIterator[Reporter]:
+async def reporting(waiter: TaskWaiter, progress: WatchedTasks, options: WatchOptions) -> AsyncIterator[Reporter]:
     """Choose how progress is shown, and show it until the block ends."""
     outages = Outages(options.policy.outage_budget)
     mixes_on_screen = options.output == "jsonl" and sys.stdout.isatty()
@@ -310,7 +310,7 @@ async def _conclude(watch: Watch, end: End, options: WatchOptions, stop: Stop) -
     return exit_code(outcomes, timed_out=end is End.TIMED_OUT)
 
 
-def _results(progress: Progress, output: str) -> Iterator[str]:
+def _results(progress: WatchedTasks, output: str) -> Iterator[str]:
     if output == "json":
         return json_pieces(progress.records())
     if output == "jsonl":

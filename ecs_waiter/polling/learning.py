@@ -78,9 +78,9 @@ class DurationLearner:
         """Return the durations of an operation; None if none are known."""
         return None if self._history is None else self._history.find(self._key(action))
 
-    def age(self, entry: Entry) -> float:
-        """Return the age of an entry's task in seconds."""
-        return max(0.0, self._clock.time() - entry.created_at)
+    def age(self, created_at: float) -> float:
+        """Return the age of a task in seconds, by when it was created on the clock of the entries."""
+        return max(0.0, self._clock.time() - created_at)
 
     def pause(self, action: str, age: float, plain: float, now: float) -> float:
         """Return the pause of a task in seconds: its plain one, changed by when such tasks ended."""
@@ -92,7 +92,7 @@ class DurationLearner:
     def eta(self, entry: Entry) -> Eta | None:
         """Return the time left for an entry's task; None if it was never seen, or too few durations are known."""
         durations = None if entry.status is None else self.find(entry.action)
-        return None if durations is None else durations.eta(self.age(entry))
+        return None if durations is None else durations.eta(self.age(entry.created_at))
 
     def learn(
         self,

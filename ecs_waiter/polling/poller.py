@@ -31,13 +31,13 @@ from ecs_waiter.polling.subscribers import notify_failed, subscribers_of
 from ecs_waiter.running_clock import GAP, RunningClock
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from ecs_waiter.api.client import EcsClient
     from ecs_waiter.api.limiter import RegionLimiter
     from ecs_waiter.api.tasks import PollAnswer
     from ecs_waiter.models import Task
-    from ecs_waiter.polling.batch import Batch, Entry
+    from ecs_waiter.polling.batch import Batch
     from ecs_waiter.polling.isolation import Decision
     from ecs_waiter.polling.notifier import UnknownStatuses
     from ecs_waiter.polling.policy import PollPolicy
@@ -59,6 +59,8 @@ class RegionPoller:
         retried: Polls that had a transient fault and were retried.
         details: The tasks that are known to have failed, and whose details are being looked up.
         learner: What is known about the time left of tasks.
+        find: Returns the entry of an ID; None if nobody waits for it.
+        on_polled: Called with the region after each poll.
     """
 
     def __init__(
@@ -73,9 +75,11 @@ class RegionPoller:
         self._client = client
         self._policy = policy
         self._observer = observer
+        self.on_polled: Callable[[str], None] = lambda _region_id: None
         self._clock = RunningClock()
         self.learner = DurationLearner(region_id, client, policy, self._spawn, self._clock)
         self._schedule = PollSchedule(policy, backoff, self.learner.pause)
+        self.find = self._schedule.find
         self.details = FailureDetails(region_id, client, self._spawn, self._clock, observer)
         self._notifier = Notifier(region_id, self.details, self._clock, unknown_statuses, observer)
         self._single_polls = SinglePolls()
@@ -169,10 +173,6 @@ class RegionPoller:
         self.details.forget()
         self._single_polls.end_all()
         self._wake()
-
-    def find(self, task_id: str) -> Entry | None:
-        """Return the entry of an ID that is waited for."""
-        return self._schedule.find(task_id)
 
     def last_known(self, task_id: str) -> Task | None:
         """Return a task that is waited for as it was last seen; None if it never was."""
@@ -328,6 +328,7 @@ class RegionPoller:
             self._limiter.release(Priority.POLL)
             self._schedule.end_call(batch, self._clock.time())
             self._end_single_polls(batch, single_polls)
+            self.on_polled(self._region_id)
         except Exception as error:  # noqa: BLE001 - the loop would only log it
             self._die(error)
         self._wake()
@@ -338,11 +339,10 @@ class RegionPoller:
         self._has_answered = True
         self._notifier.service_clock = answer.date
         self._errors.log_answer()
-        last_answer = self._schedule.last_answer(batch, now)
         result = self._schedule.answer(batch, answer, now)
         try:
             finished = self._notifier.changed((one, answer.task(one.task_id), is_new) for one, is_new in result.changes)
-            self.learner.learn(result.changes, finished, answer, last_answer)
+            self.learner.learn(result.changes, finished, answer, result.last_answer)
             for entry in result.gone:
                 self._notifier.gone(entry)
             for entry in result.unlisted:

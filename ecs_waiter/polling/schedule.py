@@ -43,12 +43,15 @@ class PollResult:
         gone: Entries whose grace is over.
         unlisted: Entries that the service has counted but not listed for the whole outage budget.
         error: The wait strategy's error, which ends the region's waits.
+        last_answer: When the batch was answered the time before, or its IDs were added; minus infinity if an outage has
+            ended since.
     """
 
     changes: list[tuple[Entry, bool]] = field(default_factory=list)
     gone: list[Entry] = field(default_factory=list)
     unlisted: list[Entry] = field(default_factory=list)
     error: Exception | None = None
+    last_answer: float = -math.inf
 
 
 class PollSchedule:
@@ -206,8 +209,8 @@ class PollSchedule:
 
     def answer(self, batch: Batch, answer: PollAnswer, now: float) -> PollResult:
         """Apply a good answer and put the batch back."""
+        result = PollResult(last_answer=self._last_answer(batch, now))
         self._answered(batch, now)
-        result = PollResult()
         statuses = answer.statuses
         staying: list[Entry] = []
         changed: list[Entry] = []
@@ -402,8 +405,7 @@ class PollSchedule:
                     if self.find(entry.task_id) is entry:
                         self.poll_now(entry)
 
-    def last_answer(self, batch: Batch, now: float) -> float:
-        """When a batch was last answered, or its IDs added; minus infinity if an outage has ended since."""
+    def _last_answer(self, batch: Batch, now: float) -> float:
         at = now - (self._outage.healthy_time(now) - batch.answered)
         return at if at >= self._outage.ended_at - TICK else -math.inf
 

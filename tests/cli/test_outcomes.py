@@ -21,7 +21,7 @@ from ecs_waiter import (
 )
 from ecs_waiter.cli.inputs import TaskRef
 from ecs_waiter.cli.messages import explain, outage_reason
-from ecs_waiter.cli.outcomes import KnownTask, Progress, Record, exit_code, record_of, status_outcome
+from ecs_waiter.cli.outcomes import KnownTask, Record, WatchedTasks, exit_code, record_of, status_outcome
 from ecs_waiter.cli.reporting import Outages, PlainReporter, outcome_line
 from ecs_waiter.cli.results import json_pieces
 from ecs_waiter.stats import RegionStats, WaiterStats
@@ -117,7 +117,7 @@ def test_pending_task_as_json() -> None:
 
 def test_progress() -> None:
     """A task counts under its status while it is pending, then under its outcome."""
-    progress = Progress([REF, TaskRef("cn-hangzhou", "t-2")])
+    progress = WatchedTasks([REF, TaskRef("cn-hangzhou", "t-2")])
     progress.update(task("Processing"))
     assert progress.counts() == {"processing": 1, "unseen": 1}
     assert progress.finish(REF, TaskFailedError(task("Failed"))).outcome == "failed"
@@ -238,9 +238,9 @@ def test_outages_are_told_once_and_their_end_too() -> None:
 def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line on every change; and one now and then, for CI ends what is silent."""
     lines: list[str] = []
-    progress = Progress([REF])
+    progress = WatchedTasks([REF])
     reporter = PlainReporter(progress, lines.append, Outages(600))
     reporter.changed(task())
-    monkeypatch.setattr(Progress, "seconds", property(lambda _: 301.0))
+    monkeypatch.setattr(WatchedTasks, "seconds", property(lambda _: 301.0))
     reporter.tick(stats(None))
     assert lines == ["t-1 (cn-hangzhou): Processing, ImportImage", "still waiting for 1 of 1 after 5m01s"]

@@ -19,7 +19,7 @@ from ecs_waiter import (
 )
 from ecs_waiter.cli.inputs import TaskRef
 from ecs_waiter.cli.interrupt import Stop
-from ecs_waiter.cli.outcomes import Progress
+from ecs_waiter.cli.outcomes import WatchedTasks
 from ecs_waiter.cli.reporting import Reporter
 from ecs_waiter.cli.watching import End, Watch
 from ecs_waiter.testing.virtual_time import virtual_time
@@ -48,7 +48,7 @@ def test_many_tasks(longest: float) -> None:
 
     async def follow() -> None:
         refs = [TaskRef(REGION, task_id) for task_id in ids(MANY)]
-        progress, stop = Progress(refs), Stop()
+        progress, stop = WatchedTasks(refs), Stop()
         finished: Counter[str] = Counter()
         with Crowd(PollPolicy(), longest).behind() as waiter:
             async with waiter:
@@ -85,7 +85,7 @@ async def test_what_is_known_is_reported_at_a_stop(virtual_ecs: EcsEmulator) -> 
     failed = [virtual_ecs.add_task(outcome="Failed") for _ in range(150)]
     finished = [virtual_ecs.add_task() for _ in range(150)]
     endless = virtual_ecs.add_task(duration=FOREVER)
-    progress, stop = Progress([TaskRef("cn-hangzhou", one) for one in (*failed, *finished, endless)]), Stop()
+    progress, stop = WatchedTasks([TaskRef("cn-hangzhou", one) for one in (*failed, *finished, endless)]), Stop()
     finished_records: list[Record] = []
     async with TaskWaiter() as waiter:
         watch = Watch(waiter, progress, Reporter(nothing), stop)
@@ -103,7 +103,7 @@ async def test_the_first_failure_drops_nothing(virtual_ecs: EcsEmulator) -> None
     """The first failure ends the wait after everything that came with the same answer is noted."""
     finished = [virtual_ecs.add_task(task_id=f"t-{number}") for number in range(80)]
     canceled, endless = virtual_ecs.add_task(outcome="Deleted"), virtual_ecs.add_task(duration=FOREVER)
-    progress, stop = Progress([TaskRef("cn-hangzhou", one) for one in (canceled, *finished, endless)]), Stop()
+    progress, stop = WatchedTasks([TaskRef("cn-hangzhou", one) for one in (canceled, *finished, endless)]), Stop()
     async with TaskWaiter() as waiter:
         watch = Watch(waiter, progress, Reporter(nothing), stop)
         assert await watch.run(None, fail_fast=True) is End.FIRST_FAILURE

@@ -535,12 +535,10 @@ def test_a_look_does_not_shorten_the_grace() -> None:
 
 
 def test_the_last_answer() -> None:
-    """Before an answer is applied, it is known when the one before it came."""
+    """With each answer it is known when the one before it came."""
     schedule = schedule_of(ids=["t-1"])
     for now, last in ((0.0, 0.0), (10.5, 0.2), (21.0, 10.7)):
-        batch = take(schedule, now)
-        assert schedule.last_answer(batch, now + 0.2) == pytest.approx(last)
-        answer(schedule, batch, now + 0.2)
+        assert answer(schedule, take(schedule, now), now + 0.2).last_answer == pytest.approx(last)
 
 
 def test_the_last_answer_before_an_outage() -> None:
@@ -552,8 +550,6 @@ def test_the_last_answer_before_an_outage() -> None:
     first = take(schedule, 11.0)
     schedule.fault(first, now=12.0)
     first, second = take(schedule, 100.0), take(schedule, 100.0)
-    assert schedule.last_answer(second, 101.0) == pytest.approx(1.0)
-    answer(schedule, second, 101.0)
-    assert schedule.last_answer(first, 102.0) == -math.inf
-    answer(schedule, first, 102.0)
-    assert schedule.last_answer(take(schedule, 111.5), 112.0) >= 101.0
+    assert answer(schedule, second, 101.0).last_answer == pytest.approx(1.0)
+    assert answer(schedule, first, 102.0).last_answer == -math.inf
+    assert answer(schedule, take(schedule, 111.5), 112.0).last_answer >= 101.0
