@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tenacity
 
-from ecs_waiter import PollPolicy, wait_proportional
+from ecs_waiter import PollPolicy, wait_adaptive, wait_proportional
 from ecs_waiter.airflow.policies import policy_from_numbers, policy_to_numbers
 
 
@@ -16,6 +16,7 @@ from ecs_waiter.airflow.policies import policy_from_numbers, policy_to_numbers
     "policy",
     [
         PollPolicy(),
+        PollPolicy(wait=wait_adaptive(share=0.2, first=1), history="off"),
         PollPolicy(wait=wait_proportional(factor=0.2, min=1, max=60, jitter=0), not_found_grace=5, max_in_flight=2),
     ],
 )
