@@ -168,7 +168,7 @@ def _wait_options(  # noqa: PLR0913 - the options
     ):
         if is_set:
             kept.append(name)
-    policy = PollPolicy(not_found_grace=not_found_grace.seconds, outage_budget=outage_budget.seconds)
+    policy = PollPolicy(history="account", not_found_grace=not_found_grace.seconds, outage_budget=outage_budget.seconds)
     return WatchOptions(policy, timeout=left, output=output, trust_env=settings.trust_env, kept=kept, **flags)
 
 

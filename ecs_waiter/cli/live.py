@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ecs_waiter.api.limiter import Priority
-from ecs_waiter.cli.messages import format_duration
+from ecs_waiter.cli.messages import format_duration, format_eta
 from ecs_waiter.cli.outcomes import COLORS
 from ecs_waiter.cli.reporting import Reporter, outcome_line
 from ecs_waiter.cli.streams import has_stderr_backlog, is_stderr_behind
@@ -21,7 +21,7 @@ from ecs_waiter.errors import ApiError, ServiceUnavailableError, ThrottledError
 from ecs_waiter.escaping import escape_control
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import TextIO
 
     from rich.console import RenderableType
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ecs_waiter.cli.reporting import Outages
     from ecs_waiter.errors import EcsWaiterError
     from ecs_waiter.models import Task
+    from ecs_waiter.polling.durations import Eta
     from ecs_waiter.stats import WaiterStats
 
 __all__ = ["LiveReporter", "Percentages"]
@@ -55,10 +56,21 @@ class LiveReporter(Reporter):
         stream: The terminal.
         outages: Reports regions that are not responding.
         percentages: Looks up the percentages of the tasks in the view.
+        eta: Returns the time left of a task, by its region and its ID.
     """
 
-    def __init__(self, progress: WatchedTasks, stream: TextIO, outages: Outages, percentages: Percentages) -> None:
+    shows_eta = True
+
+    def __init__(
+        self,
+        progress: WatchedTasks,
+        stream: TextIO,
+        outages: Outages,
+        percentages: Percentages,
+        eta: Callable[[str, str], Eta | None],
+    ) -> None:
         super().__init__(self._print)
+        self._eta = eta
         self._progress = progress
         self._outages = outages
         self._percentages = percentages
@@ -115,11 +127,13 @@ class LiveReporter(Reporter):
         grid.add_column(no_wrap=True)
         grid.add_column(no_wrap=True)
         elapsed = format_duration(self._progress.seconds)
+        eta = self._progress.eta
+        times = elapsed if eta is None else f"{elapsed}{_DOT}{format_eta(eta)}"
         # Colors of the terminal's own palette are readable on light and dark backgrounds.
         bar = ProgressBar(
             total=max(total, 1), completed=done, style="bright_black", complete_style="cyan", finished_style="green"
         )
-        grid.add_row(bar, f"{done}/{total}", Text(elapsed, style="dim"))
+        grid.add_row(bar, f"{done}/{total}", Text(times, style="dim"))
         return grid
 
     def _regions(self) -> Text:
@@ -140,7 +154,8 @@ class LiveReporter(Reporter):
     def _table(self, tasks: Sequence[KnownTask]) -> RenderableType:
         width = self._console.width
         table = Table.grid(padding=(0, 2, 0, 0))
-        columns = ["task", "percent", "status", "age", "action"]
+        etas = {task.task_id: eta for task in tasks if (eta := self._eta(task.region_id, task.task_id)) is not None}
+        columns = ["task", "percent", "status", "age", *(["left"] if etas else []), "action"]
         if width >= _MIDDLING:
             columns.append("resource")
         if width >= _WIDE and len(self._progress.regions) > 1:
@@ -158,6 +173,7 @@ class LiveReporter(Reporter):
                 "percent": Text("" if percent is None else f"{percent}%"),
                 "status": Text(escape_control(task.task_status).lower()),
                 "age": Text(age, style="dim"),
+                "left": Text(format_eta(etas[task.task_id]) if task.task_id in etas else ""),
                 "action": Text(escape_control(task.task_action)),
                 "resource": Text(escape_control(task.resource_id), style="dim"),
                 "region": Text(task.region_id, style="dim"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,17 @@ from ecs_waiter.escaping import escape_control
 
 if TYPE_CHECKING:
     from ecs_waiter.errors import EcsWaiterError
+    from ecs_waiter.polling.durations import Eta
 
-__all__ = ["explain", "explain_outage", "format_duration", "outage_reason"]
+__all__ = ["explain", "explain_outage", "format_duration", "format_eta", "outage_reason"]
 
 _SET_CREDENTIALS = (
     "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or name a profile of the official command"
     " line with --profile or ALIBABA_CLOUD_PROFILE"
 )
+
+_ETA_UNITS = (("s", 1, 100.0), ("min", 60, 6000.0), ("h", 3600, math.inf))
+"""Units of the time left, their seconds, and the time from which on the next unit is used."""
 
 # By the start of the service's code, in lower case. The first match is used.
 _ADVICE = (
@@ -111,6 +116,14 @@ def format_duration(seconds: float) -> str:
     if whole < 86_400:  # noqa: PLR2004 - a day
         return f"{whole // 3_600}h{whole % 3_600 // 60:02d}m"
     return f"{whole // 86_400}d{whole % 86_400 // 3_600:02d}h"
+
+
+def format_eta(eta: Eta) -> str:
+    """Return the time left with its band in one unit; the band is left out where it has no width."""
+    unit, seconds = next((unit, seconds) for unit, seconds, most in _ETA_UNITS if eta.median < most)
+    low, middle, high = (round(each / seconds) for each in (eta.low, eta.median, eta.high))
+    band = "" if low == high else f" ({low}–{high})"  # noqa: RUF001 - a dash between numbers
+    return f"~{middle} {unit} left{band}"
 
 
 def _api(error: ApiError) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ecs_waiter.cli.inputs import TaskRef
+    from ecs_waiter.polling.durations import Eta
 
 __all__ = [
     "COLORS",
@@ -142,9 +143,13 @@ class WatchedTasks:
 
     Args:
         refs: The tasks, in the order asked.
+
+    Attributes:
+        eta: The time left of all tasks; None if it is not known.
     """
 
     def __init__(self, refs: Sequence[TaskRef]) -> None:
+        self.eta: Eta | None = None
         self.refs = {ref.task_id: ref for ref in refs}
         self.regions: dict[str, list[str]] = {}
         for ref in refs:

@@ -32,7 +32,12 @@ class Reporter:
 
     Args:
         write: Writes a line to stderr.
+
+    Attributes:
+        shows_eta: Whether the time left is shown, and so has to be computed.
     """
+
+    shows_eta = False
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write

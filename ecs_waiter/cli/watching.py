@@ -34,6 +34,7 @@ from ecs_waiter.errors import ApiError, EcsWaiterError, TaskCanceledError, WaitT
 from ecs_waiter.escaping import escape_control
 from ecs_waiter.ids import Targets
 from ecs_waiter.models import Task
+from ecs_waiter.progress_reports import measure
 from ecs_waiter.wait import Wait
 from ecs_waiter.waiter import TaskWaiter
 
@@ -49,6 +50,9 @@ __all__ = ["End", "Watch", "WatchOptions", "open_waiter", "reporting", "wait", "
 
 _TICK = 0.25
 _STDOUT_CHECKED_EVERY = 0.5
+_ESTIMATED_EVERY = 1.0
+_ESTIMATE_REST = 20
+"""How many times as long as the time left of all tasks took to compute the next time has to wait."""
 _EVENTS_AT_ONCE = 100
 """Events that are handled before the event loop runs again: a few milliseconds of work."""
 _CANCEL_TIMEOUT = 30.0
@@ -162,7 +166,11 @@ class Watch:
     async def run(self, timeout: float | None, *, fail_fast: bool) -> End:
         """Wait until all tasks have ended, or the first has failed, the time in seconds is up or the stop is set."""
         wait = Wait.for_events(Targets(self.progress.regions, None), timeout)
-        async with in_background(self._tick()), in_background(self._end_when_stopped(wait)):
+        async with (
+            in_background(self._tick()),
+            in_background(self._end_when_stopped(wait)),
+            in_background(self._estimate(wait)),
+        ):
             try:
                 async with contextlib.aclosing(self._waiter.pollers.events(wait)) as events:
                     handled = 0
@@ -236,6 +244,16 @@ class Watch:
         if self.on_finished is not None:
             self.on_finished(record, error)
 
+    async def _estimate(self, wait: Wait) -> None:
+        loop = asyncio.get_running_loop()
+        seconds = _ESTIMATED_EVERY
+        while self._reporter.shows_eta:
+            await asyncio.sleep(seconds)
+            began = loop.time()
+            self.progress.eta = (await measure(wait, self._waiter.pollers.__getitem__)).eta
+            # A million tasks take a while to count.
+            seconds = max(_ESTIMATED_EVERY, _ESTIMATE_REST * (loop.time() - began))
+
     async def _tick(self) -> None:
         while True:
             self._reporter.tick(self._waiter.stats)
@@ -255,7 +273,7 @@ async def reporting(waiter: TaskWaiter, progress: WatchedTasks, options: WatchOp
             from ecs_waiter.cli.live import LiveReporter, Percentages  # noqa: PLC0415 - slow to import
 
             percentages = Percentages(waiter.client)
-            reporter = LiveReporter(progress, sys.stderr, outages, percentages)
+            reporter = LiveReporter(progress, sys.stderr, outages, percentages, waiter.pollers.eta)
             stack.enter_context(messages_to(reporter.say))
             await stack.enter_async_context(in_background(percentages.look_up()))
         else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ecs_waiter.cli.messages import format_duration
+from ecs_waiter import Eta
+from ecs_waiter.cli.messages import format_duration, format_eta
 from ecs_waiter.cli.options import parse_duration
 
 
@@ -44,3 +45,19 @@ def test_refuse(text: str) -> None:
 def test_format(seconds: float, text: str) -> None:
     """Two units are shown."""
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("eta", "text"),
+    [
+        (Eta(240, 420, 720), "~7 min left (4–12)"),  # noqa: RUF001 - a dash between numbers
+        (Eta(0.2, 12, 99), "~12 s left (0–99)"),  # noqa: RUF001
+        (Eta(12, 99.9, 3600), "~100 s left (12–3600)"),  # noqa: RUF001
+        (Eta(12, 100, 3600), "~2 min left (0–60)"),  # noqa: RUF001
+        (Eta(5990, 6000, 6010), "~2 h left"),
+        (Eta(3600, 1e5, 1e9), "~28 h left (1–277778)"),  # noqa: RUF001
+    ],
+)
+def test_the_time_left(eta: Eta, text: str) -> None:
+    """The unit is that of the middle, and the band has none of its own."""
+    assert format_eta(eta) == text

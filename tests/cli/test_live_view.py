@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -29,6 +30,9 @@ def tasks(ecs: EcsEmulator) -> None:
     ecs.add_task(task_id="t-slow", duration=36_000)
     ecs.add_task(task_id="t-done", region_id="us-west-1")
     ecs.add_task(task_id="t-failed", outcome="Failed", error=("ImageFormatMismatch", "[red]no\x1b[2J qcow2[/red] " * 3))
+    ecs.add_task(task_id="t-export", duration=36_000, task_action="ExportImage")
+    for _ in range(20):
+        ecs.add_task(task_action="ExportImage")
     for number in range(60):
         ecs.add_task(task_id=f"t-many{number}", region_id="eu-central-1")
 
@@ -121,6 +125,15 @@ def test_what_is_shown(terminal: Callable[..., Terminal], columns: int) -> None:
     (line,) = (line for line in text.splitlines() if line.startswith("t-slow"))
     assert line.split()[1:3] == ["0%", "processing"]
     assert len(text.splitlines()) <= LINES
+
+
+def test_the_time_left(terminal: Callable[..., Terminal]) -> None:
+    """From the account's past: how long each task and all of them still take."""
+    shown = terminal("wait", "t-export", columns=120)
+    text = shown.read_until(lambda text: text.count("left") > 1)
+    assert re.search(r"━ 0/1 \d+s · ~\d+ (s|min|h) left \(\d+–\d+\)", text)  # noqa: RUF001 - a dash between numbers
+    (line,) = (line for line in text.splitlines() if line.startswith("t-export"))
+    assert re.search(r"processing +\d+s +~\d+ (s|min|h) left \(\d+–\d+\) +ExportImage", line)  # noqa: RUF001
 
 
 def test_resizing(terminal: Callable[..., Terminal]) -> None:
