@@ -33,6 +33,8 @@ def test_what_is_no_measurement_is_refused(values: list[float]) -> None:
         (Goal(at_most=1.1), 1.11, False),
         (Goal(at_least=3), 3.0, True),
         (Goal(at_least=3), 2.9, False),
+        (Goal(at_least=3, at_most=4), 3.5, True),
+        (Goal(at_least=3, at_most=4), 4.5, False),
     ],
 )
 def test_goal_is_held_against_the_median(goal: Goal, value: float, is_met: bool) -> None:

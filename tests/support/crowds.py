@@ -49,6 +49,8 @@ class Crowd:
     a thousand fails, another one is canceled. While `fails` is set, all fail and no reason is given.
     """
 
+    endpoint = None
+
     def __init__(self, policy: PollPolicy, longest: float) -> None:
         self._policy = policy
         self._longest = longest
