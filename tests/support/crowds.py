@@ -66,8 +66,6 @@ class Crowd:
             made = TaskWaiter(policy=self._policy)
         yield made
 
-    endpoint = None
-
     def observe(self, around: object) -> None:
         """As EcsClient's, but without HTTP there are no attempts to tell of."""
 
