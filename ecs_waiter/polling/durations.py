@@ -33,6 +33,9 @@ _PRIOR_HAZARD = 0.3
 _PRIOR_WEIGHT = 3
 """How many past durations the prior counts for."""
 
+_TAIL_PRIOR = 0.3
+"""For how much of the logarithm of the durations the prior counts among the longest of them."""
+
 _CELLS = 64
 _MARGIN = 4
 """Bandwidths by which the table exceeds the shortest and the longest duration."""
@@ -177,7 +180,7 @@ class Durations:
         if self._tail_index is None:
             count = len(self) // 4
             excess = sum(self._by_length[-count:]) - count * self._by_length[-count - 1]
-            self._tail_index = (count + _PRIOR_HAZARD) / (excess + 1)
+            self._tail_index = (count + _TAIL_PRIOR * _PRIOR_HAZARD) / (excess + _TAIL_PRIOR)
         return self._tail_index
 
 

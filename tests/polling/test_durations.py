@@ -285,9 +285,9 @@ def test_within_a_slot_the_logarithm_counts() -> None:
 
 
 def test_after_the_longest_duration_the_tail_is_a_pareto_distribution() -> None:
-    """Its exponent is Hill's estimate from the longest quarter, with 0.3 more ends and one more unit of logarithm."""
+    """Its exponent is Hill's estimate from the longest quarter, with 0.3 more of the logarithm at the prior's rate."""
     durations = _past([100.0] * 12 + [100 * math.e] * 4)
-    exponent = (4 + 0.3) / (4 * 1 + 1)
+    exponent = (4 + 0.3 * 0.3) / (4 * 1 + 0.3)
     for age in (300.0, 10_000.0):
         assert durations.chance(age, age) == pytest.approx(1 - 2**-exponent)
 
