@@ -18,10 +18,12 @@ from ecs_waiter import (
     TaskWaiter,
     WaitTimeoutError,
     blocking,
+    progress_reports,
     run,
     wait_for_task,
     wait_for_tasks,
 )
+from ecs_waiter.progress_reports import measure
 
 if TYPE_CHECKING:
     from ecs_waiter.emulator import EcsEmulator
@@ -70,8 +72,9 @@ class TestWhen:
         reports: list[Progress] = []
         async with TaskWaiter(policy=every(7)) as waiter:
             waiter.submit(virtual_ecs.add_task(duration=1e6))
-            await asyncio.sleep(4)
+            await asyncio.sleep(2)
             waiter.submit(virtual_ecs.add_task(duration=1e6, region_id=ELSEWHERE), region_id=ELSEWHERE)
+            await asyncio.sleep(2)
             await waiter.wait([virtual_ecs.add_task(duration=13)], on_progress=reports.append)
         assert {round(each.elapsed + 4, 3) % 7 for each in reports} <= {0, 4}
 
@@ -88,9 +91,26 @@ class TestWhen:
             await asyncio.sleep(12)
             waiting.cancel()
             await failure(asyncio.CancelledError, waiting)
+            loop: Any = asyncio.get_running_loop()
+            timers = [timer for timer in loop._scheduled if "ProgressReports" in repr(timer) and not timer.cancelled()]
+            assert timers == []
             so_far = len(reports)
             await asyncio.sleep(60)
             assert len(reports) == so_far >= 6
+
+    async def test_less_often_where_it_takes_long(
+        self, virtual_ecs: EcsEmulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where counting the tasks takes 0.3 s, it is done every 6 s."""
+
+        async def slow(*arguments: Any) -> Progress:
+            await asyncio.sleep(0.3)
+            return await measure(*arguments)
+
+        monkeypatch.setattr(progress_reports, "measure", slow)
+        reports: list[Progress] = []
+        await wait_for_task(virtual_ecs.add_task(duration=20), policy=every(2), on_progress=reports.append)
+        assert [after.elapsed - before.elapsed for before, after in pairwise(reports)][:2] == pytest.approx([6.3, 6.3])
 
 
 @pytest.mark.asyncio

@@ -7,11 +7,13 @@ import itertools
 import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 from support.helpers import ELSEWHERE, REASON, REGION, every, turns
 
 from ecs_waiter import Eta, PollPolicy, TaskWaiter, wait_for_tasks
+from ecs_waiter.api.limiter import Priority, RegionLimiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -280,6 +282,30 @@ class TestAccount:
         assert len(_pages(virtual_ecs)) == 1
         assert await _eta(virtual_ecs, policy=ACCOUNT, age=10) is not None
         assert len(_pages(virtual_ecs)) == 2
+
+    async def test_at_the_lowest_priority(self, virtual_ecs: EcsEmulator) -> None:
+        """All other calls go before it."""
+        await self._past(virtual_ecs)
+        with mock.patch.object(RegionLimiter, "place", autospec=True, side_effect=RegionLimiter.place) as place:
+            await _eta(virtual_ecs, age=60, policy=ACCOUNT)
+        assert [call.args[1] for call in place.call_args_list] == [Priority.LOOKUP]
+
+    async def test_other_operations_on_the_page(self, virtual_ecs: EcsEmulator) -> None:
+        """Rows of other operations, should there be any, are left out."""
+        await self._past(virtual_ecs)
+
+        def other(content: dict[str, Any]) -> dict[str, Any]:
+            is_page = content["PageSize"] == 100
+            rows = content["TaskSet"]["Task"]
+            return (
+                {**content, "TaskSet": {"Task": [{**row, "TaskAction": "Other"} for row in rows]}}
+                if is_page
+                else content
+            )
+
+        virtual_ecs.inject("rewrite", change=other)
+        assert await _eta(virtual_ecs, age=60, policy=ACCOUNT) is None
+        assert len(_pages(virtual_ecs)) == 1
 
     async def test_many_operations(self, virtual_ecs: EcsEmulator) -> None:
         """However many operations the service names, at most 200 pages are asked for."""

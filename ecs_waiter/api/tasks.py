@@ -123,14 +123,13 @@ class PollAnswer:
         is_by_minute = str(self._rows[task_id].get("CreationTime")).count(":") == 1
         return self.date - created.timestamp() - (_MINUTE if is_by_minute else 0)
 
-    def finished_ago(self, task_id: str) -> tuple[float, float] | None:
-        """Return how many seconds ago a task finished by the service's clock, at most and at least, if it says."""
-        finished = self.task(task_id).finished_time
-        if finished is None or self.date is None:
+    def finished_ago(self, task: Task) -> tuple[float, float] | None:
+        """Return how many seconds ago a listed task finished by the service's clock, at most and at least."""
+        if task.finished_time is None or self.date is None:
             return None
-        seconds = self.date - finished.timestamp()
-        is_by_the_minute = str(self._rows[task_id].get("FinishedTime")).count(":") == 1
-        return seconds + 1, seconds - (60 if is_by_the_minute else 1)
+        seconds = self.date - task.finished_time.timestamp()
+        is_by_minute = str(self._rows[task.task_id].get("FinishedTime")).count(":") == 1
+        return seconds + 1, seconds - (_MINUTE if is_by_minute else 1)
 
 
 # -- queries ----------------------------------------------------------------------------------------------------------

@@ -111,12 +111,13 @@ class DurationLearner:
         """
         if self._history is None:
             return
+        now = self._clock.time()
         for entry, task in finished:
-            seconds = self._duration(entry, task, answer, last_answer)
+            seconds = self._duration(entry, task, answer, last_answer, now)
             if seconds is not None:
                 self._history.at(self._key(task.task_action)).add(seconds)
         if self._asks_account:
-            for action in {entry.action for entry, is_new in changes if is_new and entry.action}:
+            for action in {entry.action for entry, is_new in changes if is_new}:
                 page = (self._client.endpoint, self._region_id, action)
                 if page not in self._history.pages and len(self._history.pages) < _MOST_PAGES:
                     self._history.pages.add(page)
@@ -125,17 +126,17 @@ class DurationLearner:
     def _key(self, action: str) -> tuple[str | None, str, str]:
         return self._client.endpoint, "task", action
 
-    def _duration(self, entry: Entry, task: Task, answer: PollAnswer, last_answer: float) -> float | None:
-        age = answer.age_of(task.task_id)
-        if age is None or not task.task_action or self._clock.gap_ended_at > entry.created_at:
-            # Without its age, or if the event loop did not run meanwhile, no duration is certain.
+    def _duration(self, entry: Entry, task: Task, answer: PollAnswer, last_answer: float, now: float) -> float | None:
+        if not task.task_action or task.creation_time is None or answer.date is None:
             return None
-        now = self._clock.time()
+        if self._clock.gap_ended_at > entry.created_at:
+            # While the event loop did not run, the clock of the entries stood still.
+            return None
         created_at, last_running = entry.created_at, last_answer
         if entry.status is None:
             # Never seen running: all that is known is that it was asked for after it had been created.
-            created_at = last_running = min(entry.created_at, now - age)
-        ago = answer.finished_ago(task.task_id)
+            created_at = last_running = min(entry.created_at, now - (answer.age_of(task.task_id) or 0.0))
+        ago = answer.finished_ago(task)
         return observed_duration(created_at, last_running, now, None if ago is None else (now - ago[0], now - ago[1]))
 
     async def _ask_account(self, history: DurationHistory, action: str, date: float | None) -> None:

@@ -117,8 +117,9 @@ def test_how_long_ago_a_task_finished(finished: str | None, ago: tuple[float, fl
     """By the service's clock, up to the second or the minute that it names."""
     date = datetime(2026, 11, 24, 13, 0, tzinfo=UTC).timestamp()
     row = {**ROW, "FinishedTime": finished}
-    assert PollAnswer(REGION, [row], total_count=1, date=date).finished_ago("t-1") == ago
-    assert PollAnswer(REGION, [row], total_count=1).finished_ago("t-1") is None
+    dated, undated = (PollAnswer(REGION, [row], total_count=1, date=each) for each in (date, None))
+    assert dated.finished_ago(dated.task("t-1")) == ago
+    assert undated.finished_ago(undated.task("t-1")) is None
 
 
 def test_final_statuses() -> None:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from statistics import mean
+from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecs_waiter import Task
-from ecs_waiter.polling.learning import history_of, observed_duration, page_durations
+from ecs_waiter import PollPolicy, Task
+from ecs_waiter.api.tasks import PollAnswer
+from ecs_waiter.polling.batch import Entry
+from ecs_waiter.polling.durations import Durations
+from ecs_waiter.polling.learning import DurationLearner, history_of, observed_duration, page_durations
+from ecs_waiter.running_clock import RunningClock
 
 times = st.floats(min_value=0, max_value=1e6)
 
@@ -102,6 +108,59 @@ def test_tasks_of_less_than_a_minute() -> None:
 def test_nothing_is_learned_of_nothing() -> None:
     """A page without times teaches nothing."""
     assert page_durations([]) == page_durations([_task(None, None)]) == []
+
+
+# -- from an answer ---------------------------------------------------------------------------------------------------
+
+DATE = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+ROW = {
+    "TaskId": "t-1",
+    "TaskStatus": "Finished",
+    "TaskAction": "ImportImage",
+    "CreationTime": "2026-01-01T11:50:00Z",
+    "FinishedTime": "2026-01-01T11:59:50Z",
+}
+
+
+class Client:
+    endpoint = None
+
+
+async def _learned(
+    row: dict[str, str], date: datetime | None, *, added: float = 600, seen: bool = True
+) -> float | None:
+    """The only duration that an answer teaches; its task was added and seen that many seconds ago."""
+    clock = RunningClock()
+    client: Any = Client()
+    learner = DurationLearner("cn-hangzhou", client, PollPolicy(), mock.Mock(), clock)
+    entry = Entry("t-1", clock.time() - added)
+    if seen:
+        entry.see("Processing", "ImportImage")
+    answer = PollAnswer("cn-hangzhou", [row], total_count=1, date=None if date is None else date.timestamp())
+    with mock.patch.object(Durations, "add") as add:
+        learner.learn([(entry, True)], [(entry, answer.task("t-1"))], answer, clock.time() - 30)
+    return add.call_args.args[0] if add.called else None
+
+
+@pytest.mark.parametrize(
+    ("changes", "date", "options", "seconds"),
+    [
+        ({}, DATE, {}, 590),
+        ({"FinishedTime": ""}, DATE, {}, 585),
+        ({}, None, {}, None),
+        ({"CreationTime": ""}, DATE, {}, None),
+        ({"TaskAction": ""}, DATE, {}, None),
+        ({}, DATE, {"seen": False, "added": 5}, 590),
+        ({"FinishedTime": ""}, DATE, {"seen": False, "added": 5}, None),
+        ({"CreationTime": "2026-01-01T11:59:58Z", "FinishedTime": ""}, DATE, {"seen": False, "added": 8}, 4),
+    ],
+)
+def test_what_an_answer_teaches(
+    changes: dict[str, str], date: datetime | None, options: dict[str, Any], seconds: float | None
+) -> None:
+    """The creation must be known; an end that was not seen is learned only if the service names it."""
+    learned = asyncio.run(_learned({**ROW, **changes}, date, **options))
+    assert learned == (None if seconds is None else pytest.approx(seconds, abs=1))
 
 
 # -- where it is kept -------------------------------------------------------------------------------------------------
