@@ -267,8 +267,8 @@ class RegionPoller:
                 self._fail_region(self._errors.outage())
                 continue
             wake_at = min(schedule.wake_at(), given_up_at)
-            # While a budget runs out, each gap in which the loop did not run counts.
-            with self._clock.watching() if schedule.outage_ends < math.inf else nullcontext():
+            # The timer of a sleep shows a gap in which the loop did not run, but late for a budget.
+            with nullcontext() if wake_at > now + TICK and schedule.outage_ends == math.inf else self._clock.watching():
                 if wake_at > now + TICK:
                     await self._sleep_until(wake_at)
                     continue
