@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from functools import partial
 from pathlib import Path
@@ -61,14 +62,17 @@ class Canned:
         return {**os.environ, "SSL_CERT_FILE": self.ca}
 
 
-def answer(status: str, task_ids: Sequence[str] = IDS) -> bytes:
-    """The body that tells of these tasks."""
+_CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def answer(status: str, task_ids: Sequence[str] = IDS, *, apart: bool = False) -> bytes:
+    """The body that lists these tasks, created at one time or `apart`, each at the second of its number."""
     finished = {"FinishedTime": "2026-01-01T01:00:00Z"} if status == "Finished" else {}
     rows = [
         {
             "TaskId": task_id,
             "TaskStatus": status,
-            "CreationTime": "2026-01-01T00:00:00Z",
+            "CreationTime": f"{_CREATED - timedelta(seconds=_number(task_id) if apart else 0):%Y-%m-%dT%H:%M:%SZ}",
             **finished,
             "SupportCancel": "true",
             "TaskAction": "ImportImage",
@@ -85,6 +89,10 @@ def answer(status: str, task_ids: Sequence[str] = IDS) -> bytes:
         "TaskSet": {"Task": rows},
     }
     return json.dumps(page, separators=(",", ":")).encode()
+
+
+def _number(task_id: str) -> int:
+    return int("".join(filter(str.isdigit, task_id[-9:])) or 0)
 
 
 class Answers:
@@ -127,7 +135,7 @@ class Echo:
 
     def now(self, request: bytes) -> bytes:
         asked = parse_qs(urlsplit(request.split(b" ", 2)[1]).query)[b"TaskIds"][0].decode()
-        body = answer(self._status, asked.split(","))
+        body = answer(self._status, asked.split(","), apart=True)
         return _HEADERS.format(date=formatdate(usegmt=True), length=len(body)).encode() + body
 
 
