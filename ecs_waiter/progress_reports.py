@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ecs_waiter.errors import TaskCanceledError, TaskFailedError
 from ecs_waiter.models import Task
@@ -25,10 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ProgressReports", "measure"]
 
+_GROUPS_PER_LOG = 20
 _SOONEST = 1.0
 _LATEST = 10.0
 _REST = 20
 """How many times as long as it took to measure a wait the next time has to wait."""
+
+
+_Pending: TypeAlias = "dict[tuple[tuple[str | None, str], int], tuple[int, float]]"
+"""What was last seen of tasks and the logarithm of their ages -> how many there are, and the age of the youngest."""
 
 
 async def measure(wait: Wait, poller: Callable[[str], RegionPoller]) -> Progress:
@@ -40,13 +45,12 @@ async def measure(wait: Wait, poller: Callable[[str], RegionPoller]) -> Progress
         one = poller(region_id)
         if one.fault is not None:
             faults[region_id] = one.fault
-        # By what was last seen of them, and by the second of their creation.
-        pending: Counter[tuple[tuple[str | None, str], int]] = Counter()
+        pending: _Pending = {}
         await in_slices(task_ids, partial(_count, wait, one, by_status, pending))
-        for ((status, action), created_at), tasks in pending.items():
+        for ((status, action), _), (tasks, age) in pending.items():
             if status is not None:
                 by_status[status] += tasks
-            left.append((None if status is None else one.learner.find(action), one.learner.age(created_at), tasks))
+            left.append((None if status is None else one.learner.find(action), age, tasks))
     return Progress(
         total=len(wait.targets),
         done=len(wait.targets) - wait.pending,
@@ -62,7 +66,7 @@ def _count(
     wait: Wait,
     poller: RegionPoller,
     by_status: Counter[str],
-    pending: Counter[tuple[tuple[str | None, str], int]],
+    pending: _Pending,
     task_ids: list[str],
 ) -> None:
     for task_id in task_ids:
@@ -71,7 +75,10 @@ def _count(
             entry = poller.find(task_id)
             # None if it has failed, and its details are being looked up.
             if entry is not None:
-                pending[entry.seen, int(entry.created_at)] += 1
+                age = poller.learner.age(entry.created_at)
+                group = entry.seen, int(_GROUPS_PER_LOG * math.log(age + 1))
+                tasks, youngest = pending.get(group, (0, age))
+                pending[group] = tasks + 1, min(youngest, age)
         elif isinstance(outcome, Task):
             by_status[str(outcome.task_status)] += 1
         elif isinstance(outcome, TaskFailedError | TaskCanceledError) and outcome.task is not None:

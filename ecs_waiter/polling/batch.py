@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ecs_waiter.ids import MAX_BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ecs_waiter.polling.outage import Absence
 
-__all__ = ["BATCH_SIZE", "Batch", "Entry", "Trouble", "by_age"]
+__all__ = ["BATCH_SIZE", "Batch", "Entry", "Trouble"]
 
 _by_id = attrgetter("task_id")
 
@@ -86,6 +84,7 @@ class Trouble:
         answers_at_fault: The same when the last call came back.
         faults: Faults in a row.
         rejections: Rejections in a row.
+        rejections_alone: Those of them when it was a single ID.
     """
 
     since: float
@@ -93,6 +92,7 @@ class Trouble:
     answers_at_fault: int
     faults: int = 0
     rejections: int = 0
+    rejections_alone: int = 0
 
 
 class Batch:
@@ -183,12 +183,3 @@ class Batch:
     def __repr__(self) -> str:
         kind = "exclusive, " if self.exclusive else ""
         return f"Batch({self.live} IDs, {kind}due={self.due:g}, polls={self.polls})"
-
-
-def by_age(entries: Sequence[Entry], now: float) -> list[list[Entry]]:
-    """Group by age, so that an old task is not asked at the pace of a young one that happened to share its call."""
-    groups: dict[int, list[Entry]] = {}
-    for entry in entries:
-        age = max(0.0, now - entry.created_at)
-        groups.setdefault(int(8 * math.log2(age + 30)), []).append(entry)
-    return list(groups.values())

@@ -15,16 +15,16 @@ from ecs_waiter.polling.batch import BATCH_SIZE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ecs_waiter.polling.batch import Batch
+    from ecs_waiter.polling.batch import Batch, Entry
     from ecs_waiter.polling.policy import wait_adaptive
 
-__all__ = ["Company", "Learned"]
+__all__ = ["Company", "Learned", "grouped"]
 
 Learned: TypeAlias = "Callable[[str, float, float, float], float]"
 """Operation, age, plain pause and time -> the pause in seconds, by what was learned of such tasks."""
 
-_SHORTEST = 1e-3
-"""Seconds: a pause of zero has no inverse."""
+_SHORTEST, _LONGEST = 1e-3, 1e9
+"""Seconds between which pauses are counted: a pause of zero has no inverse, nor has one without end."""
 
 
 class Company:
@@ -49,7 +49,7 @@ class Company:
     def pace_new(self, batch: Batch, now: float) -> None:
         """Begin the pause before the first poll of a batch: as that of a task of age 0, and not longer than `first`."""
         batch.paced_at = now
-        batch.weight = max(self._strategy.pause(0.0), _SHORTEST) ** -2
+        batch.weight = min(max(self._strategy.pause(0.0), _SHORTEST), _LONGEST) ** -2
         batch.due = now + self._strategy.first
 
     def pace(self, batch: Batch, now: float) -> None:
@@ -61,7 +61,7 @@ class Company:
             pause = rule.pause(age)
             if learned is not None:
                 pause = learned(entry.action, age, pause, now)
-            weights.append(max(pause, _SHORTEST) ** -2)
+            weights.append(min(max(pause, _SHORTEST), _LONGEST) ** -2)
         batch.paced_at = now
         batch.weight = sum(weights) / len(weights)
         if batch.exclusive:
@@ -69,7 +69,13 @@ class Company:
             batch.due = batch.rank = now + min(max(pause, rule.min), rule.max)
         else:
             batch.due = now + rule.max
-            batch.rank = min(now + batch.weight**-0.5 / 2, batch.by - rule.max)
+            # When a full batch of such tasks would be due; with the default `crowd`, after about half of their pause.
+            share = BATCH_SIZE ** ((rule.crowd - 1) / 2)
+            batch.rank = min(now + share * batch.weight**-0.5, batch.by - rule.max)
+
+    def group(self, age: float) -> int:
+        """Return what is equal for tasks whose pauses differ by a fifth at most."""
+        return int(4 * math.log2(max(self._strategy.pause(age), _SHORTEST)))
 
     def next_call(self, batches: Iterable[Batch], waiting: int) -> float:
         """Return when the next call is due for batches, given in the order in which they are asked.
@@ -103,3 +109,13 @@ class Company:
             latest = min(latest, due)
         calls = max(math.ceil(waiting / BATCH_SIZE), 1)
         return min(max(latest, self._last_call + self._strategy.min / calls), by)
+
+
+def grouped(entries: Iterable[Entry], now: float, company: Company | None) -> list[list[Entry]]:
+    """Group entries of one pace, so that an old task is not asked at the pace of a young one that shared its call."""
+    groups: dict[int, list[Entry]] = {}
+    for entry in entries:
+        age = max(0.0, now - entry.created_at)
+        key = int(8 * math.log2(age + 30)) if company is None else company.group(age)
+        groups.setdefault(key, []).append(entry)
+    return list(groups.values())

@@ -49,6 +49,7 @@ class Decision:
         unknown: Batches of one entry each that the service says it does not know.
         gone: Entries of these whose grace is over.
         is_regional: Whether the error is about the region, so that it ends all its waits.
+        needs_witness: Whether another batch should be asked, to see whether the region rejects that, too.
         error: The wait strategy's error, which ends the region's waits.
     """
 
@@ -57,6 +58,7 @@ class Decision:
     unknown: list[Batch] = field(default_factory=list)
     gone: list[Entry] = field(default_factory=list)
     is_regional: bool = False
+    needs_witness: bool = False
     error: Exception | None = None
 
 
@@ -70,16 +72,16 @@ class _Doubt:
     Attributes:
         since: When it began.
         smallest: The half that is halved further.
-        others: The other halves that were not rejected so far.
+        is_whole: Whether the batch held all IDs of the region. If not, one more batch has to be rejected.
+        others: The other halves, and whether each was rejected.
         is_narrowed: Whether the last ID was rejected.
-        codes: The codes of the rejections.
     """
 
     since: float
     smallest: Batch
-    others: list[Batch] = field(default_factory=list)
+    is_whole: bool
+    others: dict[Batch, bool] = field(default_factory=dict)
     is_narrowed: bool = False
-    codes: set[str | None] = field(default_factory=set)
 
 
 class Isolation:
@@ -94,19 +96,23 @@ class Isolation:
         self._budget = budget
         self._backoff = backoff
         self._answers = 0
-        self._codes_about_ids: set[str | None] = set()
         self._doubt: _Doubt | None = None
 
     def answered(self) -> None:
         """The region gave a good answer, so what it rejects meanwhile is about IDs."""
         self._answers += 1
-        if self._doubt is not None:
-            self._codes_about_ids |= self._doubt.codes
-            self._doubt = None
+        self._doubt = None
 
-    def others_answered(self, batch: Batch) -> bool:
-        """Whether the region has answered others since this batch failed the last time."""
-        return batch.trouble is not None and self._answers > batch.trouble.answers_at_fault
+    def is_own_fault(self, batch: Batch, *, is_only: bool) -> bool:
+        """Whether a fault says nothing about the region: it answered others since this batch failed the last time.
+
+        So it is with an ID that stands alone if the region has answered others since its first fault.
+        """
+        trouble = batch.trouble
+        if trouble is None:
+            return False
+        stands_alone = batch.live == 1 and not is_only and self._answers > trouble.answers
+        return stands_alone or self._answers > trouble.answers_at_fault
 
     def merge_halves(self, batches: list[Batch], now: float) -> list[Batch]:
         """Put together what was halved while the region, until its last answer, answered nothing.
@@ -116,7 +122,9 @@ class Isolation:
         halves = [
             batch for batch in batches if batch.trouble is not None and self._was_halved_in_silence(batch.trouble)
         ]
-        since = min((batch.trouble.since for batch in halves if batch.trouble is not None), default=now)
+        troubles = [batch.trouble for batch in halves if batch.trouble is not None]
+        since = min((trouble.since for trouble in troubles), default=now)
+        answers = min((trouble.answers for trouble in troubles), default=0)
         entries: list[Entry] = []
         for batch in halves:
             batch.drop_left()
@@ -126,7 +134,7 @@ class Isolation:
         for start in range(0, len(entries), BATCH_SIZE):
             batch = Batch.merged(entries[start : start + BATCH_SIZE], halves, due=now)
             batch.exclusive = True
-            batch.trouble = Trouble(since, self._answers, self._answers, faults=_FAULTS_BEFORE_HALVING - 1)
+            batch.trouble = Trouble(since, answers, self._answers, faults=_FAULTS_BEFORE_HALVING - 1)
             merged.append(batch)
         return merged
 
@@ -141,8 +149,8 @@ class Isolation:
 
     def fault(self, batch: Batch, now: float) -> Decision:
         """A batch had a transient fault. It is retried, and halved if it keeps failing, until one ID stands alone."""
-        others_answered = self.others_answered(batch)
         trouble = self._trouble(batch)
+        others_answered = self._answers > trouble.answers_at_fault
         trouble.faults += 1
         trouble.answers_at_fault = self._answers
         batch.due = now + self._backoff(trouble.faults)
@@ -172,38 +180,44 @@ class Isolation:
         batch.due = now
         if (error.code or "").lower() == _UNKNOWN_ID:
             return _unknown(batch, error)
-        is_about_ids = error.code in self._codes_about_ids or _is_about_ids(error)
-        if not is_about_ids and re.search(_ABOUT_REGION, error.code or ""):
+        names_ids = _names_ids(error)
+        if not names_ids and re.search(_ABOUT_REGION, error.code or ""):
             return Decision(is_regional=True)
         trouble = self._trouble(batch)
         trouble.rejections += 1
-        if batch.live == 1 and batch.entries[0].status is not None and trouble.rejections < _REJECTIONS_OF_KNOWN:
+        is_alone = batch.live == 1
+        trouble.rejections_alone += is_alone
+        if is_alone and batch.entries[0].status is not None and trouble.rejections_alone < _REJECTIONS_OF_KNOWN:
             batch.due = now + _RETRY
             return Decision(again=[batch])
-        if is_about_ids:
-            return Decision(culprit=batch.entries[0]) if batch.live == 1 else Decision(again=batch.halves())
-        if batch.live == 1 and is_only:
+        if names_ids or self._answers > trouble.answers:
+            return Decision(culprit=batch.entries[0]) if is_alone else Decision(again=batch.halves())
+        if is_alone and is_only:
             return Decision(is_regional=True)
-        return self._narrow(batch, error.code, now)
+        return self._narrow(batch, now, is_only=is_only)
 
-    def _narrow(self, batch: Batch, code: str | None, now: float) -> Decision:
+    def _narrow(self, batch: Batch, now: float, *, is_only: bool) -> Decision:
         """Halve a batch that was rejected for an unclear reason, and see whether the region answers anything."""
         if self._doubt is None or not self._doubt.smallest.live:
-            self._doubt = _Doubt(now, batch)
+            self._doubt = _Doubt(now, batch, is_only)
         doubt = self._doubt
-        doubt.codes.add(code)
         if batch is doubt.smallest and batch.live > 1:
             doubt.smallest, other = halves = batch.halves()
-            doubt.others.append(other)
+            doubt.others[other] = False
             return Decision(again=halves)
-        doubt.is_narrowed |= batch is doubt.smallest
-        doubt.others = [other for other in doubt.others if other.live and other is not batch]
+        if batch is doubt.smallest:
+            doubt.is_narrowed = True
+        elif batch in doubt.others:
+            doubt.others[batch] = True
+        else:
+            doubt.is_whole = True
         # A region that has answered before may reject everything for a few seconds.
         has_lasted = not self._answers or now >= doubt.since + _HOLD
-        if doubt.is_narrowed and not doubt.others and has_lasted:
+        are_rejected = all(rejected for other, rejected in doubt.others.items() if other.live)
+        if doubt.is_narrowed and are_rejected and has_lasted and doubt.is_whole:
             return Decision(is_regional=True)
         batch.due = now + _HOLD
-        return Decision(again=[batch])
+        return Decision(again=[batch], needs_witness=doubt.is_narrowed and not doubt.is_whole)
 
 
 def _unknown(batch: Batch, error: ApiError) -> Decision:
@@ -219,7 +233,7 @@ def _unknown(batch: Batch, error: ApiError) -> Decision:
     )
 
 
-def _is_about_ids(error: ApiError) -> bool:
+def _names_ids(error: ApiError) -> bool:
     return bool(re.search(_ABOUT_IDS, error.code or "")) or (
         bool(re.search(_ABOUT_IDS, error.message)) and not re.search(_ABOUT_REGION, error.code or "")
     )

@@ -176,8 +176,7 @@ class RegionPoller:
 
     def last_known(self, task_id: str) -> Task | None:
         """Return a task that is waited for as it was last seen; None if it never was."""
-        entry = self.find(task_id)
-        return None if entry is None else self._notifier.last_known(entry)
+        return None if (entry := self.find(task_id)) is None else self._notifier.last_known(entry)
 
     def is_asked(self, task_id: str) -> bool:
         """Whether a call has asked for a task that is waited for, or is under way."""
@@ -388,7 +387,7 @@ class RegionPoller:
             self._fail_region(self._errors.strategy_failed(decision.error))
 
     def _end_single_polls(self, batch: Batch, single_polls: SinglePolls) -> None:
-        """Resolve the single polls that a call made."""
+        """Resolve the single polls of a call."""
         for entry in batch.entries if single_polls else ():
             is_waiting = self._schedule.find(entry.task_id) is entry
             if is_waiting and self._schedule.is_isolating(entry):
@@ -403,6 +402,7 @@ class RegionPoller:
                         self.discard(entry.task_id, subscriber)
                         subscriber.task_failed(entry.task_id, error, is_regional=False, task=None)
             single_polls.end(entry.task_id)
+        single_polls.end_all()
 
     # -- the end of a region's waits ----------------------------------------------------------------------------------
 

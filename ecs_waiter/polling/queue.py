@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ecs_waiter.polling.batch import BATCH_SIZE, Batch, Entry
+from ecs_waiter.polling.outage import TICK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +39,7 @@ class BatchQueue:
         self._company = company
         self._ordinary: list[Batch] = []
         self._exclusive: list[Batch] = []
-        self._new_in_a_row = 0
+        self._in_a_row = 0
 
     def push(self, batch: Batch) -> None:
         """Add a batch."""
@@ -54,7 +55,7 @@ class BatchQueue:
             is_only: Whether nothing that was polled before still waits.
         """
         for entry in entries:
-            place = bisect_right(self._ordinary, _FIRST, key=_by_rank)
+            place = self._new_batches()
             last = self._ordinary[place - 1] if place else None
             if last is None or last.polls or len(last.entries) >= BATCH_SIZE:
                 last = Batch([], due=_FIRST, answered=answered)
@@ -87,27 +88,37 @@ class BatchQueue:
             is_silent: Whether the region answers nothing.
         """
         exclusive = self._first_exclusive(is_silent=is_silent)
-        due = math.inf if exclusive is None else exclusive.due
-        if is_silent and exclusive is not None and not self._is_new_first():
-            return due
-        return min(due, self._ordinary_due(waiting))
+        return min(math.inf if exclusive is None else exclusive.due, self._ordinary_due(waiting))
 
     def pop(self, now: float, waiting: int, *, is_silent: bool) -> Batch | None:
-        """Take out the batch to ask next. After three calls for new IDs in a row a batch that is overdue has one."""
+        """Take out the batch to ask next: the one that is due first.
+
+        New IDs have up to three calls in a row before others that are due. While the region answers nothing, retries
+        and other batches take turns.
+        """
         exclusive = self._first_exclusive(is_silent=is_silent)
-        place = bisect_right(self._ordinary, _FIRST, key=_by_rank) if self._is_new_first() else 0
-        polled = self._ordinary[place] if place < len(self._ordinary) else None
-        if place:
-            is_overdue = any(batch is not None and batch.rank < now for batch in (exclusive, polled))
-            self._new_in_a_row = self._new_in_a_row + 1 if is_overdue else 0
-            if self._new_in_a_row <= _NEW_IN_A_ROW:
-                return self._taken(0)
-            self._new_in_a_row = 0
-        if exclusive is not None and (polled is None or is_silent or exclusive.due <= self._ordinary_due(waiting)):
-            self._exclusive.remove(exclusive)
-            exclusive.drop_left()
-            return exclusive
-        return None if polled is None else self._taken(place)
+        due = self._ordinary_due(waiting)
+        place = self._new_batches()
+        while place < len(self._ordinary) and not self._ordinary[place].live:
+            self._ordinary.pop(place)
+        is_overdue = 0 < place < len(self._ordinary) and self._ordinary[place].rank < now
+        is_retry_due = exclusive is not None and exclusive.due <= now + TICK
+        if due <= now + TICK and ((place and is_overdue) or (is_retry_due and (place or is_silent))):
+            self._in_a_row += 1
+            if self._in_a_row > (1 if is_silent and is_retry_due else _NEW_IN_A_ROW):
+                self._in_a_row = 0
+                return self._taken_retry(exclusive) if is_retry_due else self._taken(place)
+            return self._taken(0)
+        self._in_a_row = 0
+        if exclusive is not None and (not self._ordinary or exclusive.due <= due):
+            return self._taken_retry(exclusive)
+        return self._taken(0) if self._ordinary else None
+
+    def _taken_retry(self, batch: Batch | None) -> Batch | None:
+        if batch is not None:
+            self._exclusive.remove(batch)
+            batch.drop_left()
+        return batch
 
     def _taken(self, place: int) -> Batch:
         batch = self._ordinary.pop(place)
@@ -135,8 +146,13 @@ class BatchQueue:
         """Return the exclusive batches."""
         return [batch for batch in self._exclusive if batch.live]
 
-    def _is_new_first(self) -> bool:
-        return _drop_dead(self._ordinary) and self._ordinary[0].rank == _FIRST
+    def ask_any(self) -> None:
+        """Ask any ordinary batch as soon as possible."""
+        if _drop_dead(self._ordinary):
+            self._ordinary[0].due = self._ordinary[0].rank = self._ordinary[0].by = _FIRST
+
+    def _new_batches(self) -> int:
+        return bisect_right(self._ordinary, _FIRST, key=_by_rank)
 
     def _ordinary_due(self, waiting: int) -> float:
         if not _drop_dead(self._ordinary):
@@ -146,18 +162,17 @@ class BatchQueue:
     def _first_exclusive(self, *, is_silent: bool) -> Batch | None:
         """The exclusive batch to ask next.
 
-        While the region answers nothing, retries go to one batch and its halves, so that a good ID is found soon: first
-        comes the batch with the most faults; IDs that stand alone come last.
+        While the region answers nothing, retries go to the batch with the most faults and its halves, so that a good ID
+        is found soon.
         """
         if not _drop_dead(self._exclusive):
             return None
-        return min(self.exclusive(), key=_by_trouble) if is_silent else self._exclusive[0]
+        failing = [each for each in self.exclusive() if each.live > 1 and each.trouble is not None] if is_silent else []
+        return min(failing, key=_by_faults) if failing else self._exclusive[0]
 
 
-def _by_trouble(batch: Batch) -> tuple[bool, int, float]:
-    faults = 0 if batch.trouble is None else batch.trouble.faults
-    is_lone = batch.live == 1 and faults > 0
-    return is_lone, 0 if is_lone else -faults, batch.due
+def _by_faults(batch: Batch) -> tuple[int, float]:
+    return -batch.trouble.faults if batch.trouble is not None else 0, batch.due
 
 
 def _drop_dead(batches: list[Batch]) -> bool:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ecs_waiter.api.tasks import FINAL_STATUSES
-from ecs_waiter.polling.batch import BATCH_SIZE, Batch, Entry, by_age
-from ecs_waiter.polling.company import Company
+from ecs_waiter.polling.batch import BATCH_SIZE, Batch, Entry
+from ecs_waiter.polling.company import Company, grouped
 from ecs_waiter.polling.isolation import Decision, Isolation
 from ecs_waiter.polling.outage import TICK, Absence, Outage
 from ecs_waiter.polling.policy import PollPolicy, ask, wait_adaptive
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["PollResult", "PollSchedule"]
 
 _LONGEST_ACTION = 100
-
 _SLOW_PROBE = 5.0
 """Seconds after which a call under way no longer keeps a silent region from being asked again."""
 
@@ -60,7 +59,7 @@ class PollSchedule:
     Args:
         policy: The cadence and the grace.
         backoff: Seconds to wait after that many faults in a row.
-        learned: The pause of a task by what was learned of such tasks; see `Company`.
+        learned: The pause of a task by what was learned of such tasks.
 
     Attributes:
         calls: The calls under way.
@@ -76,7 +75,7 @@ class PollSchedule:
     def _start_over(self) -> None:
         self._entries: dict[str, Entry] = {}
         rule = self._policy.wait
-        self._company = Company(rule, self._learned) if isinstance(rule, wait_adaptive) else None
+        self._company = Company(rule, self._learned) if type(rule) is wait_adaptive else None
         self._queue = BatchQueue(self._company)
         self._renotify: set[str] = set()
         self._poll_again: set[str] = set()
@@ -294,7 +293,8 @@ class PollSchedule:
             (apart if needs_own_call else together).append(entry)
         if apart:
             self._ask_apart(batch, apart, has_listed=bool(staying), now=now)
-        groups = [staying + together] if len(self._entries) <= BATCH_SIZE else [*by_age(staying, now), together]
+        is_one = len(self._entries) <= BATCH_SIZE
+        groups = [staying + together] if is_one else [*grouped(staying, now, self._company), together]
         for group in filter(None, groups):
             if len(group) == len(batch.entries):
                 batch.exclusive = False
@@ -343,7 +343,7 @@ class PollSchedule:
         """A transient fault: the batch comes again later, in halves if it keeps failing; if all fails, all pause."""
         self.calls.end(batch)
         # While the region answers others, the fault is this batch's own.
-        if retry_after or not self._isolation.others_answered(batch):
+        if retry_after or not self._isolation.is_own_fault(batch, is_only=batch.live == len(self._entries)):
             self._outage.failed(batch.asked_at, now, retry_after)
         if not batch.live:
             return Decision()
@@ -382,6 +382,8 @@ class PollSchedule:
             part.exclusive = True
             part.due = part.rank = self._outage.retry_by(part.due, now)
             self._queue.push(part)
+        if decision.needs_witness:
+            self._queue.ask_any()
         if decision.culprit is not None:
             self._drop([decision.culprit])
         return decision
