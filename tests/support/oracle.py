@@ -250,7 +250,10 @@ def _of_company(story: Story) -> Iterator[str]:
             latest = max(_waits_since(story, task_id, sent.at) + rule.first, last.get(task_id, -math.inf) + rule.max)
             if sent.at > latest + held_back:
                 yield f"{task_id} was not asked before {sent.at:.2f}, though it should be by {latest:.2f}"
-        was_asked = all(last.get(task_id, -math.inf) > visible[task_id] for task_id in ids)
+        was_asked = all(
+            last.get(task_id, -math.inf) > max(visible[task_id], _waits_since(story, task_id, sent.at))
+            for task_id in ids
+        )
         if is_plain and was_asked and sent.at - called.get(sent.region_id, -math.inf) < closest - _TICK:
             yield f"{sent.region_id} was asked again at {sent.at:.2f}, within {closest:.2f} s"
         called[sent.region_id] = sent.at
