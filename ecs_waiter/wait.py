@@ -38,6 +38,8 @@ Outcome = Task | EcsWaiterError
 
 _NOT_KEPT = EcsWaiterError("the outcome was given as an event")
 _SHOWN_ERRORS = 3
+_SOON = 10.0
+"""Seconds: tasks of a wait with a shorter timeout are polled at once, for a shared call might come too late."""
 
 _LATE = 0.5
 """Seconds after its deadline at which a timer that fires shows that the event loop did not run meanwhile."""
@@ -220,7 +222,8 @@ class Wait:
         self._forget = forget
         if self._deadline is not None:
             # Reading the IDs may have taken longer than the timeout, but the loop did run.
-            self._set_timer(max(self._deadline + (call_timeout if self._is_last_poll else 0.0), self._loop.time()))
+            when = max(self._deadline + (call_timeout if self._is_last_poll else 0.0), self._loop.time())
+            self._timer = self._loop.call_at(when, self._at_deadline, when)
         for region_id, task_ids in self.targets.regions.items():
             await in_slices(task_ids, partial(self._add, region_id))
         if self._is_last_poll:
@@ -233,6 +236,8 @@ class Wait:
         poller.add(task_ids, self, is_started=self._is_started)
         if self._is_last_poll:
             self._polls.append(poller.poll_once(task_ids, self))
+        elif (self._timeout or _SOON) < _SOON:
+            poller.poll_once(task_ids, self)
 
     def __aiter__(self) -> Self:
         return self
@@ -313,9 +318,6 @@ class Wait:
 
     # -- the deadline -------------------------------------------------------------------------------------------------
 
-    def _set_timer(self, when: float) -> None:
-        self._timer = self._loop.call_at(when, self._at_deadline, when)
-
     def _at_deadline(self, deadline: float) -> None:
         now = self._loop.time()
         if now - deadline <= _LATE or self._is_last_poll or self._is_closed:
@@ -323,7 +325,7 @@ class Wait:
             return
         # The loop did not run when the deadline passed: each pending task is polled once more.
         self._is_last_poll, self.needs_detail = True, False
-        self._set_timer(now + self._call_timeout)
+        self._timer = self._loop.call_at(now + self._call_timeout, self._at_deadline, now + self._call_timeout)
         in_slices(self._asked(), self._poll_once).add_done_callback(self._expire_when_polled)
 
     def _poll_once(self, asked: list[tuple[str, str]]) -> None:

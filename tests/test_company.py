@@ -118,6 +118,19 @@ async def test_a_lone_new_id_is_asked_at_once(virtual_ecs: EcsEmulator) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_short_wait_is_asked_at_once(virtual_ecs: EcsEmulator) -> None:
+    """A wait whose timeout is shorter than the next call may take does not end without a look."""
+    old = virtual_ecs.add_task(duration=1e9)
+    async with TaskWaiter(policy=steady()) as waiter:
+        waiter.submit(old)
+        await asyncio.sleep(400)
+        done = virtual_ecs.add_task(duration=0)
+        start = clock()
+        assert list(await waiter.wait([done], timeout=2)) == [done]
+        assert since(start) == 0
+
+
+@pytest.mark.asyncio
 async def test_what_was_started_needs_no_first_look(virtual_ecs: EcsEmulator) -> None:
     """A task that was started right now has age 0: its first poll comes after `min` seconds."""
     async with TaskWaiter(policy=steady()) as waiter:
