@@ -90,7 +90,8 @@ class Pollers:
         """Return what was done so far, by region."""
         from ecs_waiter.stats import snapshot  # noqa: PLC0415 - most programs never ask
 
-        return snapshot(self._by_region, self._client.counted, 0.0 if self._loop is None else self._loop.time())
+        now = 0.0 if self._loop is None else self._loop.time()
+        return snapshot(self._by_region, self._client.counted, self._client.rates, now)
 
     def _counts(self) -> dict[str, RegionStats]:
         from ecs_waiter.stats import count  # noqa: PLC0415 - most programs never ask

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ecs_waiter.api.transport import Counters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ecs_waiter.errors import ApiError
     from ecs_waiter.polling.poller import RegionPoller
@@ -30,6 +30,9 @@ class RegionStats:
         waiting: Tasks waited for now.
         fault: The last error, while the region does not respond; else None.
         next_poll: Seconds until the next poll is due; None if none is planned.
+        rate: Calls per second that may go out now, all operations together; None for a region that was forgotten.
+        quota: Calls per second that the service lets through, the operations added up whose quotas throttling has
+            shown; None while there is none.
     """
 
     calls: int
@@ -40,6 +43,8 @@ class RegionStats:
     waiting: int
     fault: ApiError | None = None
     next_poll: float | None = None
+    rate: float | None = None
+    quota: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +58,24 @@ class WaiterStats:
     regions: Mapping[str, RegionStats]
 
 
-def snapshot(pollers: dict[str, RegionPoller], counted: Mapping[str, Counters], now: float) -> WaiterStats:
+def snapshot(
+    pollers: dict[str, RegionPoller],
+    counted: Mapping[str, Counters],
+    rates: Callable[[str], tuple[float | None, float | None]],
+    now: float,
+) -> WaiterStats:
     """Return what was done so far, by region.
 
     Args:
         pollers: Region -> its poller.
         counted: Region -> the counters of its calls, and of pollers that were forgotten.
+        rates: Returns the rate and the quota of a region.
         now: The time of the event loop.
     """
     regions = count(pollers, counted)
+    for region_id in regions:
+        rate, quota = rates(region_id)
+        regions[region_id] = replace(regions[region_id], rate=rate, quota=quota)
     for region_id, poller in pollers.items():
         regions[region_id] = replace(regions[region_id], fault=poller.fault, next_poll=poller.next_poll(now))
     return WaiterStats(MappingProxyType(regions))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import math
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,11 @@ from ecs_waiter import (
     Credentials,
     EcsClient,
     PollPolicy,
+    ServiceUnavailableError,
     StaticCredentials,
     TaskFailedError,
     TaskWaiter,
+    ThrottledError,
     WaitTimeoutError,
     wait_for_task,
     wait_for_tasks,
@@ -147,6 +150,88 @@ class TestLookUpsAndPolls:
         seen = [at for at, _ in polls(virtual_ecs) if at >= 0.5]
         assert [at for at in seen if at > 0.5] == [0.5 + 3 * number for number in range(1, 10)]
         assert most_in_a_second(sorted(times(virtual_ecs) + times(virtual_ecs, LOOK_UP))) <= 10
+
+
+@pytest.mark.asyncio
+class TestLearnedQuotas:
+    async def test_the_stats_show_them(self, virtual_ecs: EcsEmulator, caplog: pytest.LogCaptureFixture) -> None:
+        """Before throttling only the ceiling is known; afterwards the quota, and the rate stays near it."""
+        caplog.set_level(logging.INFO, "ecs_waiter.api")
+        virtual_ecs.inject("quota", calls=5)
+        task_id = virtual_ecs.add_task(duration=600)
+        async with TaskWaiter(policy=every(0)) as waiter:
+            future = waiter.submit(task_id)
+            await asyncio.sleep(0.5)
+            region = waiter.stats.regions[REGION]
+            assert (region.rate, region.quota) == (10, None)
+            await asyncio.sleep(300)
+            region = waiter.stats.regions[REGION]
+            assert region.quota == pytest.approx(5, rel=0.1)
+            assert region.rate == pytest.approx(5, rel=0.1)
+            assert region.throttled < 0.05 * region.calls
+            await future
+        learned = [record.getMessage() for record in caplog.records if "quota" in record.getMessage()]
+        assert len(learned) == 1
+        assert learned[0].startswith(f"learned the quota of DescribeTasks in {REGION}: ")
+
+    async def test_kinds_are_added_up(self, virtual_ecs: EcsEmulator) -> None:
+        """The quota of a region is that of all its operations together."""
+        virtual_ecs.inject("quota", calls=2)
+        task_id = virtual_ecs.add_task(duration=600)
+        async with TaskWaiter(policy=every(0)) as waiter:
+            future = waiter.submit(task_id)
+            await asyncio.sleep(120)
+            polls_alone = waiter.stats.regions[REGION].quota
+            for _ in range(200):
+                await waiter.client.describe_task_attribute(task_id, region_id=REGION)
+            assert polls_alone == pytest.approx(2, rel=0.2)
+            assert waiter.stats.regions[REGION].quota == pytest.approx(4, rel=0.2)
+            future.cancel()
+
+    async def test_a_region_that_is_only_called(self, virtual_ecs: EcsEmulator) -> None:
+        """A region without tasks has a rate too; one that nobody called has no numbers."""
+        virtual_ecs.add_task()
+        async with TaskWaiter() as waiter:
+            await waiter.client.describe_tasks(region_id=REGION)
+            assert waiter.stats.regions[REGION].rate == 10
+            assert list(waiter.stats.regions) == [REGION]
+
+    async def test_a_throttled_batch_stays_whole(self, virtual_ecs: EcsEmulator) -> None:
+        """Throttling is no fault of an ID: all are asked together again, at pauses that double to half a call_timeout."""
+        ids = add_tasks(virtual_ecs, 3)
+        virtual_ecs.inject("throttle", where=lambda _: since(start) < 100)
+        start = clock()
+        await wait_for_tasks(ids)
+        assert polls(virtual_ecs) == [(at, 3) for at in (0, 1, 3, 7, 15, 30, 45, 60, 75, 90, 105)]
+
+    async def test_throttled_for_the_whole_budget(self, virtual_ecs: EcsEmulator) -> None:
+        """A region that throttles every poll is given up when the outage budget ends, after a last try."""
+        ids = add_tasks(virtual_ecs, 3)
+        virtual_ecs.inject("throttle")
+        start = clock()
+        error = await failure(ServiceUnavailableError, wait_for_tasks(ids, policy=PollPolicy(outage_budget=50)))
+        assert since(start) == 60
+        assert isinstance(error.__cause__, ThrottledError)
+
+    async def test_the_last_try_can_pass(self, virtual_ecs: EcsEmulator) -> None:
+        """A pause of the limiter is short enough for a last try after the budget."""
+        ids = add_tasks(virtual_ecs, 3)
+        virtual_ecs.inject("throttle", where=lambda _: since(start) < 58)
+        start = clock()
+        await wait_for_tasks(ids, policy=PollPolicy(outage_budget=50))
+        assert since(start) == 60
+
+    @pytest.mark.parametrize("form", ["milliseconds", "seconds", "date"])
+    async def test_a_call_waits_for_the_limiter_alone(self, virtual_ecs: EcsEmulator, form: str) -> None:
+        """A call that was throttled goes out when the pause ends, without a backoff of its own."""
+        virtual_ecs.inject("throttle", times=3)
+        virtual_ecs.inject("throttle", times=1, retry_after=20, retry_form=form)
+        virtual_ecs.add_task()
+        async with EcsClient() as client:
+            await client.describe_tasks(region_id=REGION)
+        *first, last = times(virtual_ecs)
+        assert first == [0, 1, 3, 7]
+        assert 27 <= last <= 28
 
 
 async def _module_function(_policy: PollPolicy | None, task_id: str) -> None:

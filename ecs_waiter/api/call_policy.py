@@ -41,7 +41,7 @@ class CallPolicy:
         outage_budget: How long a region may fail without one good answer.
         max_in_flight: Calls of one region at the same time.
         max_calls_per_second: Ceiling of one client for one region, all operations together. Fractions are exact.
-            Throttling lowers the rate of an operation below it for a while.
+            Where the service lets fewer through, the rate of an operation is learned and stays below that.
         call_timeout: One HTTP attempt, from the connection to the last byte.
     """
 

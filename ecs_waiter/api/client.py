@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from ecs_waiter.api.idle import forget_idle
 from ecs_waiter.api.limiter import PlaceTakenError, Priority, RegionLimiter
 from ecs_waiter.api.operations import check_action, client_token_of, in_doubt, is_repeatable, region_of_call
 from ecs_waiter.api.proxies import Proxies, check_trust_env
-from ecs_waiter.api.quotas import quotas_of
+from ecs_waiter.api.quotas import find_quotas
 from ecs_waiter.api.retry import Attempts, retry
 from ecs_waiter.api.signing import canonical_query, flatten
 from ecs_waiter.api.tasks import check_page, detail_of, filters, page_of, page_query, poll_answer, poll_query, tasks_in
@@ -135,14 +134,17 @@ class EcsClient:
         """
         limiter = self._limiters.get(region_id)
         if limiter is None:
-            quotas = quotas_of(asyncio.get_running_loop())
-            quota_of = quotas.of(self._provider, self._endpoint, region_id)
-            limiter = self._limiters[region_id] = RegionLimiter(self._policy, _POLL, quota_of=quota_of)
+            quotas = find_quotas(self._provider, self._endpoint, region_id)
+            limiter = self._limiters[region_id] = RegionLimiter(self._policy, _POLL, quotas=quotas)
             self._transport.remember(region_id)
             for idle, forgotten in forget_idle(self._limiters, self._is_idle):
                 forgotten.retire()
                 self._transport.forget(idle)
         return limiter if operation == _POLL else limiter.beside(operation)
+
+    def rates(self, region_id: str) -> tuple[float | None, float | None]:
+        """Return the rate in use and the learned quota of a region; None for what is not known."""
+        return self._limiters[region_id].rates() if region_id in self._limiters else (None, None)
 
     def keep(self, is_used: Callable[[str], bool]) -> None:
         """Do not forget the regions for which `is_used` returns True, nor those with calls under way."""
@@ -394,6 +396,7 @@ class EcsClient:
                     doubt=doubt,
                     token=token,
                     clock=clock,
+                    throttled_until=lambda: self.limiter(region, action).next_at,
                     attempts=noted,
                     on_retry=on_retry,
                 )

@@ -10,25 +10,18 @@ from contextlib import asynccontextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from ecs_waiter.api.quotas import CallLog, Quota
+from ecs_waiter.api.quotas import CallLog, RegionQuotas
 from ecs_waiter.running_clock import GAP
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from ecs_waiter.api.call_policy import CallPolicy
 
 __all__ = ["PlaceTakenError", "Priority", "RegionLimiter"]
 
-_SLOWEST = 0.1
 _IN_A_ROW = 3
-_APART = 1e-5
-"""Seconds within which the timers of limiters that share a quota are ordered, by who has waited longest."""
-
-_LATELY = 600.0
-"""Seconds for which a region is remembered in which a call was throttled."""
-
-_ALL_OPERATIONS = ""
+_LONGEST_PAUSE = 30.0
 
 
 class Priority(IntEnum):
@@ -46,10 +39,9 @@ class PlaceTakenError(Exception):
 class RegionLimiter:
     """The gate that calls of one operation to one region pass; `beside` returns the gates of its other operations.
 
-    Rate and pause are those of the operation, as all waiters of the event loop learned them: throttling halves the rate
-    at once, and success raises it by a tenth of the ceiling per second. The gates of all operations together let out at
-    most the policy's `max_calls_per_second`, and at most its `max_in_flight` calls are under way. Calls that wait for a
-    rate or a pause hold no place.
+    Rate and pause are those of the operation's `Quota`, which all waiters of the event loop learn together. All gates
+    together let out at most the policy's `max_calls_per_second`, and at most its `max_in_flight` calls are under way.
+    Calls that wait for a rate or a pause hold no place.
 
     Waiters are served by priority, then in the order they came. After three grants in a row to one priority while
     others wait below it, one of those is served. Look-ups leave a place, and a call of the rate, to the others; and a
@@ -58,32 +50,30 @@ class RegionLimiter:
     All times are in seconds, by the running loop's clock.
 
     Args:
-        policy: Its `max_calls_per_second`, `max_in_flight` and `outage_budget`.
+        policy: Its `max_calls_per_second`, `max_in_flight`, `outage_budget` and `call_timeout`.
         operation: The operation's name.
-        quota_of: Finds the quota of an operation; by default a new one, for this limiter alone.
+        quotas: Those of the region; by default new ones.
         region: What the gates of a region share; by default a new one.
     """
-
-    __slots__ = ("__weakref__", "_last", "_region", "quota", "waiting")
 
     def __init__(
         self,
         policy: CallPolicy,
         operation: str = "DescribeTasks",
         *,
-        quota_of: Callable[[str], Quota] = lambda _operation: Quota(),
+        quotas: RegionQuotas | None = None,
         region: _Region | None = None,
     ) -> None:
-        self._region = _Region(policy, quota_of) if region is None else region
-        self._region.gates[operation] = self
-        self.quota = self._region.quota_of(operation)
+        self.region = _Region(policy, quotas or RegionQuotas()) if region is None else region
+        self.region.gates[operation] = self
+        self.quota = self.region.quotas[operation]
         self.quota.users.add(self)
-        self._last = -math.inf
-        # By priority, in the order they are served: the future of a waiter, and its number among all of the region.
-        self.waiting: list[OrderedDict[asyncio.Future[float], int]] = [OrderedDict() for _ in Priority]
+        self.last = -math.inf
+        # By priority, in the order they are served: a waiter's future, its number in the region, and when it came.
+        self.waiting: list[OrderedDict[asyncio.Future[float], tuple[int, float]]] = [OrderedDict() for _ in Priority]
 
     def __repr__(self) -> str:
-        region = self._region
+        region = self.region
         waiting = ", ".join(f"{p.name}: {len(self.waiting[p])}" for p in Priority)
         return (
             f"<RegionLimiter rate={self.rate:g}/{region.ceiling:g} in_flight={self.in_flight}/{region.places} "
@@ -92,31 +82,38 @@ class RegionLimiter:
 
     def beside(self, operation: str) -> RegionLimiter:
         """Return the gate of another operation of the region, which shares the ceiling and the places."""
-        region = self._region
+        region = self.region
         return region.gates.get(operation) or RegionLimiter(region.policy, operation, region=region)
 
     @property
     def rate(self) -> float:
-        """Calls per second that may go out now, between a floor and the policy's ceiling."""
-        return min(self.quota.rate, self._region.ceiling)
+        """Calls per second of the operation that may go out now, up to the policy's ceiling."""
+        return min(self.quota.rate, self.region.ceiling)
 
     @property
     def in_flight(self) -> int:
         """Places held, by calls of all operations."""
-        return self._region.in_flight
+        return self.region.in_flight
 
     @property
     def blocked_until(self) -> float:
         """No call goes out before this time of the loop's clock: the service asked for it."""
-        return self.quota.paused_until(self._region.policy.outage_budget)
+        return self.quota.blocked_until(self.region.policy.outage_budget)
+
+    @property
+    def next_at(self) -> float:
+        """When the rate or the pause of the operation lets its next call out."""
+        return max(self.quota.next_at, self.blocked_until)
+
+    def rates(self) -> tuple[float, float | None]:
+        """Return the rate in use and the learned quota of all operations of the region; None while none is known."""
+        gates = self.region.gates.values()
+        learned = [gate.quota.learned for gate in gates if gate.quota.learned is not None]
+        return min(sum(gate.rate for gate in gates), self.region.ceiling), sum(learned) if learned else None
 
     def is_idle(self) -> bool:
-        """Whether nobody calls or waits, nothing is blocked, and no call was throttled lately."""
-        region = self._region
-        if region.in_flight or any(any(gate.waiting) for gate in region.gates.values()):
-            return False
-        now = math.inf if region.loop is None else region.loop.time()
-        return all(gate.quota.changed_at() <= now - _LATELY for gate in region.gates.values())
+        """Whether nobody calls or waits."""
+        return not self.in_flight and not any(any(gate.waiting) for gate in self.region.gates.values())
 
     @asynccontextmanager
     async def place(self, priority: Priority = Priority.CALL) -> AsyncIterator[None]:
@@ -130,28 +127,26 @@ class RegionLimiter:
         try:
             async with term:
                 if priority is Priority.LOOKUP:
-                    self._region.lookups[term] = None
+                    self.region.lookups[term] = None
                 yield
         except TimeoutError:
             if term.expired():
                 raise PlaceTakenError from None
             raise
         finally:
-            self._region.lookups.pop(term, None)
+            self.region.lookups.pop(term, None)
             self.release(priority)
 
     async def acquire(self, priority: Priority = Priority.CALL, *, first: bool = False) -> None:
         """Wait until a call may go out now; then the caller holds a place, to `release` or to `give_back`.
 
-        Args:
-            priority: Which waiters are served before this one.
-            first: Whether this one is served before all others of its priority.
+        With `first` this waiter is served before all others of its priority.
         """
-        region, queue = self._region, self.waiting[priority]
+        region, queue = self.region, self.waiting[priority]
         region.loop = asyncio.get_running_loop()
         granted: asyncio.Future[float] = region.loop.create_future()
         number = next(region.numbers)
-        queue[granted] = -number if first else number
+        queue[granted] = (-number if first else number, region.loop.time())
         queue.move_to_end(granted, last=not first)
         region.serve()
         try:
@@ -161,24 +156,22 @@ class RegionLimiter:
                 queue.pop(granted, None)
             else:
                 # Granted and canceled in the same turn of the loop: nobody is left to use the grant.
-                self._forget(granted.result())
-                region.held[priority] -= 1
-            region.serve()
+                self._take_back(priority, granted.result())
+            self.serve()
             raise
         if region.loop.time() - granted.result() > GAP:
             # The loop was stopped since, and the grant counts for the time before.
-            self._forget(granted.result())
-            region.held[priority] -= 1
+            self._take_back(priority, granted.result())
             await self.acquire(priority, first=True)
 
     async def pace(self, priority: Priority = Priority.CALL) -> None:
         """Wait until the holder of a place may send once more; meanwhile the place is free for others."""
-        self._region.held[priority] -= 1
+        self._hold(priority, -1)
         try:
             await self.acquire(priority, first=True)
         except BaseException:
             # The caller gives it back, without a turn of the loop in between.
-            self._region.held[priority] += 1
+            self._hold(priority, 1)
             raise
 
     def release(self, priority: Priority = Priority.CALL) -> None:
@@ -187,48 +180,36 @@ class RegionLimiter:
         Raises:
             RuntimeError: No place of this priority is held.
         """
-        region = self._region
-        if not region.held[priority]:
+        if not self.region.held[priority]:
             raise RuntimeError(f"{self!r}: no place of {priority.name} is held")
-        region.held[priority] -= 1
+        self._hold(priority, -1)
         if priority is Priority.LOOKUP:
-            region.is_taking_place = False
-        region.serve()
+            self.region.is_taking_place = False
+        self.serve()
 
     def give_back(self, priority: Priority = Priority.CALL) -> None:
         """Give the place back unused, and the right to call with it: as if it had never been acquired.
 
         To be called in the very turn in which `acquire` returned: what is given back is the last grant taken.
         """
-        self._forget(self._last)
-        self.release(priority)
+        self._take_back(priority, self.last)
+        self.serve()
 
     def retire(self) -> None:
         """Count the calls of all operations so far, and any further one, for the waiters that come after this one."""
-        self._region.retire()
+        self.region.retire()
 
-    def throttled(self, retry_after: float | None = None, *, sent_at: float | None = None) -> None:
-        """Slow down, because a call was throttled.
+    def throttled(self, sent_at: float, retry_after: float | None) -> None:
+        """Pause the operation, because a call sent at `sent_at` was throttled."""
+        region, now = self.region, asyncio.get_running_loop().time()
+        # A pause is short enough for a last try after an outage budget has ended.
+        longest = min(_LONGEST_PAUSE, region.policy.call_timeout / 2)
+        self.quota.throttled(now, sent_at, retry_after, ceiling=region.ceiling, longest=longest)
 
-        Args:
-            retry_after: The seconds that the service asked to wait; no call goes out until then.
-            sent_at: When the throttled call went out (now, if unknown). Calls that were under way together show one
-                and the same overload: only a call sent after the last slow-down slows down again.
-        """
-        now = asyncio.get_running_loop().time()
-        self.quota.throttled(
-            now,
-            retry_after=retry_after,
-            sent_at=now if sent_at is None else sent_at,
-            ceiling=self._region.ceiling,
-            floor=self._region.floor,
-        )
-
-    def succeeded(self) -> None:
-        """Recover a little: a call was answered and not throttled."""
-        if self.quota.rate < self._region.ceiling:
-            self.quota.succeeded(asyncio.get_running_loop().time(), self._region.ceiling)
-            self._region.serve()
+    def succeeded(self, sent_at: float) -> None:
+        """End a pause and learn from it, because a call sent at `sent_at` was answered and not throttled."""
+        if self.quota.succeeded(sent_at, self.region.ceiling):
+            self.serve()
 
     # -- for the region -----------------------------------------------------------------------------------------------
 
@@ -238,43 +219,43 @@ class RegionLimiter:
         while queue and next(iter(queue)).done():
             # Just canceled: its own turn to leave has not come yet.
             queue.popitem(last=False)
-        return next(iter(queue.values())) if queue else None
+        return next(iter(queue.values()))[0] if queue else None
 
     def grant(self, priority: Priority, now: float) -> None:
         """Give the next waiter a place and a call of the rates."""
-        granted, _ = self.waiting[priority].popitem(last=False)
-        self._region.held[priority] += 1
-        self._region.calls.add(now)
-        self.quota.calls.add(now)
-        self._last = now
+        granted, (_, asked_at) = self.waiting[priority].popitem(last=False)
+        self._hold(priority, 1)
+        self.region.calls.add(now)
+        self.quota.granted(now, asked_at)
+        self.last = now
         granted.set_result(now)
 
-    def due(self) -> float:
-        """Return when the pause and the rate of the operation let the next call out."""
-        return max(self.blocked_until, self.quota.calls.next_at(self.quota.rate))
+    def _hold(self, priority: Priority, calls: int) -> None:
+        self.region.held[priority] += calls
+        self.quota.under_way += calls
 
-    def look_again_at(self, due: float) -> float:
-        """Return when to look again for a call that is due then: first the limiter that has waited longest."""
-        return due if len(self.quota.users) == 1 else due + _APART / (1 + due - self._last)
+    def _take_back(self, priority: Priority, at: float) -> None:
+        self._hold(priority, -1)
+        self.quota.taken_back(at)
+        self.region.calls.remove(at)
 
-    def _forget(self, at: float) -> None:
-        self.quota.calls.remove(at)
-        self._region.calls.remove(at)
+    def serve(self) -> None:
+        """Have all that share the quota look again: first the limiter that has waited longest."""
+        for gate in sorted(self.quota.users, key=lambda gate: gate.last):
+            gate.region.serve()
 
 
 class _Region:
     """What the gates of a region's operations share in one waiter: the ceiling, the places and the timer."""
 
-    def __init__(self, policy: CallPolicy, quota_of: Callable[[str], Quota]) -> None:
+    def __init__(self, policy: CallPolicy, quotas: RegionQuotas) -> None:
         self.policy = policy
         self.ceiling = float(policy.max_calls_per_second)
-        self.floor = min(self.ceiling, max(_SLOWEST, self.ceiling / 64))
         self.places = policy.max_in_flight
-        self.quota_of = quota_of
+        self.quotas = quotas
         # The calls of waiters that have ended count on: a new waiter does not begin with a burst.
-        self._past = quota_of(_ALL_OPERATIONS)
-        self._inherited = tuple(self._past.calls)
-        self.calls = CallLog(self._past.calls)
+        self.calls = CallLog()
+        self.calls.merge(quotas.calls)
         self.gates: dict[str, RegionLimiter] = {}
         self.held = [0] * len(Priority)
         self.numbers = itertools.count(1)
@@ -290,11 +271,8 @@ class _Region:
         return sum(self.held)
 
     def retire(self) -> None:
-        if self.calls is not self._past.calls:
-            for at in self._inherited:
-                self.calls.remove(at)
-            self._past.calls.add(*self.calls)
-            self.calls = self._past.calls
+        self.quotas.calls.merge(self.calls)
+        self.calls = self.quotas.calls
         for gate in self.gates.values():
             gate.quota.users.discard(gate)
 
@@ -319,7 +297,7 @@ class _Region:
             gates = [gate for gate in self.gates.values() if gate.waiting[priority]]
             if not gates:
                 continue
-            has_place = self._has_place(priority, now)
+            has_place = self._has_place(priority)
             if not has_place and priority is not Priority.POLL:
                 continue
             # A look-up leaves a call of the ceiling, unless a poll waits for the ceiling alone: then they take turns.
@@ -330,10 +308,11 @@ class _Region:
                 number = gate.first(priority)
                 if number is None:
                     continue
-                own_due = gate.due()
+                # While calls are throttled, one at a time goes out.
+                own_due = math.inf if gate.quota.is_probing and gate.quota.under_way else gate.next_at
                 due = max(own_due, ceiling_due)
                 if due > now:
-                    wake_at = min(wake_at, gate.look_again_at(due))
+                    wake_at = min(wake_at, due)
                 elif not has_place:
                     self._take_place()
                 elif number < first:
@@ -351,17 +330,15 @@ class _Region:
         passes_over = any(any(gate.waiting[priority + 1 :]) for gate in self.gates.values())
         self._in_a_row[priority] = self._in_a_row[priority] + 1 if passes_over else 0
 
-    def _has_place(self, priority: Priority, now: float) -> bool:
+    def _has_place(self, priority: Priority) -> bool:
         free = self.places - self.in_flight
         if priority is not Priority.LOOKUP:
             return free > 0
         if self.held[priority] >= max(1, self.places - 1):
             return False
         # The last one is for a poll that waits, unless its operation is paused.
-        return free > 1 or (
-            free > 0
-            and not any(gate.waiting[Priority.POLL] and gate.blocked_until <= now for gate in self.gates.values())
-        )
+        waits = any(gate.waiting[Priority.POLL] and not gate.quota.is_probing for gate in self.gates.values())
+        return free > 1 or (free > 0 and not waits)
 
     def _take_place(self) -> None:
         """A poll finds no place: end the oldest look-up."""
@@ -382,4 +359,5 @@ class _Region:
 
     def _woken(self) -> None:
         self._timer = None
-        self.serve()
+        for gate in tuple(self.gates.values()):
+            gate.serve()

@@ -70,6 +70,7 @@ async def retry(  # noqa: PLR0913 - each is one property of the call
     doubt: str = "",
     token: str | None = None,
     clock: RunningClock | None = None,
+    throttled_until: Callable[[], float] | None = None,
     attempts: Attempts | None = None,
     on_retry: Callable[[], None] = lambda: None,
 ) -> T:
@@ -82,6 +83,7 @@ async def retry(  # noqa: PLR0913 - each is one property of the call
         doubt: What an error says if one of the attempts may have taken effect.
         token: The call's ``ClientToken``.
         clock: Measures the budget.
+        throttled_until: Returns the loop's time until which `attempt` itself waits after throttling, if it does.
         attempts: Where to note what is known of the attempts.
         on_retry: Called before each attempt but the first.
 
@@ -100,9 +102,10 @@ async def retry(  # noqa: PLR0913 - each is one property of the call
             return await attempt()
         except Exception as raised:  # noqa: BLE001 - what any error says depends on the attempts before
             error = raised
-        wait = backoff(count, error)
         if not is_transient(error):
             break
+        paced = throttled_until if isinstance(error, ThrottledError) else None
+        wait = backoff(count, error) if paced is None else paced() - asyncio.get_running_loop().time()
         if isinstance(error, ApiError):
             attempts.fault = error
         # LastTokenProcessing: the service is executing the request of this token.
@@ -115,7 +118,8 @@ async def retry(  # noqa: PLR0913 - each is one property of the call
         if not is_interrupted and clock.time() - started_at + wait >= policy.outage_budget:
             break
         on_retry()
-        await asyncio.sleep(wait)
+        if paced is None:
+            await asyncio.sleep(wait)
     summary = f"{count} attempts over {clock.time() - started_at:.3g} s failed; the last fault: " if count > 1 else ""
     raise _final(error, attempts, summary, doubt=doubt if attempts.may_have_arrived else "", token=token)
 

@@ -275,10 +275,10 @@ class Transport:
         except MemoryError as error:
             raise ServiceUnavailableError(None, "not enough memory to read the answer") from error
         if response.error is None:
-            limiter.succeeded()
+            limiter.succeeded(sent_at)
         elif isinstance(response.error, ThrottledError):
             counters.throttled += 1
-            limiter.throttled(response.error.retry_after, sent_at=sent_at)
+            limiter.throttled(sent_at, response.error.retry_after)
         return response
 
     def _session(self, *, fresh: bool) -> aiohttp.ClientSession:

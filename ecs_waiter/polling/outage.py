@@ -63,12 +63,10 @@ class Outage:
         if self.is_silent or retry_after:
             self._pause(now, retry_after)
 
-    def throttled(self, asked_at: float, now: float, retry_after: float | None) -> None:
-        """A call was throttled: the region pauses."""
+    def throttled(self, asked_at: float) -> None:
+        """A call was throttled: the budget runs, and the region's limiter pauses."""
         if self._since is None:
             self._since = asked_at
-        self._faults += 1
-        self._pause(now, retry_after)
 
     def answered(self, now: float) -> None:
         """A good answer ends the outage."""

@@ -131,8 +131,8 @@ class RegionPoller:
 
     def next_poll(self, now: float) -> float | None:
         """Seconds until the next poll is due; None if none is planned."""
-        wake_at = self._schedule.wake_at() if self._schedule else math.inf
-        return None if wake_at == math.inf else max(0.0, wake_at - self._clock.at(now))
+        due = self._schedule.wake_at() if self._schedule else math.inf
+        return None if due == math.inf else max(self._clock.on_loop(due), self._limiter.next_at, now) - now
 
     # -- subscribers --------------------------------------------------------------------------------------------------
 
@@ -363,7 +363,7 @@ class RegionPoller:
             return
         if isinstance(error, ThrottledError):
             self.retried += 1
-            self._schedule.throttled(batch, retry_after=error.retry_after, now=now)
+            self._schedule.throttled(batch, now)
         elif isinstance(error, ServiceUnavailableError):
             self.retried += 1
             decision = self._schedule.fault(batch, now=now, retry_after=error.retry_after)

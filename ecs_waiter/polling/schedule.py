@@ -334,9 +334,9 @@ class PollSchedule:
 
     # -- faults -------------------------------------------------------------------------------------------------------
 
-    def throttled(self, batch: Batch, *, retry_after: float | None, now: float) -> None:
-        """The service wants fewer calls: the whole region pauses, and the batch is asked again as it is."""
-        self._outage.throttled(batch.asked_at, now, retry_after)
+    def throttled(self, batch: Batch, now: float) -> None:
+        """The service wants fewer calls: the batch is asked again as it is, when the limiter lets it."""
+        self._outage.throttled(batch.asked_at)
         self.ask_again(batch, now)
 
     def fault(self, batch: Batch, *, now: float, retry_after: float | None = None) -> Decision:

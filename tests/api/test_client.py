@@ -68,6 +68,22 @@ class TestDescribeTasks:
             2, 1, 100, REGION, "R-1",
         )  # fmt: skip
 
+    @pytest.mark.parametrize(
+        ("headers", "seconds"),
+        [({}, 1), ({"Retry-After": "7"}, 7), ({"x-acs-retry-after": "2500"}, 2.5), ({"x-acs-retry-after": "200"}, 1)],
+    )
+    async def test_a_throttled_call(
+        self, wire: Wire, clock: VirtualTime, headers: dict[str, str], seconds: float
+    ) -> None:
+        """It goes out again when the limiter's pause ends, which is as long as the service asked, without a backoff."""
+        wire.answer({"Code": "Throttling.User", "Message": "slow down"}, status=429, headers=headers)
+        wire.answer(page(row(1)))
+        start = clock.time()
+        async with client() as ecs:
+            assert len((await ecs.describe_tasks(region_id=REGION)).tasks) == 1
+        assert clock.time() - start == pytest.approx(seconds)
+        assert len(wire.sent) == 2
+
     async def test_every_filter(self, wire: Wire) -> None:
         """All filters go out as the service spells them, times in UTC."""
         wire.answer(page())

@@ -383,11 +383,20 @@ class TestFaults:
         assert pauses == [0.0, 2.0, 3.0, 4.0, 5.0]
 
     def test_throttling_blames_no_id(self) -> None:
-        """A throttled batch comes back whole, after the time the service asked for."""
+        """However often a batch is throttled, it comes back whole and at once: the limiter decides on the pause."""
         schedule = schedule_of(ids=numbered(2))
-        schedule.throttled(take(schedule, 0.0), retry_after=30.0, now=0.0)
-        assert schedule.wake_at() == 30.0
-        assert take(schedule, 30.0).task_ids == numbered(2)
+        for now in (0.0, 10.0, 20.0, 30.0, 40.0):
+            schedule.throttled(take(schedule, now), now)
+            assert schedule.wake_at() == now
+        assert take(schedule, 40.0).task_ids == numbered(2)
+
+    def test_throttling_uses_up_the_budget(self) -> None:
+        """A region that throttles every call is given up when the budget ends."""
+        schedule = schedule_of(PollPolicy(outage_budget=100), ids=["t-1"])
+        for now in (0.0, 60.0, 99.0):
+            schedule.throttled(take(schedule, now), now)
+            assert not schedule.is_spent(now)
+        assert schedule.is_spent(100.0)
 
     def test_the_budget_ends_with_a_last_try(self) -> None:
         """However long the backoff has become, the region is asked once more when the budget ends."""

@@ -144,15 +144,14 @@ class ScheduleMachine(RuleBasedStateMachine):
     @rule(
         batch=consumes(flights),
         kind=st.sampled_from(["fault", "throttle", "returned"]),
-        wait=st.sampled_from([None, 30.0]),
     )
-    def fail(self, batch: Batch, kind: str, wait: float | None) -> None:
+    def fail(self, batch: Batch, kind: str) -> None:
         """A call fails in passing."""
         self.in_flight.remove(batch)
         if kind == "fault":
             self.blame(self.schedule.fault(batch, now=self.now))
         elif kind == "throttle":
-            self.schedule.throttled(batch, retry_after=wait, now=self.now)
+            self.schedule.throttled(batch, self.now)
         else:
             self.schedule.ask_again(batch, self.now)
 

@@ -75,6 +75,10 @@ class Crowd:
             self._limiters[region_id] = RegionLimiter(self._policy)
         return self._limiters[region_id]
 
+    def rates(self, region_id: str) -> tuple[float | None, float | None]:
+        """As EcsClient's."""
+        return self.limiter(region_id).rates()
+
     def counters(self, region_id: str) -> Counters:
         """As EcsClient's."""
         return self._counters.setdefault(region_id, Counters())
