@@ -14,7 +14,7 @@ from benchmarks.report import console, read, write
 
 __all__ = ["ALL", "main"]
 
-ALL = ("cpu", "calls", "promptness", "eta", "memory", "pauses", "scaling", "imports", "latency")
+ALL = ("cpu", "calls", "promptness", "eta", "quotas", "memory", "pauses", "scaling", "imports", "latency")
 _HERE = Path(__file__).parent
 _README = _HERE.parent / "README.md"
 
