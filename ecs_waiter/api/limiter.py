@@ -67,7 +67,6 @@ class RegionLimiter:
         self.region = _Region(policy, quotas or RegionQuotas()) if region is None else region
         self.region.gates[operation] = self
         self.quota = self.region.quotas[operation]
-        self.quota.users.add(self)
         self.last = -math.inf
         # By priority, in the order they are served: a waiter's future, its number in the region, and when it came.
         self.waiting: list[OrderedDict[asyncio.Future[float], tuple[int, float]]] = [OrderedDict() for _ in Priority]
@@ -144,6 +143,7 @@ class RegionLimiter:
         """
         region, queue = self.region, self.waiting[priority]
         region.loop = asyncio.get_running_loop()
+        self.quota.users.add(self)
         granted: asyncio.Future[float] = region.loop.create_future()
         number = next(region.numbers)
         queue[granted] = (-number if first else number, region.loop.time())
@@ -165,7 +165,7 @@ class RegionLimiter:
             await self.acquire(priority, first=True)
 
     async def pace(self, priority: Priority = Priority.CALL) -> None:
-        """Wait until the holder of a place may send once more; meanwhile the place is free for others."""
+        """Wait until the holder of a place may send again. Until then, others can take the place."""
         self._hold(priority, -1)
         try:
             await self.acquire(priority, first=True)
@@ -240,7 +240,7 @@ class RegionLimiter:
         self.region.calls.remove(at)
 
     def serve(self) -> None:
-        """Have all that share the quota look again: first the limiter that has waited longest."""
+        """Grant calls in all limiters that share the quota, starting with the one that has waited longest."""
         for gate in sorted(self.quota.users, key=lambda gate: gate.last):
             gate.region.serve()
 
@@ -274,7 +274,9 @@ class _Region:
         self.quotas.calls.merge(self.calls)
         self.calls = self.quotas.calls
         for gate in self.gates.values():
-            gate.quota.users.discard(gate)
+            # One with waiters still has to be served.
+            if not any(gate.waiting):
+                gate.quota.users.discard(gate)
 
     def serve(self) -> None:
         """Grant what may be granted now and set the timer for the next."""

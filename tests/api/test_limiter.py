@@ -377,7 +377,7 @@ class TestThrottling:
         assert run(main()) == (1, 6)
 
     def test_all_calls_wait_as_long_as_asked(self) -> None:
-        """The service's own wait holds every call back, pacing included, whoever caused it."""
+        """A pause that the service asks for delays all calls, pacing included, whichever call was throttled."""
 
         async def main() -> None:
             limiter = RegionLimiter(CallPolicy())
@@ -538,6 +538,22 @@ class TestOperations:
         assert slow == 1
         assert quota is not None
         assert 1 < 0.95 * quota == pytest.approx(quick)
+
+    @pytest.mark.parametrize("waits_already", [False, True])
+    @pytest.mark.parametrize(("hold", "gap"), [(0.0, 1.0), (2.0, 2.0)], ids=["for the rate", "for a place"])
+    def test_after_it_has_retired(self, hold: float, gap: float, waits_already: bool) -> None:
+        """A limiter that has retired still grants calls, such as the retry of a start while its waiter closes."""
+
+        async def main() -> list[float]:
+            limiter = RegionLimiter(CallPolicy(max_calls_per_second=1, max_in_flight=1))
+            calls = asyncio.ensure_future(grants(limiter, 3, hold=hold))
+            if waits_already:
+                await settled()
+            limiter.retire()
+            return await asyncio.wait_for(calls, 60)
+
+        first, *others = run(main())
+        assert others == [first + gap, first + 2 * gap]
 
     def test_operations_are_added_up(self) -> None:
         """The rate and the quota of a region are those of all its operations together."""
