@@ -415,6 +415,6 @@ class Wait:
         return error.with_progress(self.outcomes if self._keeps_outcomes else {}, self._left_over)
 
     def wake(self) -> None:
-        """Have whoever takes the events look again."""
+        """Wake the coroutine that reads the events."""
         if self._waker is not None and not self._waker.done():
             self._waker.set_result(None)

@@ -266,7 +266,7 @@ async def test_a_slow_consumer_does_not_stretch_the_deadline(virtual_ecs: EcsEmu
 
 
 async def test_looks_do_not_hold_each_other_back(virtual_ecs: EcsEmulator) -> None:
-    """A look is over with the first answer that was asked for after it began, whoever else looks meanwhile."""
+    """A look is over with the first answer that was asked for after it began, even while others look."""
     task_id = virtual_ecs.add_task(duration=1e6)
     virtual_ecs.inject("delay", seconds=0.5)
     async with TaskWaiter(policy=every(10)) as waiter:
@@ -285,7 +285,7 @@ async def test_looks_do_not_hold_each_other_back(virtual_ecs: EcsEmulator) -> No
 
 
 async def test_a_deadline_that_passes_while_the_ids_are_read(virtual_ecs: EcsEmulator) -> None:
-    """IDs that take longer to read than the wait may last are no gap in which the loop did not run."""
+    """IDs that take longer to read than the wait may last are not taken for a gap in which the loop did not run."""
     virtual_ecs.inject("hang")
     loop_time: Any = asyncio.get_running_loop().time
 

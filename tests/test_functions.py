@@ -83,11 +83,11 @@ async def test_checks_at_the_call(virtual_ecs: EcsEmulator, iterate: Any) -> Non
 @pytest.mark.parametrize("iterate", [events, as_completed, updates])
 async def test_a_deadline_begins_with_the_call(virtual_ecs: EcsEmulator, iterate: Any) -> None:
     """The timeout counts from the call."""
-    begun = clock()
+    started_at = clock()
     iteration: AsyncIterator[Any] = iterate([virtual_ecs.add_task(duration=1e9)], timeout=25)
     await asyncio.sleep(15)
     await failure(WaitTimeoutError, collect(iteration))
-    assert since(begun) == 25
+    assert since(started_at) == 25
 
 
 async def test_leaving_early(virtual_ecs: EcsEmulator) -> None:
@@ -102,9 +102,9 @@ async def test_leaving_early(virtual_ecs: EcsEmulator) -> None:
 async def test_start_and_run(virtual_ecs: EcsEmulator) -> None:
     """`start` returns the IDs at once; `run` waits, too."""
     virtual_ecs.plan("ImportImage", duration=100)
-    begun = clock()
+    started_at = clock()
     started = await start("ImportImage", region_id=ELSEWHERE, params={"ImageName": "a"})
-    assert since(begun) == 0
+    assert since(started_at) == 0
     assert started.task_id is not None
     assert (await wait_for_task(started.task_id, region_id=ELSEWHERE)).task_status == "Finished"
     task = await run("RedeployInstance", params={"InstanceId": "i-1"})

@@ -197,7 +197,7 @@ class TestLearnedQuotas:
             assert list(waiter.stats.regions) == [REGION]
 
     async def test_a_throttled_batch_stays_whole(self, virtual_ecs: EcsEmulator) -> None:
-        """Throttling is no fault of an ID: all are asked together again, at pauses that double to half a call_timeout."""
+        """Throttling is not a fault of an ID: all are asked together again, at pauses that double to half a call_timeout."""
         ids = add_tasks(virtual_ecs, 3)
         virtual_ecs.inject("throttle", where=lambda _: since(start) < 100)
         start = clock()

@@ -160,13 +160,13 @@ class TestLearning:
         assert eta.median < 1
 
     async def test_without_times(self, virtual_ecs: EcsEmulator) -> None:
-        """Tasks whose creation the service does not tell teach nothing."""
+        """Nothing is learned from tasks without a creation time."""
         _rewrite(virtual_ecs, lambda row: {**row, "CreationTime": ""})
         await _finish(virtual_ecs)
         assert await _eta(virtual_ecs) is None
 
     async def test_by_the_minute(self, virtual_ecs: EcsEmulator) -> None:
-        """Where the service names minutes only, the polls tell more than its times."""
+        """Where the service reports whole minutes only, the polls are more exact than its times."""
         _rewrite(virtual_ecs, lambda row: {name: _by_the_minute(value) for name, value in row.items()})
         await _finish(virtual_ecs, seconds=610)
         eta = await _eta(virtual_ecs)

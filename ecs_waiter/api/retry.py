@@ -52,7 +52,7 @@ def _has_code(error: BaseException, code: str) -> bool:
 
 
 def backoff(faults: int, error: BaseException | None = None, *, draw: Callable[[], float] = CHANCE.random) -> float:
-    """Return the seconds to wait after so many faults in a row: from half a second, doubling, to 20 s.
+    """Return the seconds to wait after that many faults in a row: from half a second, doubling, to 20 s.
 
     Each wait is drawn from the upper half of its range, also at the maximum, so that many callers do not come back
     together. It is at least as long as the service asked for in `error`.

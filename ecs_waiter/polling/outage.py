@@ -124,7 +124,7 @@ class Absence:
 
     @property
     def needs_own_call(self) -> bool:
-        """Whether so many answers were truncated that the ID should be asked with fewer others."""
+        """Whether the ID should be asked with fewer others, because several answers in a row were truncated."""
         return self.truncated >= _MOST_TRUNCATED
 
     @property

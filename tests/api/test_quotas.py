@@ -43,7 +43,7 @@ class Client:
         return self.now
 
     def learn(self, calls: int = 20, *, probes: int = 1) -> None:
-        """Learn a quota: after so many good answers, a call and then some probes are throttled."""
+        """Learn a quota: after that many good answers, a call and then some probes are throttled."""
         for _ in range(calls):
             self.call()
         for _ in range(1 + probes):
@@ -127,8 +127,8 @@ class TestLearning:
         client.load(60)
         sent_at = client.now
         client.call(passes=False)
-        begun, due = client.now, client.quota.next_at
-        client.quota.throttled(begun + 0.5, sent_at, None, ceiling=CEILING, longest=LONGEST)
+        throttled_at, due = client.now, client.quota.next_at
+        client.quota.throttled(throttled_at + 0.5, sent_at, None, ceiling=CEILING, longest=LONGEST)
         assert not client.quota.succeeded(sent_at, CEILING)
         assert client.quota.is_probing
         assert client.quota.next_at == due

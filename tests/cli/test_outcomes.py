@@ -140,7 +140,7 @@ def fault(words: str, *, sent: bool = True) -> ServiceUnavailableError:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "reason"),
     [
         (ThrottledError("Throttling.User", "slow down"), "it is throttling calls"),
         (
@@ -154,9 +154,9 @@ def fault(words: str, *, sent: bool = True) -> ServiceUnavailableError:
         (ServiceUnavailableError("ServiceUnavailable", "later"), "ServiceUnavailable: later"),
     ],
 )
-def test_outage_reason(error: ApiError, told: str) -> None:
+def test_outage_reason(error: ApiError, reason: str) -> None:
     """Why a region gives no answer, in few words."""
-    assert outage_reason(error) == told
+    assert outage_reason(error) == reason
 
 
 def test_explain_is_one_line() -> None:

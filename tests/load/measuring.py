@@ -1,7 +1,7 @@
-"""Measures crowds: how long they take, how long one step of ours holds the loop: ``make load``.
+"""Measures crowds: how long they take, how long one step of the library holds the loop: ``make load``.
 
 In memory the service is a stand-in on virtual time; over loopback it is the emulator, in a process of its own. A line
-for each scene tells the longest step (one callback of the loop), the longest turn of the loop (all callbacks that were
+for each scene reports the longest step (one callback of the loop), the longest turn of the loop (all callbacks that were
 ready at once), and the longest full garbage collection, which grows with all that the program holds and is neither.
 """
 

@@ -157,7 +157,7 @@ def test_before_and_after_all_durations() -> None:
 
 
 def test_the_table_spans_four_bandwidths() -> None:
-    """At three and a half bandwidths from all durations, the table still tells them from nothing."""
+    """At three and a half bandwidths from all durations, the table still reflects them."""
     durations = _past([1000.0] * 100)
     edge = math.sqrt((100 + 3) / 3)
     assert _free_factor(durations, 1000 * math.exp(-3.5 * 0.05)) < edge * 0.9999

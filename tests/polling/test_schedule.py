@@ -491,7 +491,7 @@ def test_of_contradicting_rows_the_end_is_believed() -> None:
 
 
 def test_late_interest_is_shown_an_unchanged_state() -> None:
-    """`renotify` has the next answer tell a state that did not change."""
+    """After `renotify`, the next answer reports a state that did not change."""
     schedule = schedule_of(ids=["t-1", "t-2"])
     answer(schedule, take(schedule, 0.0), 0.0)
     entry = schedule.find("t-2")

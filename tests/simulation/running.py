@@ -1,4 +1,4 @@
-"""Runs any number of worlds: ``make simulate SEEDS="0 100000"``; a failing one is told and shrunk."""
+"""Runs any number of worlds: ``make simulate SEEDS="0 100000"``; a failing one is minimized and printed."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def split(data: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
     head, _, body = data[1:].partition(b"\n\n")
     fields = []
     for line in filter(None, head.split(b"\n")):
-        # As aiohttp reads them: bytes that are no UTF-8 become lone surrogates.
+        # As aiohttp reads them: bytes that are not UTF-8 become lone surrogates.
         name, _, value = line.decode("utf-8", "surrogateescape").partition(":")
         fields.append((name.strip(), value.strip()))
     return STATUSES[data[0] % len(STATUSES)] if data else 200, fields, body
@@ -107,7 +107,7 @@ def mutate_json(body: bytes, draw: random.Random) -> bytes | None:
         elif what == 1 and isinstance(holder, list):
             holder.append(holder[key])
         elif what == 2:
-            # The example anew, for a mutation may not alter it.
+            # A copy: a mutation must not change the example.
             holder[key] = json.loads(json.dumps(holder[key] if draw.random() < 0.5 else draw.choice(holders)))
         else:
             holder[key] = json.loads(json.dumps(draw.choice(_VALUES)))

@@ -59,7 +59,7 @@ class Bucket:
 
 
 class Window:
-    """So many calls in each minute by the service's clock, which may stand anywhere in a minute at first."""
+    """That many calls in each minute by the service's clock, which starts anywhere within a minute."""
 
     def __init__(self, calls: int, phase: float = 0.0) -> None:
         self.rate = calls / 60

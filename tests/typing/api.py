@@ -142,14 +142,14 @@ async def waiter() -> None:
         perhaps: Task | None = await waiter.run("ModifyDiskSpec")
         operation: str = "ImportImage"
         any_one: Task | None = await waiter.run(operation)
-        begun: StartedTask = await waiter.start("ImportImage", region_id="cn-hangzhou", params={}, timeout=5)
+        started_task: StartedTask = await waiter.start("ImportImage", region_id="cn-hangzhou", params={}, timeout=5)
         is_canceled: bool = await waiter.cancel_task("t-1", region_id="cn-hangzhou")
         one: Task = await waiter.wait_for_task("t-1", timeout=5)
         several: dict[str, Task] = await waiter.wait_for_tasks(["t-1"], timeout=5)
         either: dict[str, Task | EcsWaiterError] = await waiter.wait_for_tasks(["t-1"], return_exceptions=True)
         event: WaitEvent
         async for event in waiter.events(["t-1"], region_id="cn-hangzhou", timeout=5):
-            print(event.task_id, begun, is_canceled, one, several, either)
+            print(event.task_id, started_task, is_canceled, one, several, either)
         calls: int = waiter.stats.regions["cn-hangzhou"].calls
         print(task, tasks, both, started, redeployed, perhaps, any_one, calls)
 
